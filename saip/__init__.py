@@ -1,0 +1,5 @@
+"""SAIP: scale-aware pretraining of lightweight encoders on person images."""
+
+from saip.version import __version__
+
+__all__ = ['__version__']

@@ -1,0 +1,31 @@
+"""Registries of SAIP: children of mmengine's roots under the scope ``saip``.
+
+A type written ``saip.X`` in any config resolves from every OpenMMLab scope and imports the
+modules named in ``locations`` by itself, so no ``custom_imports`` is needed.
+
+This file must import nothing but mmengine's registries: mmengine swallows an ImportError
+raised here and then reports a misleading "scope saip exists in model registry".
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='saip', locations=['saip.models'])
+DATASETS = Registry(
+    'dataset', parent=MMENGINE_DATASETS, scope='saip', locations=['saip.datasets']
+)
+TRANSFORMS = Registry(
+    'transform', parent=MMENGINE_TRANSFORMS, scope='saip', locations=['saip.datasets']
+)
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='saip', locations=['saip.engine'])
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='saip', locations=['saip.engine']
+)
+METRICS = Registry(
+    'metric', parent=MMENGINE_METRICS, scope='saip', locations=['saip.evaluation']
+)

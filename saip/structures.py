@@ -1,0 +1,182 @@
+"""Typed values that travel between the parts of a pretraining step.
+
+Shapes: B pictures, n views of one kind per picture, L patches of a grid ``(h, w)`` in raster
+order, K kept patches, D channels, Q search queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PatchMask:
+    """Which patches of the masked view are hidden, per picture.
+
+    Attributes:
+        keep: (B, K) raster indices of the visible patches, in the order in which they are encoded.
+        restore: (B, L) for each raster position its place in the sequence
+            ``[visible tokens, mask tokens]``.
+        scored: (B, S) raster indices of the patches whose reconstruction is scored. S is the same
+            for all pictures, or ``scored_weight`` says which entries count.
+        scored_weight: (B, S) 1 for a scored entry, 0 for padding; None if all count.
+    """
+
+    keep: Tensor
+    restore: Tensor
+    scored: Tensor
+    scored_weight: Tensor | None = None
+
+
+@dataclass
+class Views:
+    """All views of a batch, normalised and on the device.
+
+    Attributes:
+        images: by view name, (n * B, 3, h, w); view-major, so ``chunk(n)`` gives n batches.
+            Names: ``anchor``, ``augmented``, ``locals``, ``multires_0`` ... ``multires_{N-1}``,
+            ``masked`` (the whole picture; ``mask`` says what is hidden), ``scene``.
+        mask: hidden patches of ``masked``.
+        scene_masks: (B, Q, H, W) float 0/1 at pixel resolution: where each query lies in the
+            scene.
+    """
+
+    images: dict[str, Tensor] = field(default_factory=dict)
+    mask: PatchMask | None = None
+    scene_masks: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """Features of one batch of images at one depth of an encoder.
+
+    Attributes:
+        image_token: (B, D) the token of the whole image; None if it was not asked for.
+        patch_tokens: (B, L, D) in raster order over ``grid``, only the kept ones if some were
+            masked; None if they were not asked for.
+        grid: (h, w) of the full patch grid.
+    """
+
+    image_token: Tensor | None
+    patch_tokens: Tensor | None
+    grid: Grid
+
+    def require_image_token(self) -> Tensor:
+        """Return ``image_token``.
+
+        Raises:
+            RuntimeError: the image token was not computed.
+        """
+        if self.image_token is None:
+            raise RuntimeError('the image token of this view was not requested')
+        return self.image_token
+
+    def require_patch_tokens(self) -> Tensor:
+        """Return ``patch_tokens``.
+
+        Raises:
+            RuntimeError: the patch tokens were not computed.
+        """
+        if self.patch_tokens is None:
+            raise RuntimeError('the patch tokens of this view were not requested')
+        return self.patch_tokens
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Last-block token relations per head: softmax(q k^T) and softmax(v v^T).
+
+    Both (B, heads, T, T); T = 1 + L, the image token first.
+    """
+
+    query_key: Tensor
+    value_value: Tensor
+
+
+@dataclass(frozen=True)
+class Need:
+    """What an objective reads of an encoded view.
+
+    Attributes:
+        image: the image token after the last block and the final norm.
+        pixel: tokens at the encoder's feature level (the pixel objectives' input).
+        relations: last-block relations.
+    """
+
+    image: bool = False
+    pixel: bool = False
+    relations: bool = False
+
+    def __or__(self, other: Need) -> Need:
+        return Need(
+            self.image or other.image,
+            self.pixel or other.pixel,
+            self.relations or other.relations,
+        )
+
+
+@dataclass(frozen=True)
+class EncodeRequest:
+    """One batch of equally sized images to encode.
+
+    Attributes:
+        images: (B, 3, h, w) normalised.
+        need: what to compute.
+        keep: (B, K) raster indices of visible patches; None encodes all.
+    """
+
+    images: Tensor
+    need: Need
+    keep: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ViewFeatures:
+    """What an encoder computed for one request.
+
+    Attributes:
+        final: after the last block and the final norm (``Need.image``).
+        pixel: at the feature level (``Need.pixel``).
+        relations: last-block relations (``Need.relations``).
+    """
+
+    final: EncoderOutput | None = None
+    pixel: EncoderOutput | None = None
+    relations: Relations | None = None
+
+    def require_final(self) -> EncoderOutput:
+        """Return ``final``.
+
+        Raises:
+            RuntimeError: it was not requested.
+        """
+        if self.final is None:
+            raise RuntimeError('the final features of this view were not requested')
+        return self.final
+
+    def require_pixel(self) -> EncoderOutput:
+        """Return ``pixel``.
+
+        Raises:
+            RuntimeError: it was not requested.
+        """
+        if self.pixel is None:
+            raise RuntimeError('the pixel features of this view were not requested')
+        return self.pixel
+
+    def require_relations(self) -> Relations:
+        """Return ``relations``.
+
+        Raises:
+            RuntimeError: they were not requested.
+        """
+        if self.relations is None:
+            raise RuntimeError('the relations of this view were not requested')
+        return self.relations
+
+
+Features = dict[str, ViewFeatures]
