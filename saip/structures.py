@@ -6,9 +6,10 @@ order, K kept patches, D channels, Q search queries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Grid = tuple[int, int]
 
@@ -103,17 +104,20 @@ class Need:
 
     Attributes:
         image: the image token after the last block and the final norm.
+        patches: the patch tokens after the last block and the final norm.
         pixel: tokens at the encoder's feature level (the pixel objectives' input).
         relations: last-block relations.
     """
 
     image: bool = False
+    patches: bool = False
     pixel: bool = False
     relations: bool = False
 
     def __or__(self, other: Need) -> Need:
         return Need(
             self.image or other.image,
+            self.patches or other.patches,
             self.pixel or other.pixel,
             self.relations or other.relations,
         )
@@ -139,7 +143,7 @@ class ViewFeatures:
     """What an encoder computed for one request.
 
     Attributes:
-        final: after the last block and the final norm (``Need.image``).
+        final: after the last block and the final norm (``Need.image``, ``Need.patches``).
         pixel: at the feature level (``Need.pixel``).
         relations: last-block relations (``Need.relations``).
     """
@@ -179,4 +183,15 @@ class ViewFeatures:
         return self.relations
 
 
-Features = dict[str, ViewFeatures]
+@dataclass(frozen=True)
+class Encoded:
+    """The views as one of the two encoders sees them.
+
+    Attributes:
+        views: features by view name (see :class:`Views`).
+        modules: the expert's twins of the modules that objectives declare, by name; empty for
+            the student, whose objectives own theirs.
+    """
+
+    views: dict[str, ViewFeatures]
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)

@@ -1,0 +1,3 @@
+# ViT-Tiny/16: 5.5M parameters, 192 wide, 12 blocks, 3 heads (Touvron et al., DeiT, 2021).
+backbone = dict(type='saip.ViTEncoder', arch='deit-tiny', patch_size=16)
+embed_dims = 192

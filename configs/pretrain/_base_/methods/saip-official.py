@@ -1,0 +1,61 @@
+# Preset `saip-official`: bug-compatible with the authors' release, ViT only; checked number by
+# number with tools/analysis_tools/parity.py. docs/method.md justifies every row.
+preset = 'saip-official'
+encoder_options = dict(feature_level=6, pos_interp='flat1d', pos_init='uniform')
+model = dict(
+    type='saip.SAIP',
+    data_preprocessor=dict(
+        type='saip.ViewsPreprocessor',
+        size=(256, 128),
+        patch_size=16,
+        seed=0,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        renderer='device',
+        resize_mode='nearest',
+        jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
+        gray=0.2,
+        anchor=dict(area=(0.8, 1.0), blur=1.0, solarize=0.0),
+        augmented=dict(area=(0.8, 1.0), blur=0.1, solarize=0.2),
+        locals=dict(number=6, size=(128, 64), area=(0.05, 0.8), blur=0.5),
+        multires=dict(number=2, eighths=(6, 7, 9, 10), source='official'),
+        masked=dict(source='augmented', eighths=(10,), ratio=0.75, mode='official'),
+        scene=dict(size=(224, 224), layout='official', alpha=0.7, others=0),
+    ),
+    expert=dict(type='saip.EMAExpert'),
+    objectives=dict(
+        csm=dict(
+            type='saip.CrossScaleMatching',
+            target='expert_globals',
+            neck=dict(type='saip.DINOProjector', out_channels=65536),
+            head=dict(type='saip.SelfDistillationHead', student_temp=0.1, teacher_temp=0.04),
+        ),
+        relation=dict(type='saip.RelationMatching', head=dict(type='saip.RelationHead')),
+        csr=dict(
+            type='saip.CrossScaleReconstruction',
+            masked_by='student',
+            neck=dict(
+                type='saip.CrossScaleDecoder',
+                condition='image_token',
+                depth=8,
+                num_heads=16,
+                pos_interp='flat1d',
+                pos_init='uniform',
+            ),
+            head=dict(type='saip.PixelReconstructionHead', norm_pix=True, scored='masked'),
+        ),
+        css=dict(
+            type='saip.CrossScaleSearch',
+            queries=('anchor', 'multires_0'),
+            neck=dict(type='saip.InstanceSearchDecoder', num_heads=16),
+            head=dict(type='saip.InstanceMaskHead', loss='bce', cell_rule='nearest'),
+        ),
+    ),
+)
+custom_hooks = [
+    dict(type='saip.ViewClockHook'),
+    dict(type='saip.ExpertUpdateHook', momentum=(0.996, 1.0), schedule='epoch'),
+    dict(type='saip.BadFilesHook'),
+    dict(type='saip.CollapseHook'),
+    dict(type='saip.ExportBackboneHook', interval=50),
+]

@@ -1,0 +1,92 @@
+"""What SAIP asks of an encoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from saip.engine.checkpoint import load_pretrained
+from saip.registry import MODELS
+from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
+
+
+class BaseEncoder(BaseModule):
+    """An image encoder that can be pretrained with every objective.
+
+    Attributes:
+        embed_dims: width of the image token.
+        pixel_dims: width of the tokens at the feature level.
+        patch_stride: pixels per patch token at the feature level.
+        img_size: (height, width) for which position embeddings are learnt.
+        pixel_is_final: the feature level is the last block, after the final norm, so that the
+            algorithm must not norm it again.
+        has_relations: last-block token relations can be asked for.
+    """
+
+    embed_dims: int
+    pixel_dims: int
+    patch_stride: int
+    img_size: tuple[int, int]
+    pixel_is_final: bool
+    has_relations: bool
+
+    @abstractmethod
+    def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
+        """Encode several batches, each with what it needs; one answer per request."""
+
+    def encode(self, images: Tensor, keep: Tensor | None = None) -> EncoderOutput:
+        """Encode (B, 3, h, w) images to normed image and patch tokens of the last block.
+
+        Args:
+            images: (B, 3, h, w), normalised.
+            keep: (B, K) raster indices of the visible patches; None encodes all.
+        """
+        request = EncodeRequest(images, Need(image=True, patches=True), keep)
+        return self.encode_requests([request])[0].require_final()
+
+    @abstractmethod
+    def attention_map(self, images: Tensor) -> Tensor:
+        """Where the image token looks: (B, heads, h, w), each head sums to at most 1."""
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """Plain values that build this encoder again, plus ``grid``; kept in exported files."""
+
+    @abstractmethod
+    def resample_pos_embed(
+        self, state_dict: dict[str, Tensor], source: Grid
+    ) -> dict[str, Tensor]:
+        """Return ``state_dict`` with position embeddings moved from ``source`` to this grid."""
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Initialise all weights at random."""
+
+    def init_weights(self) -> None:
+        """Initialise at random, or load ``init_cfg=dict(type='Pretrained', ...)`` strictly.
+
+        mmengine's own loading is silent about missing and unmatched keys, so a Pretrained
+        ``init_cfg`` is taken out of its sight and honoured here.
+
+        Raises:
+            WeightsError: a key or shape does not match, or the file is of another architecture.
+        """
+        cfg = self.init_cfg
+        pretrained = isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'
+        if not pretrained:
+            super().init_weights()
+            self.reset_parameters()
+            return
+        self.init_cfg = None
+        super().init_weights()
+        self.init_cfg = cfg
+        load_pretrained(self, cfg)
+
+
+def build_encoder(architecture: dict[str, Any]) -> BaseEncoder:
+    """Build an encoder from what :meth:`BaseEncoder.architecture` returned."""
+    cfg = {key: value for key, value in architecture.items() if key != 'grid'}
+    return MODELS.build(cfg)

@@ -1,0 +1,284 @@
+"""The plain vision transformer as an encoder.
+
+Legend: n requests, b images and T tokens of one request, D width, H heads, d = D / H.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.backbones import VisionTransformer
+from torch import Tensor, nn
+
+from saip.models.backbones.base import BaseEncoder
+from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
+from saip.registry import MODELS
+from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, Relations, ViewFeatures
+
+
+class _Pack:
+    """Tokens of several requests in one tensor, so that a linear layer is one call for all.
+
+    Attention alone needs the requests apart. Measured on the release's views this takes a fifth
+    of the calls of one pass per view.
+    """
+
+    def __init__(self, parts: list[Tensor]) -> None:
+        self.shapes = [part.shape[:2] for part in parts]
+        self.rows = torch.cat([part.flatten(0, 1) for part in parts])
+
+    def split(self, rows: Tensor) -> list[Tensor]:
+        """(N, C) rows in this order -> one (b, T, C) tensor per request."""
+        parts = rows.split([b * t for b, t in self.shapes])
+        return [
+            part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)
+        ]
+
+    def drop_path(self, branch: Tensor, probability: float) -> Tensor:
+        """Drop a residual branch of whole images, scaled so that its mean stays."""
+        keep = 1 - probability
+        masks = [
+            branch.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
+            for b, t in self.shapes
+        ]
+        return branch * torch.cat(masks)
+
+
+@MODELS.register_module()
+class ViTEncoder(BaseEncoder, VisionTransformer):
+    """mmpretrain's VisionTransformer with the encoder contract; its state-dict keys are stock.
+
+    Args:
+        arch: name in mmpretrain's zoo, or a dict of embed_dims, num_layers, num_heads and
+            feedforward_channels.
+        img_size: (height, width) whose grid the position embeddings are learnt on.
+        patch_size: side of a patch in pixels.
+        feature_level: index of the block whose tokens feed the pixel objectives; None takes the
+            last block after the final norm.
+        pos_interp: how position embeddings reach other grids; ``grid2d`` interpolates on the
+            grid, ``flat1d`` along the raster sequence as the method's first release does.
+        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1).
+        drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
+        out_indices: blocks whose output :meth:`forward` returns.
+        out_type: what :meth:`forward` returns, see mmpretrain.
+        init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+    """
+
+    has_relations = True
+
+    def __init__(
+        self,
+        arch: str | dict[str, int] = 'deit-tiny',
+        img_size: tuple[int, int] = (256, 128),
+        patch_size: int = 16,
+        feature_level: int | None = 6,
+        pos_interp: PosInterp = 'grid2d',
+        pos_init: Literal['trunc_normal', 'uniform'] = 'trunc_normal',
+        drop_path_rate: float = 0.0,
+        out_indices: int | list[int] = -1,
+        out_type: str = 'featmap',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        if any(side % patch_size for side in img_size):
+            raise ValueError(
+                f'img_size={tuple(img_size)} is not a whole number of {patch_size}-pixel patches'
+            )
+        super().__init__(
+            arch=dict(arch) if isinstance(arch, dict) else arch,
+            img_size=tuple(img_size),
+            patch_size=patch_size,
+            drop_path_rate=drop_path_rate,
+            out_indices=list(out_indices) if not isinstance(out_indices, int) else out_indices,
+            out_type=out_type,
+            init_cfg=init_cfg,
+        )
+        if feature_level is not None and not 0 <= feature_level < self.num_layers - 1:
+            raise ValueError(
+                f'feature_level={feature_level}: choose a block from 0 to {self.num_layers - 2}, '
+                f'or None for the last block after the final norm'
+            )
+        if pos_interp not in ('grid2d', 'flat1d'):
+            raise ValueError(f"pos_interp={pos_interp!r}: choose 'grid2d' or 'flat1d'")
+        if pos_init not in ('trunc_normal', 'uniform'):
+            raise ValueError(f"pos_init={pos_init!r}: choose 'trunc_normal' or 'uniform'")
+        self.feature_level = feature_level
+        self.pos_interp = pos_interp
+        self.pos_init = pos_init
+        self.patch_stride = patch_size
+        self.pixel_dims = self.embed_dims
+        self.pixel_is_final = feature_level is None
+        self.num_heads = self.arch_settings['num_heads']
+
+    def reset_parameters(self) -> None:
+        """Xavier-uniform linear layers, the fused qkv as one matrix (paper, Appendix A)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
+        nn.init.normal_(self.cls_token, std=0.02)
+        if self.pos_init == 'uniform':
+            nn.init.uniform_(self.pos_embed)
+        else:
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def train(self, mode: bool = True) -> ViTEncoder:
+        """Set the mode; unlike the stock class, return the module as torch's modules do."""
+        super().train(mode)
+        return self
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the stock hook guesses a square grid; see :meth:`resample_pos_embed`."""
+
+    def resample_pos_embed(
+        self, state_dict: dict[str, Tensor], source: Grid
+    ) -> dict[str, Tensor]:
+        """Return ``state_dict`` with ``pos_embed`` moved from grid ``source`` to this grid."""
+        stored = state_dict['pos_embed']
+        extra = self.num_extra_tokens
+        rows = resample_grid(stored[0, extra:], source, self.patch_resolution)
+        return {**state_dict, 'pos_embed': torch.cat([stored[0, :extra], rows])[None]}
+
+    def architecture(self) -> dict[str, Any]:
+        """Plain values that build this encoder again, plus its patch grid."""
+        keys = ('embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')
+        return {
+            'type': 'saip.ViTEncoder',
+            'arch': {key: int(self.arch_settings[key]) for key in keys},
+            'img_size': [int(side) for side in self.img_size],
+            'patch_size': int(self.patch_stride),
+            'feature_level': self.feature_level,
+            'pos_interp': self.pos_interp,
+            'grid': [int(side) for side in self.patch_resolution],
+        }
+
+    def _embed(self, images: Tensor, keep: Tensor | None) -> tuple[Tensor, Grid]:
+        """(b, 3, h, w) -> (b, 1 + L or 1 + K, D) tokens with positions, and the full grid."""
+        patches, grid = self.patch_embed(images)
+        extra = self.num_extra_tokens
+        rows = resample(self.pos_embed[0, extra:], self.patch_resolution, grid, self.pos_interp)
+        patches = patches + rows
+        if keep is not None:
+            patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))
+        token = (self.cls_token + self.pos_embed[:, :extra]).expand(len(images), -1, -1)
+        return torch.cat([token.to(patches.dtype), patches], dim=1), grid
+
+    def _heads(self, rows: Tensor) -> Tensor:
+        """(b, T, D) -> (b, H, T, d)."""
+        return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _block(self, layer: nn.Module, pack: _Pack) -> None:
+        """Advance all packed tokens by one block, in place of the pack's rows."""
+        attended = [
+            F.scaled_dot_product_attention(*(self._heads(x) for x in part.chunk(3, -1)))
+            for part in pack.split(layer.attn.qkv(layer.ln1(pack.rows)))
+        ]
+        rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
+        pack.rows = self._residuals(layer, pack, pack.rows, rows)
+
+    def _residuals(self, layer: nn.Module, pack: _Pack, rows: Tensor, attended: Tensor) -> Tensor:
+        """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
+        rate = layer.attn.out_drop.drop_prob if self.training else 0.0
+        branch = layer.attn.proj(attended)
+        rows = rows + (pack.drop_path(branch, rate) if rate else branch)
+        branch = layer.ffn.layers(layer.ln2(rows))
+        return rows + (pack.drop_path(branch, rate) if rate else branch)
+
+    def _last_block(
+        self, pack: _Pack, requests: list[EncodeRequest], grids: list[Grid]
+    ) -> list[tuple[EncoderOutput, Relations | None]]:
+        """Run the last block, for the image token alone where nobody reads the patches."""
+        layer = self.layers[-1]
+        dims = self.embed_dims
+        weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
+        normed = pack.split(layer.ln1(pack.rows))
+        keys_values = pack.split(F.linear(torch.cat([x.flatten(0, 1) for x in normed]),
+                                          weight[dims:], bias[dims:]))
+        asking = [
+            x if r.need.patches or r.need.relations else x[:, :1]
+            for x, r in zip(normed, requests, strict=True)
+        ]
+        query_pack = _Pack(asking)
+        queries = query_pack.split(F.linear(query_pack.rows, weight[:dims], bias[:dims]))
+        attended, relations, residual = [], [], []
+        for request, tokens, query, kv in zip(
+            requests, pack.split(pack.rows), queries, keys_values, strict=True
+        ):
+            key, value = (self._heads(x) for x in kv.chunk(2, -1))
+            query = self._heads(query)
+            relations.append(self._relations(query, key, value) if request.need.relations else None)
+            wanted = None if request.need.patches else 1
+            out = F.scaled_dot_product_attention(query[:, :, :wanted], key, value)
+            attended.append(out.transpose(1, 2).flatten(2))
+            residual.append(tokens[:, :wanted])
+        final = _Pack(residual)
+        rows = self._residuals(layer, final, final.rows, _Pack(attended).rows)
+        outputs = final.split(self.ln1(rows))
+        return [
+            (EncoderOutput(x[:, 0], x[:, 1:] if r.need.patches else None, grid), relation)
+            for x, r, grid, relation in zip(outputs, requests, grids, relations, strict=True)
+        ]
+
+    @staticmethod
+    def _relations(query: Tensor, key: Tensor, value: Tensor) -> Relations:
+        """softmax(q k^T / sqrt(d)) and softmax(v v^T / sqrt(d)), each (b, H, T, T)."""
+        scale = query.shape[-1] ** -0.5
+        return Relations(
+            (query @ key.transpose(-1, -2) * scale).softmax(-1),
+            (value @ value.transpose(-1, -2) * scale).softmax(-1),
+        )
+
+    def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
+        """Encode several batches together; each stops at the block it is read from."""
+        if self.pixel_is_final:
+            requests = [_read_at_the_end(r) for r in requests]
+        embedded = [self._embed(r.images, r.keep) for r in requests]
+        grids = [grid for _, grid in embedded]
+        pack = _Pack([tokens for tokens, _ in embedded])
+        pixel: list[EncoderOutput | None] = [None] * len(requests)
+        alive = list(range(len(requests)))
+        for index, layer in enumerate(self.layers[:-1]):
+            self._block(layer, pack)
+            if index != self.feature_level:
+                continue
+            parts = pack.split(pack.rows)
+            for i, request in enumerate(requests):
+                if request.need.pixel:
+                    pixel[i] = EncoderOutput(parts[i][:, 0], parts[i][:, 1:], grids[i])
+            alive = [i for i, r in enumerate(requests) if _reaches_the_end(r)]
+            if not alive:
+                return [ViewFeatures(pixel=p) for p in pixel]
+            if len(alive) < len(requests):
+                pack = _Pack([parts[i] for i in alive])
+        answers = [ViewFeatures(pixel=p) for p in pixel]
+        finals = self._last_block(pack, [requests[i] for i in alive], [grids[i] for i in alive])
+        for i, (final, relations) in zip(alive, finals, strict=True):
+            answers[i] = ViewFeatures(final, final if self.pixel_is_final else pixel[i], relations)
+        return answers
+
+    def attention_map(self, images: Tensor) -> Tensor:
+        """Last-block attention of the image token over the patches, (B, H, h, w).
+
+        Args:
+            images: (B, 3, h, w), normalised.
+        """
+        request = EncodeRequest(images, Need(image=True, relations=True))
+        features = self.encode_requests([request])[0]
+        grid = features.require_final().grid
+        return features.require_relations().query_key[:, :, 0, 1:].unflatten(-1, grid)
+
+
+def _reaches_the_end(request: EncodeRequest) -> bool:
+    return request.need.image or request.need.patches or request.need.relations
+
+
+def _read_at_the_end(request: EncodeRequest) -> EncodeRequest:
+    """Ask for final patch tokens where pixel features are read, for a final feature level."""
+    need = request.need
+    if not need.pixel:
+        return request
+    return replace(request, need=replace(need, image=True, patches=True, pixel=False))

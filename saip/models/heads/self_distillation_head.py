@@ -1,0 +1,80 @@
+"""Loss of cross-scale matching."""
+
+from __future__ import annotations
+
+import torch
+from mmengine import dist
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from saip.models.losses.self_distillation import self_distillation
+from saip.registry import MODELS
+
+
+@MODELS.register_module()
+class SelfDistillationHead(BaseModule):
+    """Centred and sharpened targets, cross-entropy, running center (Eq. 1; DINO's loss).
+
+    The center follows the mean target score. It moves in :meth:`update_center`, which a hook
+    calls after the optimizer step, over all micro-batches since the last one.
+
+    Args:
+        out_channels: number K of prototypes.
+        student_temp: temperature of the predictions.
+        teacher_temp: temperature of the targets.
+        center_momentum: weight of the old center.
+    """
+
+    center: Tensor
+
+    def __init__(
+        self,
+        out_channels: int,
+        student_temp: float = 0.1,
+        teacher_temp: float = 0.04,
+        center_momentum: float = 0.9,
+    ) -> None:
+        super().__init__()
+        self.student_temp = student_temp
+        self.teacher_temp = teacher_temp
+        self.center_momentum = center_momentum
+        self.register_buffer('center', torch.zeros(1, out_channels))
+        self._pending: list[Tensor] = []
+
+    def loss(
+        self, predictions: Tensor, targets: Tensor, same_view: dict[int, int], num_views: int
+    ) -> dict[str, Tensor]:
+        """Match predictions with targets.
+
+        Args:
+            predictions: (V * B, K) scores, view-major.
+            targets: (T * B, K) scores, view-major.
+            same_view: prediction index -> target index of the same view, not to be matched.
+            num_views: V.
+
+        Returns:
+            ``loss`` and ``entropy``, the mean entropy of the targets in nats.
+        """
+        dtype = self.center.dtype
+        with torch.autocast(predictions.device.type, enabled=False):
+            sharp = (targets.to(dtype) - self.center) / self.teacher_temp
+            probabilities = sharp.softmax(-1)
+            value = self_distillation(
+                predictions.to(dtype) / self.student_temp, probabilities, same_view, num_views
+            )
+            with torch.no_grad():
+                agreement = torch.linalg.vecdot(probabilities, sharp)
+                entropy = (sharp.logsumexp(-1) - agreement).mean()
+                if self.training:
+                    self._pending.append(targets.to(dtype).mean(0, keepdim=True))
+        return {'loss': value, 'entropy': entropy}
+
+    @torch.no_grad()
+    def update_center(self) -> None:
+        """Move the center towards the mean target score, averaged over the processes."""
+        if not self._pending:
+            return
+        mean = torch.stack(self._pending).mean(0)
+        self._pending.clear()
+        dist.all_reduce(mean, op='mean')
+        self.center.lerp_(mean, 1 - self.center_momentum)

@@ -1,0 +1,146 @@
+"""CSR decoder: reconstructs a masked view with the help of the anchor.
+
+Legend: B pictures, K visible and L all patches of the masked view, M anchor patches, S scored
+patches, D width of the decoder.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from saip.models.ops.blocks import NORM_EPS, ConditionedBlock, SelfBlock, init_linear
+from saip.models.ops.pos_embed import PosInterp, resample, resample_sequence
+from saip.registry import MODELS
+from saip.structures import EncoderOutput, Grid, PatchMask
+
+
+@MODELS.register_module()
+class CrossScaleDecoder(BaseModule):
+    """Predicts the pixels of a masked view's patches, conditioned on the anchor (Eq. 2).
+
+    Args:
+        in_channels: width of the encoder's pixel features.
+        grid: anchor grid on which the decoder's position embeddings are learnt.
+        patch_size: side of a predicted patch in pixels.
+        condition: ``patch_tokens``: each block queries the anchor's patch tokens by
+            cross-attention (Section III-A); ``image_token``: the anchor's image token is one more
+            token of the sequence, as in the method's first release.
+        dims: width D.
+        depth: number of blocks.
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the feed-forward layers over D.
+        pos_interp: how position embeddings reach the masked view's grid.
+        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1) for positions and mask token.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        grid: Grid,
+        patch_size: int = 16,
+        condition: Literal['patch_tokens', 'image_token'] = 'patch_tokens',
+        dims: int = 512,
+        depth: int = 6,
+        num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+        pos_interp: PosInterp = 'grid2d',
+        pos_init: Literal['trunc_normal', 'uniform'] = 'trunc_normal',
+    ) -> None:
+        super().__init__()
+        if condition not in ('patch_tokens', 'image_token'):
+            raise ValueError(
+                f"csr condition={condition!r}: choose 'patch_tokens' or 'image_token'"
+            )
+        self.grid = (int(grid[0]), int(grid[1]))
+        self.condition = condition
+        self.pos_interp = pos_interp
+        self.pos_init = pos_init
+        self.embed = nn.Linear(in_channels, dims)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, dims))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + grid[0] * grid[1], dims))
+        block = ConditionedBlock if condition == 'patch_tokens' else SelfBlock
+        self.blocks = nn.ModuleList(block(dims, num_heads, mlp_ratio) for _ in range(depth))
+        if condition == 'patch_tokens':
+            self.memory_norm = nn.LayerNorm(dims, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(dims, eps=NORM_EPS)
+        self.predict = nn.Linear(dims, patch_size**2 * 3)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Xavier-uniform linear layers; positions and mask token as ``pos_init`` says."""
+        self.apply(init_linear)
+        for parameter in (self.mask_token, self.pos_embed):
+            if self.pos_init == 'uniform':
+                nn.init.uniform_(parameter)
+            else:
+                nn.init.trunc_normal_(parameter, std=0.02)
+
+    def init_weights(self) -> None:
+        """Initialise at random."""
+        super().init_weights()
+        self.reset_parameters()
+
+    def forward(
+        self, masked: EncoderOutput, anchor: EncoderOutput, mask: PatchMask, scored: Tensor
+    ) -> Tensor:
+        """Predict the scored patches.
+
+        Args:
+            masked: pixel features of the masked view, (B, K, C) visible patches.
+            anchor: pixel features of the whole anchor.
+            mask: what is hidden.
+            scored: (B, S) raster indices of the patches to predict.
+
+        Returns:
+            (B, S, patch * patch * 3) pixels in the order of ``patchify``.
+        """
+        tokens = self._restore(self.embed(masked.require_patch_tokens()), mask)
+        if self.condition == 'patch_tokens':
+            x = self._query_anchor(tokens, masked.grid, anchor)
+        else:
+            x = self._attend_together(tokens, masked, anchor)
+        x = x.gather(1, scored[..., None].expand(-1, -1, x.shape[-1]))
+        return self.predict(self.norm(x))
+
+    def _restore(self, visible: Tensor, mask: PatchMask) -> Tensor:
+        """(B, K, D) visible tokens -> (B, L, D) in raster order, mask tokens in the gaps."""
+        b, k, dims = visible.shape
+        gaps = self.mask_token.to(visible.dtype).expand(b, mask.restore.shape[1] - k, dims)
+        full = torch.cat([visible, gaps], dim=1)
+        return full.gather(1, mask.restore[..., None].expand(-1, -1, dims))
+
+    def _query_anchor(self, tokens: Tensor, grid: Grid, anchor: EncoderOutput) -> Tensor:
+        """(B, L, D) queries read the anchor's (B, M, D) patch tokens in every block."""
+        rows = self.pos_embed[0, 1:]
+        x = tokens + resample(rows, self.grid, grid, self.pos_interp)
+        memory = self.embed(anchor.require_patch_tokens())
+        memory = memory + resample(rows, self.grid, anchor.grid, self.pos_interp)
+        memory = self.memory_norm(memory)
+        for block in self.blocks:
+            x = block(x, memory)
+        return x
+
+    def _attend_together(
+        self, tokens: Tensor, masked: EncoderOutput, anchor: EncoderOutput
+    ) -> Tensor:
+        """Self-attention over [masked image token, anchor image token, (B, L, D) patches].
+
+        With ``flat1d`` the anchor's image token takes the first of L + 1 resampled rows, as in
+        the method's first release; with ``grid2d`` it shares the class row.
+        """
+        leading = torch.stack([masked.require_image_token(), anchor.require_image_token()], 1)
+        x = torch.cat([self.embed(leading), tokens], dim=1)
+        token_row, rows = self.pos_embed[0, :1], self.pos_embed[0, 1:]
+        if self.pos_interp == 'flat1d':
+            positions = [token_row, resample_sequence(rows, tokens.shape[1] + 1)]
+        else:
+            patches = resample(rows, self.grid, masked.grid, self.pos_interp)
+            positions = [token_row, token_row, patches]
+        x = x + torch.cat(positions)
+        for block in self.blocks:
+            x = block(x)
+        return x[:, 2:]

@@ -1,0 +1,61 @@
+"""CSM decoder: image tokens to prototype scores."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from saip.models.ops.blocks import init_linear
+from saip.registry import MODELS
+
+
+@MODELS.register_module()
+class DINOProjector(BaseModule):
+    """MLP, l2 normalisation, cosine with K prototypes (paper, Appendix A; DINO's head).
+
+    The prototypes are a weight-normalised linear layer whose gains are fixed at 1, which is the
+    cosine with normalised rows.
+
+    Args:
+        in_channels: width of the image token.
+        hidden_channels: width of the two hidden layers.
+        bottleneck_channels: width before the prototypes.
+        out_channels: number K of prototypes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 2048,
+        bottleneck_channels: int = 256,
+        out_channels: int = 65536,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels),
+            nn.GELU(),
+            nn.Linear(hidden_channels, hidden_channels),
+            nn.GELU(),
+            nn.Linear(hidden_channels, bottleneck_channels),
+        )
+        self.prototypes = nn.Parameter(torch.empty(out_channels, bottleneck_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Xavier-uniform MLP; prototypes as torch initialises a linear layer."""
+        self.mlp.apply(init_linear)
+        bound = self.prototypes.shape[1] ** -0.5
+        nn.init.uniform_(self.prototypes, -bound, bound)
+
+    def init_weights(self) -> None:
+        """Initialise at random."""
+        super().init_weights()
+        self.reset_parameters()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(n, in_channels) image tokens -> (n, K) scores in [-1, 1]."""
+        x = F.normalize(self.mlp(tokens), dim=-1)
+        return F.linear(x, F.normalize(self.prototypes, dim=-1))

@@ -1,0 +1,15 @@
+"""Objectives: what a pretraining method asks of the views, and the losses it gets."""
+
+from saip.models.objectives.base import BaseObjective
+from saip.models.objectives.csm import CrossScaleMatching
+from saip.models.objectives.csr import CrossScaleReconstruction
+from saip.models.objectives.css import CrossScaleSearch
+from saip.models.objectives.relation import RelationMatching
+
+__all__ = [
+    'BaseObjective',
+    'CrossScaleMatching',
+    'CrossScaleReconstruction',
+    'CrossScaleSearch',
+    'RelationMatching',
+]

@@ -1,0 +1,110 @@
+"""Cross-scale matching (CSM), Eq. 1."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from saip.models.backbones.base import BaseEncoder
+from saip.models.objectives.base import MULTIRES, BaseObjective, expand_views
+from saip.registry import MODELS
+from saip.structures import Encoded, Need, Views
+
+Target = Literal['expert_globals', 'expert_multires', 'student_anchor']
+
+# Who gives the target, on which views, and which views predict it.
+_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    'expert_globals': (('anchor', 'augmented'), ('anchor', 'augmented', 'locals', MULTIRES)),
+    'expert_multires': ((MULTIRES,), ('anchor',)),
+    'student_anchor': (('anchor',), (MULTIRES,)),
+}
+
+
+@MODELS.register_module()
+class CrossScaleMatching(BaseObjective):
+    """Image tokens of one picture at different scales agree on their prototypes.
+
+    Args:
+        encoder: the encoder to be trained; gives the projector's input width.
+        neck: the projector.
+        head: the loss.
+        target: ``expert_globals``: the expert's view of anchor and augmented is the target that
+            the student predicts from every other view; ``expert_multires``: the expert's
+            multires views are targets for the student's anchor; ``student_anchor``: Eq. 1 as
+            printed, the student's anchor is the target of the expert's multires views.
+        num_multires: number N of multires views.
+        loss_weight: factor of the loss.
+    """
+
+    def __init__(
+        self,
+        encoder: BaseEncoder,
+        neck: dict[str, Any],
+        head: dict[str, Any],
+        num_multires: int,
+        target: Target = 'expert_globals',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(loss_weight)
+        if target not in _ROLES:
+            raise ValueError(f'csm target={target!r}: choose one of {", ".join(_ROLES)}')
+        self.neck = MODELS.build({'in_channels': encoder.embed_dims, **neck})
+        self.head = MODELS.build({'out_channels': self.neck.out_channels, **head})
+        self.target = target
+        targets, predictors = _ROLES[target]
+        self.target_views = expand_views(targets, num_multires)
+        self.predicting_views = expand_views(predictors, num_multires)
+
+    def student_needs(self) -> dict[str, Need]:
+        """Image tokens of the views that the student sees."""
+        own = self.target_views if self.target == 'student_anchor' else self.predicting_views
+        return dict.fromkeys(own, Need(image=True))
+
+    def expert_needs(self) -> dict[str, Need]:
+        """Image tokens of the views that the expert sees."""
+        other = self.predicting_views if self.target == 'student_anchor' else self.target_views
+        return dict.fromkeys(other, Need(image=True))
+
+    def momentum_modules(self) -> dict[str, nn.Module]:
+        """The expert projects its tokens with an average of the projector."""
+        return {'projector': self.neck}
+
+    def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
+        """Cross-entropy between the prototype distributions of different views."""
+        with torch.no_grad():
+            theirs, expert_views = _project(
+                expert.modules['projector'], expert, list(self.expert_needs()), views
+            )
+        ours, student_views = _project(self.neck, student, list(self.student_needs()), views)
+        if self.target == 'student_anchor':
+            predictions, predictors, targets, target_views = theirs, expert_views, ours, student_views
+        else:
+            predictions, predictors, targets, target_views = ours, student_views, theirs, expert_views
+        same_view = {
+            i: target_views.index(name)
+            for i, name in enumerate(predictors)
+            if name in target_views
+        }
+        out = self.head.loss(predictions, targets, same_view, len(predictors))
+        return {'loss': self.loss_weight * out['loss'], 'teacher_entropy': out['entropy']}
+
+    def after_optimizer_step(self) -> None:
+        """Move the center."""
+        self.head.update_center()
+
+
+def _project(
+    projector: nn.Module, encoded: Encoded, names: list[str], views: Views
+) -> tuple[Tensor, list[str]]:
+    """Scores of all image tokens of the named views, view-major, and the name of each view.
+
+    ``locals`` holds several views of every picture, so its name stands once for each.
+    """
+    batch = min(len(views.images[name]) for name in names)
+    tokens = [encoded.views[name].require_final().require_image_token() for name in names]
+    repeated = [
+        name for name, x in zip(names, tokens, strict=True) for _ in range(len(x) // batch)
+    ]
+    return projector(torch.cat(tokens)), repeated

@@ -1,0 +1,66 @@
+"""Matching of token relations, the fourth objective of the method's first release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saip.models.backbones.base import BaseEncoder
+from saip.models.objectives.base import BaseObjective
+from saip.registry import MODELS
+from saip.structures import Encoded, Need, Relations, Views
+
+_VIEWS = ('anchor', 'augmented')
+
+
+@MODELS.register_module()
+class RelationMatching(BaseObjective):
+    """Student and expert relate the tokens of the same view alike, in their last block.
+
+    Args:
+        encoder: the encoder to be trained.
+        head: the loss.
+        num_multires: number of multires views; not used here.
+        loss_weight: factor of the loss.
+
+    Raises:
+        ValueError: the encoder has no attention over all tokens.
+    """
+
+    def __init__(
+        self,
+        encoder: BaseEncoder,
+        head: dict[str, Any],
+        num_multires: int,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(loss_weight)
+        if not encoder.has_relations:
+            raise ValueError(
+                f'the relation objective (preset saip-official) needs a ViT; '
+                f'{type(encoder).__name__} has no attention over all tokens'
+            )
+        self.head = MODELS.build(head)
+
+    def student_needs(self) -> dict[str, Need]:
+        """Last-block relations of both global views."""
+        return dict.fromkeys(_VIEWS, Need(relations=True))
+
+    def expert_needs(self) -> dict[str, Need]:
+        """The same of the expert."""
+        return self.student_needs()
+
+    def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
+        """KL divergence of the student's relations from the expert's."""
+        return {'loss': self.loss_weight * self.head.loss(_gather(student), _gather(expert))}
+
+
+def _gather(encoded: Encoded) -> Relations:
+    """Relations of both views as one batch, so that one mean covers them."""
+    parts = [encoded.views[name].require_relations() for name in _VIEWS]
+    return Relations(
+        torch.cat([part.query_key for part in parts]),
+        torch.cat([part.value_value for part in parts]),
+    )

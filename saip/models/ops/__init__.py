@@ -1,0 +1,1 @@
+"""Pure functions on ``(h, w)`` patch grids."""

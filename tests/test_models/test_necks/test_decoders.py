@@ -1,0 +1,82 @@
+import torch
+import torch.nn.functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from saip.models.necks import CrossScaleDecoder, DINOProjector, InstanceSearchDecoder
+from saip.structures import EncoderOutput, PatchMask
+
+
+def features(b, grid, dims, count=None):
+    length = count or grid[0] * grid[1]
+    return EncoderOutput(torch.randn(b, dims), torch.randn(b, length, dims), grid)
+
+
+def half_mask(b, grid):
+    length = grid[0] * grid[1]
+    order = torch.stack([torch.randperm(length) for _ in range(b)])
+    visible = length // 4
+    return PatchMask(order[:, :visible], order.argsort(1), order[:, visible:])
+
+
+def test_prototypes_equal_a_weight_normed_layer_of_unit_gain():
+    projector = DINOProjector(8, 16, 6, 32)
+    layer = weight_norm(torch.nn.Linear(6, 32, bias=False))
+    layer.parametrizations.weight.original0.data.fill_(1)
+    layer.parametrizations.weight.original1.data.copy_(projector.prototypes)
+    x = torch.randn(5, 8)
+    expected = layer(F.normalize(projector.mlp(x), dim=-1))
+    torch.testing.assert_close(projector(x), expected)
+
+
+def test_reconstruction_reads_the_anchors_patches():
+    decoder = CrossScaleDecoder(12, (8, 4), dims=32, depth=2, num_heads=4).eval()
+    masked, mask = features(2, (10, 5), 12, 12), half_mask(2, (10, 5))
+    anchor = features(2, (8, 4), 12)
+    out = decoder(masked, anchor, mask, mask.scored)
+    assert out.shape == (2, 38, 768)
+    changed = EncoderOutput(anchor.image_token, anchor.patch_tokens.flip(0), anchor.grid)
+    assert not torch.allclose(decoder(masked, changed, mask, mask.scored), out)
+    token = EncoderOutput(anchor.image_token + 1, anchor.patch_tokens, anchor.grid)
+    torch.testing.assert_close(decoder(masked, token, mask, mask.scored), out)
+
+
+def test_with_an_image_token_only_that_is_read():
+    decoder = CrossScaleDecoder(
+        12, (8, 4), dims=32, depth=2, num_heads=4, condition='image_token'
+    ).eval()
+    masked, mask = features(2, (10, 5), 12, 12), half_mask(2, (10, 5))
+    anchor = features(2, (8, 4), 12)
+    out = decoder(masked, anchor, mask, mask.scored)
+    patches = EncoderOutput(anchor.image_token, anchor.patch_tokens + 1, anchor.grid)
+    torch.testing.assert_close(decoder(masked, patches, mask, mask.scored), out)
+    token = EncoderOutput(anchor.image_token + 1, anchor.patch_tokens, anchor.grid)
+    assert not torch.allclose(decoder(masked, token, mask, mask.scored), out)
+
+
+def test_visible_tokens_return_to_their_places():
+    decoder = CrossScaleDecoder(12, (8, 4), dims=32, depth=1, num_heads=4)
+    mask = half_mask(3, (8, 4))
+    visible = torch.randn(3, 8, 32)
+    full = decoder._restore(visible, mask)
+    for b in range(3):
+        torch.testing.assert_close(full[b, mask.keep[b]], visible[b])
+        hidden = full[b, mask.scored[b]]
+        torch.testing.assert_close(hidden, decoder.mask_token[0].expand_as(hidden))
+
+
+def test_each_query_is_searched_alone():
+    decoder = InstanceSearchDecoder(12, dims=32, num_heads=4).eval()
+    scene = features(2, (14, 14), 12)
+    queries = [features(2, (8, 4), 12), features(2, (6, 3), 12)]
+    both = decoder(queries, scene)
+    assert both.shape == (2, 2, 14, 14)
+    for i, query in enumerate(queries):
+        torch.testing.assert_close(decoder([query], scene)[:, 0], both[:, i])
+
+
+def test_search_uses_every_token_of_the_query():
+    decoder = InstanceSearchDecoder(12, dims=32, num_heads=4).eval()
+    scene, query = features(1, (14, 14), 12), features(1, (8, 4), 12)
+    query.patch_tokens.requires_grad_()
+    decoder([query], scene).sum().backward()
+    assert query.patch_tokens.grad.abs().sum(-1).min() > 0

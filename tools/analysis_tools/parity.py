@@ -1,0 +1,30 @@
+"""Repeat a recorded training step of the method's first release and print the differences.
+
+    python tools/analysis_tools/parity.py DUMP.pt
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from saip.engine.parity import compare_step, print_comparison
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'pretrain'
+CONFIG = CONFIGS / 'saip/saip-official_vit-tiny-p16_8xb64-accum4-amp-coslr-300e_lup1m.py'
+
+
+def main() -> int:
+    """Compare; 0 if everything agrees."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('dump', type=Path, help='a file of recorded values')
+    args = parser.parse_args()
+    try:
+        rows = compare_step(args.dump, CONFIG)
+    except (OSError, ValueError) as error:
+        print(f'parity: {error}', file=sys.stderr)
+        return 2
+    return 0 if print_comparison(rows) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
