@@ -1,6 +1,6 @@
 """Repeat a recorded training step of the method's first release and print the differences.
 
-    python tools/analysis_tools/parity.py DUMP.pt
+python tools/analysis_tools/parity.py DUMP.pt
 """
 
 import argparse

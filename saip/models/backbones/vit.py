@@ -257,7 +257,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         answers = [ViewFeatures(pixel=p) for p in pixel]
         finals = self._last_block(pack, [requests[i] for i in alive], [grids[i] for i in alive])
         for i, (final, relations) in zip(alive, finals, strict=True):
-            answers[i] = ViewFeatures(final, final if self.pixel_is_final else pixel[i], relations)
+            if self.pixel_is_final and requests[i].need.pixel:
+                pixel[i] = final
+            answers[i] = ViewFeatures(final, pixel[i], relations)
         return answers
 
     def attention_map(self, images: Tensor) -> Tensor:
@@ -281,4 +283,4 @@ def _read_at_the_end(request: EncodeRequest) -> EncodeRequest:
     need = request.need
     if not need.pixel:
         return request
-    return replace(request, need=replace(need, image=True, patches=True, pixel=False))
+    return replace(request, need=replace(need, image=True, patches=True))

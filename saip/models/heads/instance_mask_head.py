@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -40,10 +39,9 @@ class InstanceMaskHead(BaseModule):
         """Compare (B, Q, h, w) logits with (B, Q, H, W) masks at pixel resolution; (Q,) losses."""
         grid = (logits.shape[-2], logits.shape[-1])
         cells = cell_targets(scene_masks, grid, self.cell_rule)
-        with torch.autocast(logits.device.type, enabled=False):
-            scores = logits.to(cells.dtype)
-            if self.kind == 'bce':
-                errors = F.binary_cross_entropy_with_logits(scores, cells, reduction='none')
-            else:
-                errors = (scores.sigmoid() - cells).square()
-            return errors.mean((0, 2, 3))
+        scores = logits.to(cells.dtype)
+        if self.kind == 'bce':
+            errors = F.binary_cross_entropy_with_logits(scores, cells, reduction='none')
+        else:
+            errors = (scores.sigmoid() - cells).square()
+        return errors.mean((0, 2, 3))

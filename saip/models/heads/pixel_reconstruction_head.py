@@ -57,10 +57,9 @@ class PixelReconstructionHead(BaseModule):
 
     def loss(self, predictions: Tensor, images: Tensor, mask: PatchMask) -> Tensor:
         """Mean squared error of (B, S, patch * patch * 3) predictions for :meth:`select`."""
-        with torch.autocast(images.device.type, enabled=False):
-            target = self.target(images, self.select(mask))
-            errors = (predictions.to(target.dtype) - target).square().mean(-1)  # (B, S)
-            if self.scored == 'all' or mask.scored_weight is None:
-                return errors.mean()
-            weight = mask.scored_weight.to(errors.dtype)
-            return (errors * weight).sum() / weight.sum()
+        target = self.target(images, self.select(mask))
+        errors = (predictions.to(target.dtype) - target).square().mean(-1)  # (B, S)
+        if self.scored == 'all' or mask.scored_weight is None:
+            return errors.mean()
+        weight = mask.scored_weight.to(errors.dtype)
+        return (errors * weight).sum() / weight.sum()

@@ -56,17 +56,16 @@ class SelfDistillationHead(BaseModule):
             ``loss`` and ``entropy``, the mean entropy of the targets in nats.
         """
         dtype = self.center.dtype
-        with torch.autocast(predictions.device.type, enabled=False):
-            sharp = (targets.to(dtype) - self.center) / self.teacher_temp
-            probabilities = sharp.softmax(-1)
-            value = self_distillation(
-                predictions.to(dtype) / self.student_temp, probabilities, same_view, num_views
-            )
-            with torch.no_grad():
-                agreement = torch.linalg.vecdot(probabilities, sharp)
-                entropy = (sharp.logsumexp(-1) - agreement).mean()
-                if self.training:
-                    self._pending.append(targets.to(dtype).mean(0, keepdim=True))
+        sharp = (targets.to(dtype) - self.center) / self.teacher_temp
+        probabilities = sharp.softmax(-1)
+        value = self_distillation(
+            predictions.to(dtype) / self.student_temp, probabilities, same_view, num_views
+        )
+        with torch.no_grad():
+            agreement = torch.linalg.vecdot(probabilities, sharp)
+            entropy = (sharp.logsumexp(-1) - agreement).mean()
+            if self.training:
+                self._pending.append(targets.to(dtype).mean(0, keepdim=True))
         return {'loss': value, 'entropy': entropy}
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from saip.models.objectives.csm import CrossScaleMatching
 from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.relation import RelationMatching
+from saip.models.objectives.spread import TokenSpread
 
 __all__ = [
     'BaseObjective',
@@ -12,4 +13,5 @@ __all__ = [
     'CrossScaleReconstruction',
     'CrossScaleSearch',
     'RelationMatching',
+    'TokenSpread',
 ]

@@ -46,7 +46,7 @@ class BaseObjective(BaseModule):
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Return ``loss`` (weighted) and diagnostics under names without that word."""
 
-    def after_optimizer_step(self) -> None:  # noqa: B027 - most objectives keep no state
+    def after_optimizer_step(self) -> None:
         """Move state that changes with time; called once per optimizer step."""
 
 

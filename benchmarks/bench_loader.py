@@ -1,0 +1,161 @@
+"""Cost of a picture in a worker, against making the same views there with Pillow.
+
+``python benchmarks/bench_loader.py [--out loader.json]``. The worker decodes a JPEG and
+squeezes it to the canvas; the peer decodes it and makes all views of the preset ``saip`` one by
+one. Both run in turn in this process on one thread; the figure is the ratio of the medians of
+their processor time. The batched rendering on this processor is reported beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported: the figure is that of one core.
+os.environ['OMP_NUM_THREADS'] = '1'
+
+import cv2
+import numpy as np
+import PIL
+import torch
+from PIL import Image
+
+from saip.datasets.canvas import decode_image, to_canvas
+from saip.models.data_preprocessor import ViewsPreprocessor
+
+BATCH = 8
+HEIGHT, WIDTH = 360, 155
+RECIPE: dict[str, Any] = {
+    'size': (256, 128),
+    'patch_size': 16,
+    'anchor': {'area': (0.8, 1.0), 'blur': 1.0},
+    'augmented': {'area': (0.8, 1.0), 'blur': 0.1, 'solarize': 0.2},
+    'locals': {'number': 6, 'size': (128, 64), 'area': (0.05, 0.8), 'blur': 0.5},
+    'multires': {'number': 2},
+    'masked': {'source': 'augmented'},
+    'scene': {'others': 1},
+}
+
+
+def encode_pictures(count: int) -> list[bytes]:
+    """JPEG files about as large and as detailed as person crops of surveillance cameras."""
+    rng = np.random.default_rng(0)
+    files = []
+    for _ in range(count):
+        layers = [
+            cv2.resize(rng.uniform(0, span, (n, n // 2, 3)), (WIDTH, HEIGHT), interpolation=3)
+            for n, span in ((6, 160), (24, 60), (96, 30))
+        ]
+        buffer = BytesIO()
+        Image.fromarray(np.clip(sum(layers), 0, 255).astype(np.uint8)).save(
+            buffer, 'JPEG', quality=90
+        )
+        files.append(buffer.getvalue())
+    return files
+
+
+def batch_of(canvases: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A training batch of these canvases."""
+    count = len(canvases)
+    return {
+        'canvas': torch.stack(canvases),
+        'size': torch.tensor([[HEIGHT, WIDTH]] * count),
+        'key': torch.arange(count) * 7919,
+    }
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Processor time of one call per picture of the batch."""
+    start = time.process_time()
+    work()
+    return (time.process_time() - start) * 1e3 / BATCH
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Time the three in turn; returns medians in milliseconds per picture, and ratios."""
+    files = encode_pictures(BATCH)
+    device, reference = (
+        ViewsPreprocessor(**RECIPE, renderer=name) for name in ('device', 'reference')
+    )
+    batch = batch_of([to_canvas(decode_image(data), (320, 160)) for data in files])
+
+    def worker() -> None:
+        for data in files:
+            to_canvas(decode_image(data), (320, 160))
+
+    def peer() -> None:
+        # The peer cuts from the decoded picture itself: no canvas in between.
+        pictures = [
+            torch.from_numpy(np.array(Image.open(BytesIO(data)))).permute(2, 0, 1)
+            for data in files
+        ]
+        reference({**batch, 'canvas': torch.stack(pictures)}, training=True)
+
+    works = {
+        'worker': worker,
+        'decode': lambda: [decode_image(data) for data in files],
+        'peer': peer,
+        'batched_rendering': lambda: device(batch, training=True),
+    }
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for step in range(rounds + 1):
+        device.set_clock(0, step)
+        reference.set_clock(0, step)
+        for name, work in works.items():
+            spent = milliseconds(work)
+            if step:  # the first round warms up
+                times[name].append(spent)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        'milliseconds_per_picture': {name: round(value, 3) for name, value in median.items()},
+        'peer_over_worker': round(median['peer'] / median['worker'], 1),
+        'peer_over_batched_rendering': round(median['peer'] / median['batched_rendering'], 2),
+        'jpeg_bytes': statistics.mean(map(len, files)),
+        'rounds': rounds,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Processor and versions."""
+    names = [
+        line.split(':', 1)[1].strip()
+        for line in Path('/proc/cpuinfo').read_text().splitlines()
+        if line.startswith('model name')
+    ] or [platform.processor()]
+    return {
+        'processor': names[0],
+        'threads': torch.get_num_threads(),
+        'python': platform.python_version(),
+        'torch': torch.__version__,
+        'numpy': np.__version__,
+        'pillow': PIL.__version__,
+        'opencv': cv2.__version__,
+    }
+
+
+def main() -> int:
+    """Print the figures as JSON, and write them if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--out', type=Path)
+    args = parser.parse_args()
+    text = json.dumps({**measure(args.rounds), 'machine': machine()}, indent=2)
+    if args.out is not None:
+        partial = args.out.with_suffix('.tmp')
+        partial.write_text(text + '\n')
+        os.replace(partial, args.out)
+    print(text)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

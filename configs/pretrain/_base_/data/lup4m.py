@@ -1,0 +1,3 @@
+_base_ = './paths.py'
+
+train_dataloader = dict(dataset=_base_.person_sets['LUP4M'])

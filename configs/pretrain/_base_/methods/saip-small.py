@@ -1,0 +1,62 @@
+# A reduced SAIP that two CPU cores can train in minutes: 128x64 anchors, a third of the blocks,
+# few prototypes, narrow decoders, fewer and smaller views. It shows that everything works
+# together; it is not the method of the paper, and its figures say nothing about that.
+#
+# What differs in kind: the spread term (batches of 32 collapse without it), a colder target and
+# a faster expert (the run has under a thousand steps).
+preset = 'saip-small'
+model = dict(
+    type='saip.SAIP',
+    backbone=dict(
+        type='saip.ViTEncoder',
+        arch=dict(embed_dims=192, num_layers=4, num_heads=3, feedforward_channels=768),
+        patch_size=16,
+        feature_level=2,
+    ),
+    data_preprocessor=dict(
+        type='saip.ViewsPreprocessor',
+        size=(128, 64),
+        patch_size=16,
+        seed=0,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.3, hue=0.1),
+        gray=0.1,
+        anchor=dict(area=(0.6, 1.0), blur=0.5, solarize=0.0),
+        augmented=dict(area=(0.6, 1.0), blur=0.1, solarize=0.1),
+        locals=dict(number=4, size=(64, 32), area=(0.2, 0.8), blur=0.2),
+        multires=dict(number=2, eighths=(4, 6, 10), source='anchor'),
+        masked=dict(source='augmented', eighths=(6, 8, 10), ratio=0.75, mode='exact'),
+        scene=dict(size=(128, 128), layout='visible', alpha=0.7, others=1),
+    ),
+    expert=dict(type='saip.EMAExpert'),
+    objectives=dict(
+        csm=dict(
+            type='saip.CrossScaleMatching',
+            neck=dict(
+                type='saip.DINOProjector',
+                hidden_channels=512,
+                bottleneck_channels=128,
+                out_channels=512,
+            ),
+            head=dict(type='saip.SelfDistillationHead', teacher_temp=0.02),
+        ),
+        csr=dict(
+            type='saip.CrossScaleReconstruction',
+            neck=dict(type='saip.CrossScaleDecoder', dims=160, depth=2, num_heads=5),
+            head=dict(type='saip.PixelReconstructionHead'),
+        ),
+        css=dict(
+            type='saip.CrossScaleSearch',
+            neck=dict(type='saip.InstanceSearchDecoder', dims=160, num_heads=5),
+            head=dict(type='saip.InstanceMaskHead'),
+        ),
+        spread=dict(type='saip.TokenSpread', loss_weight=0.1),
+    ),
+)
+custom_hooks = [
+    dict(type='saip.ViewClockHook'),
+    dict(type='saip.ExpertUpdateHook', momentum=(0.98, 1.0)),
+    dict(type='saip.BadFilesHook'),
+    dict(type='saip.CollapseHook'),
+]

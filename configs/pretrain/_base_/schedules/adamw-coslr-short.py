@@ -1,0 +1,30 @@
+# A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine.
+epochs = int('{{$SAIP_EPOCHS:6}}')
+warmup = epochs / 10
+optim_wrapper = dict(
+    type='saip.Bf16OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    clip_grad=dict(max_norm=3.0),
+    constructor='saip.MatrixDecayConstructor',
+)
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=1e-6,
+        by_epoch=True,
+        begin=0,
+        end=warmup,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=epochs - warmup,
+        eta_min=0.0,
+        by_epoch=True,
+        begin=warmup,
+        end=epochs,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=max(1, epochs // 6))
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,0 +1,10 @@
+# make quickstart DATA=folder
+# Reports two-view recall on held-back pictures; see README.md.
+_base_ = [
+    '../_base_/methods/saip-small.py',
+    '../_base_/data/folder.py',
+    '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(canvas=(160, 80)))
+val_dataloader = dict(num_workers=1, dataset=dict(canvas=(160, 80)))

@@ -1,0 +1,10 @@
+# make quickstart
+# Expected on two CPU cores after about 10 minutes: see README.md.
+_base_ = [
+    '../_base_/methods/saip-small.py',
+    '../_base_/data/people.py',
+    '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(canvas=(160, 80)))
+val_dataloader = dict(dataset=dict(size=(128, 64)), num_workers=0, persistent_workers=False)

@@ -1,0 +1,13 @@
+# make quickstart DATA=folder (on a machine with a GPU)
+# The full encoder and views; fewer prototypes and a faster expert, since the run is short.
+_base_ = [
+    '../_base_/methods/saip.py',
+    '../_base_/data/folder.py',
+    '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/backbones/vit-tiny-p16.py',
+    '../../_base_/default_runtime.py',
+]
+short_csm = dict(neck=dict(out_channels=4096), head=dict(teacher_temp=0.03))
+spread = dict(type='saip.TokenSpread', loss_weight=0.1)
+model = dict(backbone=_base_.backbone, objectives=dict(csm=short_csm, spread=spread))
+train_dataloader = dict(batch_size=128)

@@ -1,0 +1,10 @@
+# SAIP_FOLDER=crops SAIP_EPOCHS=300 bash tools/dist_train.sh configs/pretrain/saip/saip_vit-tiny-p16_1xb256-amp-coslr_folder.py 1 --auto-scale-lr
+# Any folder of person crops, on one GPU or several; no figure exists for your pictures.
+_base_ = [
+    '../_base_/methods/saip.py',
+    '../_base_/data/folder.py',
+    '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/backbones/vit-tiny-p16.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))

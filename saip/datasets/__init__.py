@@ -1,0 +1,8 @@
+"""Data sets: unlabelled person pictures, their manifests, and retrieval sets.
+
+Importing this registers them.
+"""
+
+from saip.datasets import canvas, person_images, retrieval
+
+__all__ = ['canvas', 'person_images', 'retrieval']

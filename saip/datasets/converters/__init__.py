@@ -1,0 +1,1 @@
+"""Making the pretraining sets of the paper out of public data sets."""

@@ -1,0 +1,26 @@
+"""Pictures of people drawn by code, for tests and a first run without any data set."""
+
+from .market import (
+    SIZES,
+    MarketSpec,
+    contact_sheet,
+    draw_picture,
+    list_pictures,
+    write_market1501,
+)
+from .person import Person, sample_person
+from .shot import Shot, plan_shot, render_shot
+
+__all__ = [
+    'SIZES',
+    'MarketSpec',
+    'Person',
+    'Shot',
+    'contact_sheet',
+    'draw_picture',
+    'list_pictures',
+    'plan_shot',
+    'render_shot',
+    'sample_person',
+    'write_market1501',
+]

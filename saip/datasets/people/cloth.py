@@ -1,0 +1,112 @@
+"""Paints: garment patterns, torso, trousers and head as functions on the body's surface."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .person import Bag, Colour, Garment, Hair, Person
+from .tube import Paint, Pattern
+
+_TURN = np.float32(2 * np.pi)
+
+
+def front_distance(angle: np.ndarray, centre: float) -> np.ndarray:
+    """Signed angular distance from ``centre``, in [-pi, pi)."""
+    return (angle - np.float32(centre) + np.float32(np.pi)) % _TURN - np.float32(np.pi)
+
+
+def patterned(garment: Garment) -> Paint:
+    """Paint of a garment's cloth on any body part (logos only on the torso: ``torso``)."""
+    main = np.array(garment.colour, np.float32)
+    second = np.array(garment.second, np.float32)
+    count = garment.count
+
+    def stripes(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        return ((t * count) % 1.0 > 0.5)[..., None]
+
+    def bars(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        return ((angle * (count * 0.45)) % 1.0 > 0.55)[..., None]
+
+    def checks(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        both = ((t * count) % 1.0 > 0.5) + 0.0 + ((angle * (count * 0.4)) % 1.0 > 0.5)
+        return (0.5 * both)[..., None]
+
+    def seam(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        side = np.abs(np.abs(front_distance(angle, 0.0)) - np.float32(np.pi / 2))
+        return (side < 0.45)[..., None]
+
+    kinds = {'stripes': stripes, 'bars': bars, 'checks': checks, 'seam': seam}
+    if garment.pattern not in kinds:
+        return garment.colour
+    amount = kinds[garment.pattern]
+
+    def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        return main + (second - main) * amount(t, angle).astype(np.float32)
+
+    return paint
+
+
+def torso(person: Person) -> Pattern:
+    """Paint of the trunk: cloth, print, what an open jacket shows, straps of bags."""
+    garment = person.upper
+    cloth = patterned(garment)
+    second = np.array(garment.second, np.float32)
+    inner = np.array(person.inner, np.float32)
+    opening = {'jacket': 0.36, 'coat': 0.26}.get(garment.kind, 0.0)
+
+    def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        colour = np.empty((*t.shape, 3), np.float32)
+        colour[...] = cloth(t, angle) if callable(cloth) else cloth
+        front = np.abs(front_distance(angle, 0.0))
+        if garment.pattern == 'logo':
+            back = np.abs(front_distance(angle, np.pi))
+            colour[
+                (np.minimum(front, back * 0.7) / 0.55) ** 2 + ((t - 0.4) / 0.17) ** 2 < 1
+            ] = second
+        if garment.pattern == 'block':
+            colour[(t > 0.28) & (t < 0.62)] = second
+        if garment.kind in ('jacket', 'coat'):
+            colour[front < opening + 0.16 * (1 - t)] = inner
+        elif garment.kind == 'shirt':
+            colour[front < 0.05] *= 0.72
+            colour[(t < 0.1) & (front < 0.7)] = inner
+        else:
+            colour[(t < 0.09) & (front < 0.75)] = np.array(person.skin, np.float32)
+        _straps(colour, t, angle, front, person.bag)
+        return colour
+
+    return paint
+
+
+def _straps(
+    colour: np.ndarray, t: np.ndarray, angle: np.ndarray, front: np.ndarray, bag: Bag
+) -> None:
+    strap = np.array(bag.colour, np.float32)
+    if bag.kind == 'backpack':
+        colour[(np.abs(front - 0.72) < 0.15) & (t < 0.58)] = strap
+    if bag.kind == 'shoulder':
+        across = np.sin(angle) * bag.side
+        colour[np.abs(across - (t * 1.9 - 1.0)) < 0.16] = strap
+
+
+def head(hair: Hair, skin: Colour, hat: Colour | None) -> Pattern:
+    """Paint of the head: face, hair down to a hairline, cap; t runs from crown to chin."""
+    face = np.array(skin, np.float32)
+    strands = np.array(hair.colour, np.float32)
+    brim = 0.0 if hair.style != 'bald' else -1.0
+
+    def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        front = np.abs(front_distance(angle, 0.0))
+        colour = np.empty((*t.shape, 3), np.float32)
+        colour[...] = face
+        eyes = (np.abs(front - 0.42) < 0.17) & (np.abs(t - 0.5) < 0.06)
+        colour[eyes] *= 0.4
+        colour[(front < 0.3) & (np.abs(t - 0.8) < 0.035)] *= 0.72
+        hairline = 0.24 + 0.5 * np.clip((front - 0.75) / 0.9, 0.0, 1.0)
+        colour[t < hairline + brim] = strands
+        if hat is not None:
+            colour[t < 0.34] = np.array(hat, np.float32)
+            colour[(t > 0.29) & (t < 0.34)] *= 0.6
+        return colour
+
+    return paint

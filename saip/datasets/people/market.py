@@ -1,0 +1,211 @@
+"""Write drawn people as a re-identification set in the layout of Market-1501."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..parallel import parallel_map
+from .shot import STRANGERS, Shot, encode_jpeg, plan_misdetection, plan_shot, render_shot
+
+# Raise it whenever the same parameters give other pictures: a finished set is recognised by it.
+VERSION = 1
+STAMP = 'people.json'
+CONTACT_SHEET = 'contact_sheet.png'
+TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
+# Shot numbers of one identity and camera: training or query from 0, gallery after the query.
+_JUNK_SHOT = 1000
+
+
+@dataclass(frozen=True)
+class MarketSpec:
+    """What a set holds; identities of train and test are disjoint.
+
+    Attributes:
+        train_identities: identities of the training set, numbered from 1.
+        test_identities: identities of query and gallery, numbered on from those.
+        cameras: every identity is seen by all of them.
+        train_shots: training pictures per identity and camera.
+        gallery_shots: gallery pictures per test identity and camera, beside one query.
+        distractors: gallery pictures of nobody in the set (identity 0000).
+        junk: gallery pictures that an evaluation ignores (identity -1).
+        height: of a picture, pixels.
+        width: of a picture, pixels.
+        seed: another seed gives other people, cameras and pictures.
+    """
+
+    train_identities: int
+    test_identities: int
+    cameras: int = 4
+    train_shots: int = 1
+    gallery_shots: int = 2
+    distractors: int = 0
+    junk: int = 0
+    height: int = 128
+    width: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            low = 0 if name in ('distractors', 'junk', 'seed') else 1
+            if value < low:
+                raise ValueError(f'{name} of a people set must be at least {low}, not {value}')
+        if self.cameras < 2:
+            raise ValueError('a people set needs at least 2 cameras to retrieve across')
+
+
+SIZES: dict[str, MarketSpec] = {
+    'tiny': MarketSpec(6, 4, cameras=3, gallery_shots=1, distractors=2, junk=2),
+    'quickstart': MarketSpec(1200, 80, distractors=48, junk=32),
+    'large': MarketSpec(4000, 200, cameras=6, distractors=200, junk=100, height=256, width=128),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file of a set: where it goes and what is drawn.
+
+    Attributes:
+        path: relative to the set's root.
+        kind: ``person``, ``cut`` (a box that misses most of the person) or ``empty``.
+        key: (identity, camera, shot).
+    """
+
+    path: str
+    kind: str
+    key: tuple[int, int, int]
+
+
+def list_pictures(spec: MarketSpec) -> list[Picture]:
+    """Return all pictures of a set, in the order training, query, gallery."""
+    cameras = range(1, spec.cameras + 1)
+    first_test = spec.train_identities + 1
+    train, test = range(1, first_test), range(first_test, first_test + spec.test_identities)
+    gallery_shots = range(1, 1 + spec.gallery_shots)
+    pictures = [
+        _shot_of(TRAIN, i, c, s)
+        for i in train
+        for c in cameras
+        for s in range(spec.train_shots)
+    ]
+    pictures += [_shot_of(QUERY, i, c, 0) for i in test for c in cameras]
+    pictures += [
+        _shot_of(GALLERY, i, c, s) for i in test for c in cameras for s in gallery_shots
+    ]
+    for number in range(spec.distractors):
+        camera = 1 + number % spec.cameras
+        path = f'{GALLERY}/0000_c{camera}s1_{51 + 25 * number:06d}_00.jpg'
+        kind = 'empty' if number % 2 else 'cut'
+        pictures.append(Picture(path, kind, (2 * STRANGERS + number, camera, 0)))
+    for number in range(spec.junk):
+        camera = 1 + number % spec.cameras
+        path = f'{GALLERY}/-1_c{camera}s1_{51 + 25 * number:06d}_00.jpg'
+        identity = test[number % len(test)]
+        pictures.append(Picture(path, 'cut', (identity, camera, _JUNK_SHOT + number)))
+    return pictures
+
+
+def _shot_of(folder: str, identity: int, camera: int, shot: int) -> Picture:
+    name = f'{identity:04d}_c{camera}s1_{51 + 25 * shot:06d}_00.jpg'
+    return Picture(f'{folder}/{name}', 'person', (identity, camera, shot))
+
+
+def draw_picture(spec: MarketSpec, picture: Picture) -> bytes:
+    """Draw one picture of a set, JPEG bytes; the same alone and among others."""
+    shot = _plan(spec, picture)
+    return encode_jpeg(render_shot(shot, (spec.height, spec.width)), shot.camera.quality)
+
+
+def _plan(spec: MarketSpec, picture: Picture) -> Shot:
+    if picture.kind == 'person':
+        return plan_shot(spec.seed, *picture.key)
+    return plan_misdetection(spec.seed, *picture.key, person=picture.kind == 'cut')
+
+
+def contact_sheet(spec: MarketSpec, identities: int = 12, cameras: int = 6) -> np.ndarray:
+    """Draw a table of people, (H, W, 3) uint8 RGB, at most so many identities and cameras.
+
+    A row per identity; a column per camera, in which two shots stand side by side.
+    """
+    seen = range(1, min(cameras, spec.cameras) + 1)
+    shots = [(camera, shot) for camera in seen for shot in range(2)]
+    size = (spec.height, spec.width)
+    rows = []
+    for identity in range(1, min(identities, spec.train_identities) + 1):
+        row = [render_shot(plan_shot(spec.seed, identity, *shot), size) for shot in shots]
+        rows.append(np.concatenate(row, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1) -> bool:
+    """Write a set to ``out``; it appears there at once, complete, or not at all.
+
+    A long run prints its progress to stderr.
+
+    Args:
+        out: folder to make. One with the same finished set is left as it is.
+        spec: what to draw.
+        workers: processes that draw.
+
+    Returns:
+        True if the set was written, False if it was there already.
+
+    Raises:
+        ValueError: ``out`` holds something else, or ``workers`` is below 1.
+    """
+    out = Path(out)
+    if workers < 1:
+        raise ValueError(f'workers must be at least 1, not {workers}')
+    stamp = {'format': 'market1501', 'version': VERSION, **asdict(spec)}
+    if _is_finished(out, stamp):
+        return False
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
+    try:
+        temporary.chmod(0o755)
+        for folder in (TRAIN, QUERY, GALLERY):
+            (temporary / folder).mkdir()
+        write = functools.partial(_write_picture, root=temporary, spec=spec)
+        parallel_map(write, list_pictures(spec), workers, 'people drawn')
+        sheet = contact_sheet(spec)
+        cv2.imwrite(str(temporary / CONTACT_SHEET), sheet[..., ::-1])
+        (temporary / STAMP).write_text(json.dumps(stamp, indent=2) + '\n', encoding='utf-8')
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return True
+
+
+def _is_finished(out: Path, stamp: dict) -> bool:
+    """Tell whether ``out`` holds exactly this set.
+
+    Raises:
+        ValueError: it holds anything else.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    path = out / STAMP
+    if not path.is_file():
+        raise ValueError(f'{out} exists and is no set of drawn people: name another folder')
+    found = json.loads(path.read_text(encoding='utf-8'))
+    differing = sorted(key for key in stamp | found if stamp.get(key) != found.get(key))
+    if differing:
+        what = ', '.join(
+            f'{key} {found.get(key)} instead of {stamp.get(key)}' for key in differing
+        )
+        raise ValueError(
+            f'{out} holds people drawn with {what}: remove it or name another folder'
+        )
+    return True
+
+
+def _write_picture(picture: Picture, root: Path, spec: MarketSpec) -> None:
+    (root / picture.path).write_bytes(draw_picture(spec, picture))

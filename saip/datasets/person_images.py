@@ -1,0 +1,175 @@
+"""Unlabelled pictures of persons: the data set of pretraining."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from torch import Tensor
+
+from saip.registry import DATASETS
+
+from .canvas import PictureError, read_canvas
+from .crops import Crop, DataError, crop_key, path_hash
+from .sources import Storage, open_source
+
+MAX_HELD_BACK = 1000
+MAX_REPLACEMENTS = 10
+
+
+def held_back_paths(paths: Sequence[str], holdout: float | int) -> frozenset[str]:
+    """Choose the pictures that are never trained on.
+
+    A picture's place in the choice depends on its path alone: the same files are held back on
+    every machine and in every run.
+
+    Args:
+        paths: of all pictures; repetitions (several boxes in one picture) do not count.
+        holdout: below 1 a share of the pictures, of which at most 1,000 are taken, enough to
+            measure recall whatever the size of the set; else their number.
+
+    Raises:
+        DataError: nothing would be left on one of the two sides.
+    """
+    unique = sorted(set(paths), key=lambda path: (path_hash(path), path))
+    count = int(holdout) if holdout >= 1 else round(holdout * len(unique))
+    if holdout < 1:
+        count = min(count, MAX_HELD_BACK)
+    if not 0 < count < len(unique):
+        raise DataError(
+            f'holdout={holdout} of {len(unique)} pictures holds back {count}: '
+            'both parts need at least one'
+        )
+    return frozenset(unique[:count])
+
+
+@DATASETS.register_module()
+class PersonImages(BaseDataset):
+    """Pictures, or boxes in pictures, each squeezed to one small uint8 canvas.
+
+    A sample is a dict of tensors that ``default_collate`` can batch: ``canvas`` (3, Hc, Wc)
+    uint8 RGB, ``size`` (2,) the (h, w) of the picture or crop before it was squeezed, ``key`` a
+    63-bit hash of path and box, ``index`` its position, and ``replaced``, which is -1, or the
+    position of the bad sample that this one stands in for.
+
+    A picture that cannot be read is named in a warning (once in each worker process) and
+    replaced by the sample 1, 2, 4 ... positions further on. ``saip.BadFilesHook`` counts these
+    and stops the run when they are many.
+
+    Args:
+        data_root: a folder, which is searched for pictures, or an LMDB of encoded pictures.
+        ann_file: lists the pictures, relative to ``data_root``: ``.txt`` one path per line,
+            ``.tsv`` a manifest made by ``tools/dataset_converters``, ``.json`` boxes in COCO
+            format, of which those of single persons are cut out. If empty, the file
+            ``saip_manifest.tsv`` in ``data_root`` is taken, else all pictures below it.
+        data_prefix: where the pictures are, relative to ``data_root``; for a manifest it
+            replaces the place that the manifest names.
+        canvas: (height, width) in pixels.
+        holdout: pictures that are held back from training, see :func:`held_back_paths`; 0
+            holds none back.
+        part: ``train``, or ``held_back`` for the pictures that ``holdout`` takes away.
+        indices: use the first so many samples, or these ones.
+        lazy_init: do not read the listing yet.
+
+    Raises:
+        FileNotFoundError: a folder, a listing or a picture that it names is not there.
+        DataError: the listing is malformed, or there is no picture.
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        ann_file: str = '',
+        data_prefix: str = '',
+        canvas: Sequence[int] = (320, 160),
+        holdout: float | int = 0,
+        part: str = 'train',
+        indices: int | Sequence[int] | None = None,
+        lazy_init: bool = False,
+    ) -> None:
+        if len(canvas) != 2 or not all(isinstance(n, int) and n > 0 for n in canvas):
+            raise ValueError(f'canvas is (height, width) in pixels, not {canvas!r}')
+        if part not in ('train', 'held_back'):
+            raise ValueError(f'part is train or held_back, not {part!r}')
+        if holdout < 0 or (part == 'held_back' and holdout == 0):
+            raise ValueError(
+                f'part={part!r} with holdout={holdout!r}: give a share or a number'
+            )
+        self.canvas = (canvas[0], canvas[1])
+        self.holdout = holdout
+        self.part = part
+        self.prefix = data_prefix
+        self.listing = ann_file
+        self._named: set[int] = set()
+        super().__init__(data_root=data_root, indices=indices, lazy_init=lazy_init)
+
+    def load_data_list(self) -> list[dict]:
+        """Return path and box of every sample; BaseDataset packs them into shared memory."""
+        storage, crops, where = open_source(self.data_root, self.listing, self.prefix)
+        self.storage: Storage = storage
+        if self.holdout:
+            held_back = held_back_paths([crop.path for crop in crops], self.holdout)
+            wanted = self.part == 'held_back'
+            crops = [crop for crop in crops if (crop.path in held_back) == wanted]
+        print_log(f'{len(crops):,} samples ({self.part}) from {where}', 'current')
+        return [crop._asdict() for crop in crops]
+
+    def crop(self, index: int) -> Crop:
+        """Return path and box of a sample."""
+        info = self.get_data_info(index)
+        return Crop(info['path'], info['box'])
+
+    def name(self, index: int) -> str:
+        """Return a sample's path and box for messages."""
+        crop = self.crop(index)
+        return crop.path if crop.box is None else f'{crop.path} {crop.box}'
+
+    def key(self, index: int) -> int:
+        """Return the 63-bit hash of a sample, which does not depend on its position."""
+        return crop_key(self.crop(index))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one sample, or the one that replaces it.
+
+        Raises:
+            IndexError: ``index`` is out of range.
+            PictureError: the sample and all that could replace it are bad.
+        """
+        asked = range(len(self))[index]
+        for position in self._attempts(asked):
+            crop = self.crop(position)
+            try:
+                canvas, size = read_canvas(self.storage.read(crop.path), self.canvas, crop.box)
+            except (PictureError, OSError) as error:
+                self._warn(position, error)
+                continue
+            return {
+                'canvas': canvas,
+                'size': torch.tensor(size),
+                'key': torch.tensor(crop_key(crop)),
+                'index': torch.tensor(position),
+                'replaced': torch.tensor(-1 if position == asked else asked),
+            }
+        raise PictureError(
+            f'{self.name(asked)} and {MAX_REPLACEMENTS} pictures after it cannot be read: '
+            f'is {self.data_root} still there?'
+        )
+
+    def _attempts(self, asked: int) -> Iterator[int]:
+        """Yield a position and those that may replace it, in growing distance."""
+        yield asked
+        for power in range(MAX_REPLACEMENTS):
+            yield (asked + 2**power) % len(self)
+
+    def _warn(self, index: int, error: Exception) -> None:
+        if index not in self._named:
+            self._named.add(index)
+            print_log(
+                f'bad picture replaced: {self.name(index)} in {self.data_root}: {error}',
+                'current',
+                logging.WARNING,
+            )

@@ -1,0 +1,241 @@
+"""Where pictures lie (a folder, an LMDB) and which of them make up a set (a listing)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from .canvas import PictureError
+from .coco import read_coco_persons
+from .crops import Crop, DataError
+from .manifest import MANIFEST_NAME, manifest_root, read_manifest
+
+PICTURE_SUFFIXES = frozenset(
+    ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.gif')
+)
+
+
+class Storage(Protocol):
+    """A place that holds encoded pictures by name."""
+
+    root: str
+
+    def read(self, name: str) -> bytes:
+        """Return one encoded picture."""
+
+    def scan(self) -> tuple[list[str], list[str]]:
+        """Return the sorted names of the pictures, and of everything else."""
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that are not there."""
+
+
+class FolderStorage:
+    """Picture files below a folder; names are paths relative to it, with forward slashes."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one file.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        with open(os.path.join(self.root, name), 'rb') as file:
+            return file.read()
+
+    def scan(self) -> tuple[list[str], list[str]]:
+        """Walk all folders, through links too; names that begin with a dot are passed over."""
+        pictures: list[str] = []
+        others: list[str] = []
+        visited = set()
+        for folder, subfolders, files in os.walk(self.root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in visited:
+                subfolders.clear()
+                continue
+            visited.add(real)
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
+            relative = Path(os.path.relpath(folder, self.root)).as_posix()
+            prefix = '' if relative == '.' else relative + '/'
+            for name in files:
+                if not name.startswith('.'):
+                    suffix = os.path.splitext(name)[1].lower()
+                    (pictures if suffix in PICTURE_SUFFIXES else others).append(prefix + name)
+        return sorted(pictures), sorted(others)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Compare names with folder listings: one call per folder, not one per file."""
+        listings: dict[str, set[str]] = {}
+        absent = []
+        for name in names:
+            folder, base = os.path.split(os.path.join(self.root, name))
+            if folder not in listings:
+                listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            if base not in listings[folder]:
+                absent.append(name)
+        return absent
+
+
+_environments: dict[str, tuple[int, Any]] = {}
+"""Open LMDB environments by path, each with the process that opened it."""
+
+
+class LmdbStorage:
+    """Encoded pictures in an LMDB: UTF-8 keys are names, values the bytes of picture files.
+
+    Keys that begin with two underscores are bookkeeping and are passed over.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def _begin(self) -> Any:
+        """Start a read transaction.
+
+        LMDB allows one environment per file and process, and none that a fork inherited: all
+        storages of a process share it, and another process opens its own.
+
+        Raises:
+            DataError: the package ``lmdb`` is absent or the LMDB cannot be opened.
+        """
+        place = os.path.realpath(self.root)
+        process, environment = _environments.get(place, (0, None))
+        if process != os.getpid():
+            if environment is not None:
+                environment.close()
+            environment = self._open()
+            _environments[place] = (os.getpid(), environment)
+        return environment.begin()
+
+    def _open(self) -> Any:
+        try:
+            import lmdb
+        except ImportError:
+            raise DataError(
+                f'{self.root} is an LMDB: reading it needs `pip install lmdb`'
+            ) from None
+        folder = os.path.isdir(self.root)
+        try:
+            return lmdb.open(
+                self.root, subdir=folder, readonly=True, lock=False, readahead=False
+            )
+        except lmdb.Error as error:
+            raise DataError(f'{self.root}: not a readable LMDB ({error})') from error
+
+    def read(self, name: str) -> bytes:
+        """Return the value of one key.
+
+        Raises:
+            PictureError: there is no such key.
+        """
+        with self._begin() as transaction:
+            value = transaction.get(name.encode('utf-8', 'surrogateescape'))
+        if value is None:
+            raise PictureError(f'no key {name!r} in {self.root}')
+        return value
+
+    def scan(self) -> tuple[list[str], list[str]]:
+        """Return all keys."""
+        with self._begin() as transaction:
+            keys = map(bytes, transaction.cursor().iternext(values=False))
+            names = [key.decode('utf-8', 'surrogateescape') for key in keys]
+        return sorted(name for name in names if not name.startswith('__')), []
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Look every name up."""
+        with self._begin() as transaction:
+            return [
+                name
+                for name in names
+                if transaction.get(name.encode('utf-8', 'surrogateescape')) is None
+            ]
+
+
+def open_storage(root: str) -> Storage:
+    """Return the storage that lies at ``root``: an LMDB or a folder.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    path = Path(root)
+    if (path.suffix == '.lmdb' and path.exists()) or (path / 'data.mdb').is_file():
+        return LmdbStorage(str(root))
+    if not path.is_dir():
+        raise FileNotFoundError(f'no such folder of pictures: {root}')
+    return FolderStorage(str(root))
+
+
+def open_source(
+    root: str, ann_file: str = '', prefix: str = ''
+) -> tuple[Storage, list[Crop], str]:
+    """Open a set of pictures.
+
+    Args:
+        root: the folder or LMDB.
+        ann_file: what lists the set, relative to ``root``: ``.txt`` one relative path per line,
+            ``.tsv`` a manifest, ``.json`` person boxes in COCO format; empty takes the
+            ``saip_manifest.tsv`` in ``root`` if there is one, else all pictures below ``root``.
+        prefix: where the pictures are, relative to ``root``; for a manifest, this replaces the
+            place that it names.
+
+    Returns:
+        The storage, the samples in a fixed order, and a name for messages.
+
+    Raises:
+        FileNotFoundError: the folder, the list, or files that it names are not there.
+        DataError: the listing is malformed or empty.
+    """
+    listing = os.path.join(root, ann_file) if ann_file else os.path.join(root, MANIFEST_NAME)
+    pictures = os.path.join(root, prefix) if prefix else root
+    if not ann_file and not os.path.isfile(listing):
+        storage = open_storage(pictures)
+        return storage, _all_pictures(storage), pictures
+    if not os.path.isfile(listing):
+        raise FileNotFoundError(f'no such list of pictures: {listing}')
+    suffix = Path(listing).suffix.lower()
+    if suffix == '.tsv':
+        manifest = read_manifest(listing)
+        where = pictures if prefix else manifest_root(listing, manifest.root)
+        return open_storage(where), [entry.crop for entry in manifest.entries], listing
+    readers = {'.txt': read_list, '.json': read_coco_persons}
+    if suffix not in readers:
+        raise DataError(f'{listing}: a list of pictures ends in .txt, .tsv or .json')
+    storage = open_storage(pictures)
+    crops = readers[suffix](listing)
+    absent = storage.missing(dict.fromkeys(crop.path for crop in crops))
+    if absent:
+        raise FileNotFoundError(
+            f'{listing} names {len(absent)} pictures that are not in {pictures}, '
+            f'first {absent[0]}'
+        )
+    return storage, crops, listing
+
+
+def _all_pictures(storage: Storage) -> list[Crop]:
+    pictures, others = storage.scan()
+    if not pictures:
+        kinds = ' '.join(sorted(PICTURE_SUFFIXES))
+        held = f'{len(others)} other files' if others else 'nothing'
+        raise DataError(f'no picture in {storage.root}: it holds {held} (looked for {kinds})')
+    return [Crop(name) for name in pictures]
+
+
+def read_list(path: str | os.PathLike[str]) -> list[Crop]:
+    """Read a list file: one path per line, relative to the root of the set.
+
+    Raises:
+        DataError: it is not UTF-8 text, or names nothing.
+    """
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not a text file ({error.reason})') from error
+    names = [line.strip().replace('\\', '/') for line in lines]
+    crops = [Crop(name) for name in names if name]
+    if not crops:
+        raise DataError(f'{path} lists no picture')
+    return crops

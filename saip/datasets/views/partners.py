@@ -1,0 +1,64 @@
+"""Which other pictures of the micro-batch a scene is made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from saip.datasets.views.random import integers, uniforms
+
+MAX_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class Partners:
+    """(B,) positions in the local batch: the scene's background and its other person."""
+
+    background: np.ndarray
+    other: np.ndarray
+
+
+def draw_partners(
+    keys: np.ndarray, epoch: int, seed: int, rank: int, world_size: int
+) -> Partners:
+    """Draw two partners per picture, different ones where the batch allows it.
+
+    The sampler deals pictures out in turn, so picture i of a process is number
+    ``i * world_size + rank`` of the global batch. Partners lie a multiple of a fixed stride
+    away from it, modulo the global batch. If ``world_size`` divides the stride they are on the
+    same process, and one process with the whole batch picks the very same pictures; otherwise
+    any other picture of the local batch is taken. A picture alone is its own partner.
+
+    Args:
+        keys: (B,) of the pictures, the same B on every process.
+        epoch: keys the draw.
+        seed: keys the draw.
+        rank: of this process.
+        world_size: number of processes.
+    """
+    count = len(keys)
+    own = np.arange(count)
+    if count == 1:
+        return Partners(own, own)
+    stride = partner_stride(count * world_size)
+    if stride % world_size:
+        stride = world_size
+    choices = (count * world_size - 1) // stride
+    numbers = uniforms(seed, 'partners', keys, epoch, 2)
+    first = integers(numbers[:, 0], choices)
+    second = (first + 1 + integers(numbers[:, 1], max(1, choices - 1))) % choices
+    place = own * world_size + rank
+
+    def local(shift: np.ndarray) -> np.ndarray:
+        return (place + stride * (shift + 1)) % (count * world_size) // world_size
+
+    return Partners(local(first), local(second))
+
+
+def partner_stride(batch: int) -> int:
+    """Largest power of two up to 8 that is at most half the global batch (which is over 1)."""
+    stride = 1
+    while stride < MAX_STRIDE and 4 * stride <= batch:
+        stride *= 2
+    return stride

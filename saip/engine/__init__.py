@@ -1,0 +1,6 @@
+"""Running: hooks, optimizer wrappers, schedules, checkpoints. Importing this registers them."""
+
+from saip.engine import hooks
+from saip.engine.amp import Bf16OptimWrapper
+
+__all__ = ['Bf16OptimWrapper', 'hooks']

@@ -1,0 +1,213 @@
+"""Reading and writing checkpoint files without ever running code from them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+import os
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from mmengine.logging import HistoryBuffer
+
+SAFETENSORS_KEY = 'saip'
+"""Name of the metadata entry of a safetensors file that holds the meta as JSON."""
+
+_HISTORY_METHODS = ('min', 'max', 'mean', 'current')
+_NUMPY_FUNCTIONS = {
+    'scalar': np.float64(0).__reduce__()[0],
+    '_reconstruct': np.zeros(0).__reduce__()[0],
+}
+_DTYPES = (np.bool_, np.int32, np.int64, np.uint32, np.float32, np.float64)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint file cannot be read, or does not hold what was asked for."""
+
+
+def _history_method(owner: object, name: str) -> Callable:
+    """Stand in for ``getattr``, which mmengine's log buffers ask for when unpickled."""
+    if owner is not HistoryBuffer or name not in _HISTORY_METHODS:
+        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner}, {name!r})')
+    return getattr(HistoryBuffer, name)
+
+
+def training_globals() -> list[Any]:
+    """Classes that a checkpoint of mmengine's Runner holds besides tensors and plain values.
+
+    They come from the message hub: log buffers of numpy arrays and numpy numbers. ``getattr``
+    is replaced by a function that reads nothing but the statistics of a log buffer.
+    """
+    # numpy 1 and 2 name the module of the two functions differently.
+    functions = [
+        (function, f'numpy.{core}.multiarray.{name}')
+        for core in ('core', '_core')
+        for name, function in _NUMPY_FUNCTIONS.items()
+    ]
+    dtypes = [type(np.dtype(kind)) for kind in _DTYPES]
+    return [
+        HistoryBuffer,
+        (_history_method, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *functions,
+    ]
+
+
+def load_checkpoint_file(
+    path: str | os.PathLike, extra_globals: Sequence[type] = ()
+) -> dict[str, Any]:
+    """Read a checkpoint on the CPU: safetensors by its suffix, everything else by torch.
+
+    Args:
+        path: the file.
+        extra_globals: classes that the file may hold besides those of a training checkpoint.
+
+    Returns:
+        The checkpoint. Of a safetensors file: ``{'state_dict': ..., 'meta': ...}``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is empty, truncated, damaged, of another kind, or asks to run
+            code.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such checkpoint file')
+    if path.stat().st_size == 0:
+        raise CheckpointError(f'{path}: the checkpoint file is empty')
+    if path.suffix == '.safetensors':
+        return _load_safetensors(path)
+    try:
+        with torch.serialization.safe_globals([*training_globals(), *extra_globals]):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # damaged bytes surface as any exception of the unpickler
+        raise CheckpointError(f'{path}: {_reason(error)}') from error
+    if not isinstance(checkpoint, dict):
+        kind = type(checkpoint).__name__
+        raise CheckpointError(f'{path}: holds a {kind}, a checkpoint is a dict')
+    return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    asked = re.search(r'(?:GLOBAL|class) ([\w.]+(?:\(.*?\))?)', str(error))
+    if isinstance(error, pickle.UnpicklingError) and asked:
+        return (
+            f'refused, because reading it would run {asked.group(1)}, which no checkpoint of '
+            'this project needs'
+        )
+    return 'truncated, damaged, or not a checkpoint at all'
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework='pt', device='cpu') as file:
+            metadata = file.metadata() or {}
+            state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = json.loads(metadata.get(SAFETENSORS_KEY, '{}'))
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f'{path}: truncated, damaged, or not safetensors') from error
+    return {'state_dict': state_dict, 'meta': meta}
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tensors_sha256(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values, whatever the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def parse_config_text(text: str) -> dict[str, Any]:
+    """Read the configuration that mmengine stores in a checkpoint's meta, without running it.
+
+    mmengine's own reader executes the text; a stored configuration is only assignments of plain
+    values, ``dict(...)`` included, so nothing more is accepted here.
+
+    Raises:
+        CheckpointError: the text holds anything else.
+    """
+    try:
+        statements = ast.parse(text).body
+    except SyntaxError as error:
+        line = error.lineno
+        raise CheckpointError(f'stored configuration, line {line}: no Python') from error
+    config = {}
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                config[name] = _plain_value(value)
+            case _:
+                raise _not_plain(statement)
+    return config
+
+
+def _plain_value(node: ast.expr | None) -> Any:
+    match node:
+        case None:
+            raise CheckpointError('stored configuration: ** is not a plain value')
+        case ast.Constant(value=value):
+            return value
+        case ast.List(elts=items):
+            return [_plain_value(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_plain_value(item) for item in items)
+        case ast.Set(elts=items):
+            return {_plain_value(item) for item in items}
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {_plain_value(key): _plain_value(value) for key, value in pairs}
+        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(
+            item.arg for item in keywords
+        ):
+            return {str(item.arg): _plain_value(item.value) for item in keywords}
+        case ast.Call(func=ast.Name(id='set'), args=[], keywords=[]):
+            return set()
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if isinstance(
+            number := _plain_value(operand), int | float
+        ):
+            return -number
+        case ast.Name(id='inf' | 'nan' as name):
+            return math.inf if name == 'inf' else math.nan
+    raise _not_plain(node)
+
+
+def _not_plain(node: ast.stmt | ast.expr) -> CheckpointError:
+    return CheckpointError(
+        f'stored configuration, line {node.lineno}: {ast.unparse(node)[:60]!r} is not a plain '
+        'value, and this text is never executed'
+    )

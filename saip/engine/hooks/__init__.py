@@ -1,0 +1,24 @@
+"""Hooks of training runs. Importing this package registers them."""
+
+from saip.engine.hooks.bad_files import BadFilesHook
+from saip.engine.hooks.checkpoint import AtomicCheckpointHook
+from saip.engine.hooks.collapse import CollapseHook
+from saip.engine.hooks.expert_update import (
+    ExpertUpdateHook,
+    FreezePrototypesHook,
+    ViewClockHook,
+)
+from saip.engine.hooks.export import ExportBackboneHook
+from saip.engine.hooks.runtime_info import AsyncRuntimeInfoHook, NonFiniteLossError
+
+__all__ = [
+    'AsyncRuntimeInfoHook',
+    'AtomicCheckpointHook',
+    'BadFilesHook',
+    'CollapseHook',
+    'ExpertUpdateHook',
+    'ExportBackboneHook',
+    'FreezePrototypesHook',
+    'NonFiniteLossError',
+    'ViewClockHook',
+]

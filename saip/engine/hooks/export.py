@@ -1,0 +1,67 @@
+"""Write bare backbones beside the checkpoints while training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import weights_to_cpu
+
+from saip.engine.checkpoint import export_backbone
+from saip.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ExportBackboneHook(Hook):
+    """Export the backbone every some epochs and at the end.
+
+    The files lie in ``WORK_DIR/backbones`` and are never pruned: a curve of downstream quality
+    over pretraining epochs needs all of them.
+
+    Args:
+        interval: epochs between exports.
+        which: ``student`` or ``expert``.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(
+        self, interval: int = 50, which: Literal['student', 'expert'] = 'student'
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'ExportBackboneHook interval={interval}: at least 1')
+        self.interval = interval
+        self.which = which
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Export after every ``interval``-th epoch and after the last."""
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            self.export(runner, epoch=runner.epoch + 1)
+
+    @master_only
+    def export(self, runner: Runner, epoch: int) -> None:
+        """Write the backbone as it is now."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        checkpoint: dict[str, Any] = {
+            'state_dict': weights_to_cpu(model.state_dict()),
+            'meta': {
+                'cfg': runner.cfg.pretty_text,
+                'epoch': epoch,
+                'iter': runner.iter,
+                'seed': runner.seed,
+                'experiment_name': runner.experiment_name,
+            },
+            'message_hub': {},
+        }
+        runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        path = export_backbone(
+            checkpoint,
+            Path(runner.work_dir, 'backbones'),
+            which=self.which,
+            name=f'backbone_epoch_{epoch}',
+        )
+        runner.logger.info(f'The backbone of epoch {epoch} is exported to {path}')

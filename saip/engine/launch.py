@@ -1,0 +1,353 @@
+"""Start a training or a test from a configuration: what the tools have in common."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as torch_dist
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+from saip.engine.hooks.bad_files import TooManyBadFilesError
+from saip.engine.hooks.runtime_info import NonFiniteLossError
+from saip.engine.preflight import ConfigKeyError, check_config, check_options
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+class StartError(RuntimeError):
+    """A run could not start, for a reason that its user can remove."""
+
+
+def train(
+    config: str,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    validate: bool = True,
+    auto_scale_lr: bool = False,
+    options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> None:
+    """Train what a configuration describes.
+
+    Args:
+        config: path of the configuration.
+        work_dir: folder for logs and checkpoints; by default ``work_dirs/<name of config>``.
+        resume: a checkpoint, or ``auto`` for the newest valid one in the folder.
+        amp: compute in bfloat16.
+        validate: run the configuration's validation.
+        auto_scale_lr: scale the learning rate with the batch size.
+        options: values that replace some of the configuration, by dotted keys.
+        launcher: who started the processes, one of ``LAUNCHERS``.
+
+    Raises:
+        ConfigKeyError: the configuration or the options name a key that does not exist.
+        StartError: the run could not start.
+    """
+    cfg = read_config(config, options, work_dir)
+    if not validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if amp:
+        use_bfloat16(cfg)
+    if auto_scale_lr:
+        if not cfg.get('auto_scale_lr'):
+            raise StartError(f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size')
+        cfg.auto_scale_lr.enable = True
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    if resume is not None:
+        prepare_resume(cfg, resume)
+    join_processes(cfg, launcher)
+    progress = _Progress()
+    with _explained(progress):
+        runner = _build_runner(cfg)
+        runner.register_hook(progress)
+        runner.train()
+    _leave_processes()
+
+
+def evaluate(
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> dict[str, Any]:
+    """Evaluate a checkpoint with the test loop of a configuration.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its weights are not those of the model.
+        ConfigKeyError: the configuration or the options name a key that does not exist.
+        StartError: the test could not start.
+    """
+    cfg = read_config(config, options, work_dir)
+    if not cfg.get('test_dataloader'):
+        raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
+    state_dict = load_checkpoint_file(checkpoint).get('state_dict', {})
+    cfg.load_from, cfg.resume = checkpoint, False
+    drop_pretrained(cfg.model)
+    join_processes(cfg, launcher)
+    with _explained(_Progress()):
+        runner = _build_runner(cfg)
+        compare_weights(runner.model, state_dict, checkpoint)
+        metrics = runner.test()
+    _leave_processes()
+    return metrics
+
+
+def read_config(
+    path: str, options: Mapping[str, Any] | None = None, work_dir: str | None = None
+) -> Config:
+    """Read a configuration, check its keys, merge the options.
+
+    Raises:
+        ConfigKeyError: a key that does not exist.
+        StartError: the file does not exist or is not a configuration.
+    """
+    if not Path(path).is_file():
+        raise StartError(f'{path}: no such configuration file')
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, NameError, KeyError, OSError, ValueError) as error:
+        raise StartError(f'{path}: {_text(error)}') from error
+    check_config(cfg)
+    check_options(cfg, options or {})
+    cfg.merge_from_dict(dict(options or {}))
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(path).stem))
+    return cfg
+
+
+def use_bfloat16(cfg: Config) -> None:
+    """Exchange the optimizer wrapper for one that computes in bfloat16, on CPU and GPU."""
+    cfg.optim_wrapper.type = 'saip.Bf16OptimWrapper'
+    for key in ('loss_scale', 'dtype'):
+        cfg.optim_wrapper.pop(key, None)
+
+
+def prepare_resume(cfg: Config, resume: str) -> None:
+    """Point a configuration to the checkpoint that it continues.
+
+    Pretrained weights are not asked for then: the checkpoint holds all weights, and the file
+    that the first start was given may be gone.
+
+    Args:
+        cfg: the configuration.
+        resume: a checkpoint, or ``auto``: the newest valid one; without any, the run begins
+        anew.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        FileNotFoundError: there is no such file.
+    """
+    path = newest_checkpoint(Path(cfg.work_dir)) if resume == 'auto' else Path(resume)
+    if path is None:
+        print(f'--resume auto: {cfg.work_dir} holds no checkpoint, the run begins anew')
+        cfg.resume = False
+        return
+    check_resumable(path)
+    cfg.resume, cfg.load_from = True, str(path)
+    drop_pretrained(cfg.model)
+
+
+def newest_checkpoint(work_dir: Path) -> Path | None:
+    """Return the newest checkpoint of a run that is complete and undamaged.
+
+    Raises:
+        CheckpointError: there are checkpoints, but all are damaged.
+    """
+    paths = {
+        path: int(match.group(1))
+        for path in work_dir.glob('*.pth')
+        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
+    }
+    candidates = sorted(paths, key=lambda path: paths[path], reverse=True)
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        # It matters where checkpoints lie in another folder; here it names the first of the
+        # list.
+        last = Path(pointer.read_text().strip())
+        if last.is_file() and last.resolve().parent != work_dir.resolve():
+            candidates.insert(0, last)
+    for path in candidates:
+        try:
+            check_resumable(path)
+        except CheckpointError as error:
+            print(f'--resume auto: skipping {error}', file=sys.stderr)
+        else:
+            return path
+    if candidates:
+        number = len(candidates)
+        raise CheckpointError(
+            f'{work_dir}: all {number} checkpoints are damaged; remove them to begin anew'
+        )
+    return None
+
+
+def check_resumable(path: Path) -> None:
+    """Check that a file is an undamaged training checkpoint.
+
+    Raises:
+        CheckpointError: it is not.
+        FileNotFoundError: there is no such file.
+    """
+    checkpoint = load_checkpoint_file(path)
+    needed = ('state_dict', 'optimizer', 'message_hub')
+    absent = [key for key in needed if key not in checkpoint]
+    if absent:
+        raise CheckpointError(f'{path}: holds no {absent[0]}, so no run can be resumed from it')
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise CheckpointError(f'{path}: damaged at {damaged}')
+
+
+def drop_pretrained(node: Any) -> None:
+    """Remove every ``init_cfg`` of type Pretrained from a model's configuration, in place."""
+    if isinstance(node, dict):
+        wanted = node.get('init_cfg')
+        entries = wanted if isinstance(wanted, list) else [wanted]
+        if any(
+            isinstance(entry, dict) and entry.get('type') == 'Pretrained' for entry in entries
+        ):
+            del node['init_cfg']
+        for value in node.values():
+            drop_pretrained(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            drop_pretrained(value)
+
+
+def compare_weights(
+    model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], path: str
+) -> None:
+    """Check that a checkpoint holds the weights of a model, all of them and no others.
+
+    Raises:
+        CheckpointError: names some of the keys that differ.
+    """
+    inner: torch.nn.Module = model.get_submodule('module') if is_model_wrapper(model) else model
+    own = inner.state_dict()
+    given = {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()}
+    differences = {
+        'missing': sorted(own.keys() - given.keys()),
+        'unexpected': sorted(given.keys() - own.keys()),
+        'of another shape': sorted(
+            key for key in own.keys() & given.keys() if own[key].shape != given[key].shape
+        ),
+    }
+    parts = [
+        f'{len(keys)} {what} ({", ".join(keys[:3])}{" ..." if len(keys) > 3 else ""})'
+        for what, keys in differences.items()
+        if keys
+    ]
+    if parts:
+        raise CheckpointError(f'{path}: not the weights of this model: {"; ".join(parts)}')
+
+
+def join_processes(cfg: Config, launcher: str) -> None:
+    """Tell the configuration its launcher; without CUDA, connect the processes with gloo.
+
+    mmengine addresses a CUDA device when it connects processes and when it wraps the model, so
+    on CPUs both are done in its place.
+
+    Raises:
+        StartError: a launcher other than ``pytorch`` without CUDA.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher != 'pytorch':
+        raise StartError(f'--launcher {launcher} needs CUDA; without it use --launcher pytorch')
+    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
+    if not torch_dist.is_initialized():
+        torch_dist.init_process_group('gloo', timeout=timedelta(seconds=seconds))
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn the errors that a user can remove into one line on stderr and an exit status.
+
+    The status is 2 where the command or the configuration is wrong, 1 where a run had to stop.
+    With ``SAIP_TRACEBACK=1`` in the environment the traceback is shown instead.
+    """
+    try:
+        yield
+    except (
+        CheckpointError,
+        ConfigKeyError,
+        FileNotFoundError,
+        NonFiniteLossError,
+        StartError,
+        TooManyBadFilesError,
+    ) as e:
+        if os.environ.get('SAIP_TRACEBACK') == '1':
+            raise
+        print(f'{Path(sys.argv[0]).name}: error: {_text(e)}', file=sys.stderr, flush=True)
+        stopped = isinstance(e, NonFiniteLossError | TooManyBadFilesError)
+        raise SystemExit(1 if stopped else 2) from None
+
+
+class _Progress(Hook):
+    """Knows whether a first iteration has been done."""
+
+    started = False
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.started = True
+
+    def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.started = True
+
+
+@contextmanager
+def _explained(progress: _Progress) -> Iterator[None]:
+    """Raise a StartError for what goes wrong with the input before the first iteration."""
+    try:
+        yield
+    except (ValueError, KeyError, FileNotFoundError, TypeError) as error:
+        configured = not isinstance(error, TypeError) or 'argument' in str(error)
+        if progress.started or not configured:
+            raise
+        raise StartError(_text(error)) from error
+
+
+def _build_runner(cfg: Config) -> Runner:
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _leave_processes() -> None:
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
+
+
+def _text(error: BaseException) -> str:
+    """Return the message of an error as one line."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return ' '.join(text.split()) or type(error).__name__

@@ -1,0 +1,44 @@
+"""Which parameters an optimizer moves, and how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MatrixDecayConstructor:
+    """Decays parameters of two dimensions and more; leaves biases, norms and gains alone.
+
+    The rule of MAE and of the method's first release. Frozen parameters are left out.
+
+    Args:
+        optim_wrapper_cfg: ``optimizer`` and what the wrapper takes.
+        paramwise_cfg: not supported; must be None.
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        if paramwise_cfg is not None:
+            raise ValueError('optim_wrapper.paramwise_cfg: MatrixDecayConstructor takes none')
+        self.wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer wrapper of a model."""
+        module = model.module if is_model_wrapper(model) else model
+        trained = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer_cfg['params'] = [
+            {'params': [p for p in trained if p.ndim > 1]},
+            {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
+        ]
+        optimizer = OPTIMIZERS.build(self.optimizer_cfg)
+        wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
+        return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})

@@ -1,0 +1,241 @@
+"""Strict loading of pretrained weights: all of them match, or nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from saip.engine.checkpoint_io import load_checkpoint_file
+from saip.engine.stored_encoder import stored_architecture
+
+Grid = tuple[int, int]
+
+REMEDY = (
+    "write init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') with a FILE "
+    'made by tools/export_backbone.py, and build the model as that file says'
+)
+USES = {'img_size', 'grid', 'feature_level', 'pos_interp'}
+"""Entries of an architecture that say how the weights are used: they may differ."""
+
+KNOWN_SIZES = (
+    *((256, 128), (256, 192), (384, 128), (384, 192), (384, 288), (128, 64)),
+    *((224, 224), (256, 256), (384, 384), (448, 448), (512, 512), (518, 518)),
+)
+"""Picture sizes (h, w) that encoders of people and of ImageNet are trained at."""
+
+
+class WeightsError(ValueError):
+    """Pretrained weights do not fit the model that asked for them."""
+
+
+class Encoder(Protocol):
+    """What loading asks of an encoder; see ``saip.models.backbones.BaseEncoder``."""
+
+    def architecture(self) -> dict[str, Any]:
+        """Plain values that build it again."""
+
+    def resample_pos_embed(
+        self, state_dict: dict[str, Tensor], source: Grid
+    ) -> dict[str, Tensor]:
+        """Position embeddings of another grid moved to its own."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All its tensors."""
+
+    def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool) -> Any:
+        """Take over tensors."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was loaded.
+
+    Attributes:
+        checkpoint: the file.
+        prefix: of the keys in the file.
+        tensors: how many tensors, all those of the model.
+        parameters: how many numbers they hold.
+        source_grid: patch grid of the position embeddings in the file; None without any.
+        target_grid: patch grid of the model; another one means they were resampled.
+    """
+
+    checkpoint: str
+    prefix: str
+    tensors: int
+    parameters: int
+    source_grid: Grid | None
+    target_grid: Grid | None
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        text = (
+            f'loaded all {self.tensors} tensors ({self.parameters / 1e6:.2f} M values) below '
+            f'{self.prefix!r} of {self.checkpoint}'
+        )
+        if self.source_grid is None or self.target_grid is None:
+            return text
+        if self.source_grid == self.target_grid:
+            return text
+        source, target = (
+            '{}x{}'.format(*grid) for grid in (self.source_grid, self.target_grid)
+        )
+        return f'{text}; position embeddings resampled from {source} to {target} patches'
+
+
+def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
+    """Load the weights that ``init_cfg`` names into an encoder; every tensor has to match.
+
+    Only position embeddings of another patch grid are adapted, by 2-D bicubic interpolation.
+
+    Args:
+        module: the encoder, in its final shape.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')``.
+
+    Raises:
+        WeightsError: the prefix is missing or wrong, or keys, shapes or architecture differ.
+        CheckpointError: the file cannot be read.
+        FileNotFoundError: there is no such file.
+    """
+    path = init_cfg.get('checkpoint')
+    prefix = init_cfg.get('prefix')
+    if not path:
+        raise WeightsError(f'init_cfg names no checkpoint: {REMEDY}')
+    checkpoint = load_checkpoint_file(path)
+    stored = checkpoint.get('state_dict', checkpoint)
+    state_dict = _below_prefix(stored, prefix, str(path))
+    source = stored_architecture(checkpoint.get('meta') or {})
+    own = module.architecture()
+    _check_architecture(source, own, str(path))
+    source_grid = target_grid = None
+    if 'pos_embed' in state_dict:
+        target_grid = _as_grid(own['grid'])
+        source_grid = _source_grid(state_dict['pos_embed'], source, own, str(path))
+        if source_grid != target_grid:
+            state_dict = module.resample_pos_embed(state_dict, source_grid)
+    _check_tensors(state_dict, module.state_dict(), str(path))
+    module.load_state_dict(state_dict, strict=True)
+    report = LoadReport(
+        checkpoint=str(path),
+        prefix=str(prefix),
+        tensors=len(state_dict),
+        parameters=sum(tensor.numel() for tensor in state_dict.values()),
+        source_grid=source_grid,
+        target_grid=target_grid,
+    )
+    print_log(str(report), logger='current')
+    return report
+
+
+def infer_grid(tokens: int, patch_size: int) -> Grid:
+    """Patch grid (h, w) of a number of patches, from the sizes that encoders are trained at.
+
+    Raises:
+        WeightsError: no known size has that number of patches, or several grids have.
+    """
+    grids = {(h // patch_size, w // patch_size) for h, w in KNOWN_SIZES}
+    found = sorted(grid for grid in grids if grid[0] * grid[1] == tokens)
+    if len(found) == 1:
+        return found[0]
+    known = ' or '.join(f'{h}x{w}' for h, w in found)
+    cause = f'may be {known}' if found else 'are the grid of no known picture size'
+    raise WeightsError(
+        f'{tokens} position embeddings of {patch_size}-pixel patches {cause}, and nothing in '
+        'the file says which; export it with tools/export_backbone.py, which records the grid'
+    )
+
+
+def _below_prefix(stored: dict[str, Any], prefix: str | None, path: str) -> dict[str, Tensor]:
+    """Tensors below the prefix, by their names without it."""
+    if not prefix:
+        raise WeightsError(f'{path}: init_cfg has no prefix, so no key would match; {REMEDY}')
+    prefix = prefix if prefix.endswith('.') else f'{prefix}.'
+    found = {k[len(prefix) :]: v for k, v in stored.items() if k.startswith(prefix)}
+    if not found:
+        heads = sorted({f'{key.split(".")[0]}.' for key in stored})
+        raise WeightsError(
+            f'{path}: no key begins with {prefix!r}; keys there begin with {_some(heads)}; '
+            f'{REMEDY}'
+        )
+    strangers = [key for key, value in found.items() if not torch.is_tensor(value)]
+    if strangers:
+        raise WeightsError(f'{path}: not tensors below {prefix!r}: {_some(strangers)}')
+    return found
+
+
+def _check_architecture(source: dict[str, Any] | None, own: dict[str, Any], path: str) -> None:
+    """Compare what no tensor shape shows, such as the number of heads."""
+    if source is None:
+        return
+    stored, wanted = _flat(source), _flat(own)
+    differing = [
+        f'{key} is {stored[key]} in the file and {wanted[key]} in the model'
+        for key in stored
+        if key.split('.')[0] not in USES and key in wanted and stored[key] != wanted[key]
+    ]
+    if differing:
+        raise WeightsError(
+            f'{path}: another architecture: {"; ".join(differing)}. Build the model with the '
+            'values of the file'
+        )
+
+
+def _check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], path: str) -> None:
+    problems = []
+    missing = [key for key in wanted if key not in found]
+    unmatched = [key for key in found if key not in wanted]
+    shapes = [
+        f'{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}'
+        for key in wanted
+        if key in found and found[key].shape != wanted[key].shape
+    ]
+    if missing:
+        problems.append(f'{len(missing)} tensors of the model are missing: {_some(missing)}')
+    if unmatched:
+        problems.append(f'{len(unmatched)} keys match nothing: {_some(unmatched)}')
+    if shapes:
+        problems.append(f'{len(shapes)} shapes differ: {_some(shapes)}')
+    if problems:
+        raise WeightsError(f'{path}: {"; ".join(problems)}. Nothing was loaded; {REMEDY}')
+
+
+def _source_grid(
+    pos_embed: Tensor, source: dict[str, Any] | None, own: dict[str, Any], path: str
+) -> Grid:
+    """Grid of stored position embeddings (1, extra + L, D), checked against their number."""
+    patches = pos_embed.shape[1] - 1  # the first belongs to the image token
+    if source is None:
+        return infer_grid(patches, own['patch_size'])
+    grid = _as_grid(source['grid'])
+    if patches != grid[0] * grid[1]:
+        raise WeightsError(
+            f'{path}: {patches} position embeddings do not fill the grid {grid[0]}x{grid[1]} '
+            'that the file names'
+        )
+    return grid
+
+
+def _as_grid(value: Iterable[int]) -> Grid:
+    height, width = (int(side) for side in value)
+    return height, width
+
+
+def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Nested dicts as one dict with dotted keys; tuples as lists, as in JSON."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f'{prefix}{key}.')
+        else:
+            flat[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    listed = ', '.join(names[:most])
+    rest = len(names) - most
+    return f'{listed} and {rest} more' if rest > 0 else listed

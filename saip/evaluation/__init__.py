@@ -1,0 +1,6 @@
+"""Evaluation of frozen features: retrieval, two-view recall, collapse, baselines."""
+
+from saip.evaluation.retrieval import RetrievalMetric
+from saip.evaluation.two_view import TwoViewRecall
+
+__all__ = ['RetrievalMetric', 'TwoViewRecall']

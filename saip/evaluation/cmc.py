@@ -1,0 +1,149 @@
+"""CMC and mAP of cross-camera retrieval, by the rule of Market-1501."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from saip.evaluation.features import normalise
+
+JUNK = -1
+BLOCK_ELEMENTS = 2**22
+"""Distances held at once: with their sorted copy and indices about 100 MB."""
+
+Block = tuple[slice, Tensor]
+
+
+def cmc_map(
+    query: Tensor,
+    gallery: Tensor,
+    q_pids: ArrayLike,
+    g_pids: ArrayLike,
+    q_cams: ArrayLike,
+    g_cams: ArrayLike,
+    ranks: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """Score the retrieval of ``query`` features among ``gallery`` features by cosine.
+
+    For a query, gallery pictures of its own identity under its own camera are removed, and so
+    are junk pictures (identity -1). Distractors (identity 0) match nobody and stay. The average
+    precision is the mean of the precision at each correct match, without interpolation. A
+    query that has no correct match left is not scored, only counted. Equal distances keep the
+    order of the gallery. Runs on the device of the features, a block of queries at a time.
+
+    Args:
+        query: (Q, D) features, not necessarily normalised.
+        gallery: (G, D) features.
+        q_pids: (Q,) identities of the queries.
+        g_pids: (G,) identities of the gallery.
+        q_cams: (Q,) cameras of the queries.
+        g_cams: (G,) cameras of the gallery.
+        ranks: the ranks k of ``Rank-k``.
+
+    Returns:
+        ``Rank-k`` for each of ``ranks`` and ``mAP``, in percent; ``queries`` and
+        ``unmatched_queries``, the numbers of scored and of left out queries.
+
+    Raises:
+        ValueError: shapes do not fit, features are not finite, or no query can be scored.
+    """
+    query = normalise(query, 'query features')
+    gallery = normalise(gallery, 'gallery features').to(query.device)
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f'query features have {query.shape[1]} dimensions, gallery features '
+            f'{gallery.shape[1]}'
+        )
+    step = max(1, BLOCK_ELEMENTS // max(1, len(gallery)))
+    blocks = (
+        (slice(start, start + step), 1 - query[start : start + step] @ gallery.T)
+        for start in range(0, len(query), step)
+    )
+    shape = (len(query), len(gallery))
+    return _score(blocks, shape, (q_pids, g_pids, q_cams, g_cams), ranks)
+
+
+def cmc_map_from_distance(
+    distance: Tensor,
+    q_pids: ArrayLike,
+    g_pids: ArrayLike,
+    q_cams: ArrayLike,
+    g_cams: ArrayLike,
+    ranks: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """Score a (Q, G) ``distance`` matrix; see :func:`cmc_map` for the rule and the result."""
+    step = max(1, BLOCK_ELEMENTS // max(1, distance.shape[1]))
+    blocks = (
+        (slice(start, start + step), distance[start : start + step])
+        for start in range(0, len(distance), step)
+    )
+    labels = (q_pids, g_pids, q_cams, g_cams)
+    return _score(blocks, (distance.shape[0], distance.shape[1]), labels, ranks)
+
+
+def _score(
+    blocks: Iterator[Block],
+    shape: tuple[int, int],
+    labels: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
+    ranks: Sequence[int],
+) -> dict[str, float]:
+    names = ('q_pids', 'g_pids', 'q_cams', 'g_cams')
+    q_pids, g_pids, q_cams, g_cams = (
+        _as_labels(label, shape[i % 2], name)
+        for i, (label, name) in enumerate(zip(labels, names, strict=True))
+    )
+    precisions, firsts = [], []
+    for rows, distance in blocks:
+        device = distance.device
+        pids, cams = q_pids[rows, None].to(device), q_cams[rows, None].to(device)
+        same = pids == g_pids.to(device)
+        removed = (same & (cams == g_cams.to(device))) | (g_pids == JUNK).to(device)
+        correct = same & ~removed & (pids != JUNK)
+        precision, first = _rank_block(distance.masked_fill(removed, torch.inf), correct)
+        precisions.append(precision.cpu())
+        firsts.append(first.cpu())
+    precision, first = torch.cat(precisions), torch.cat(firsts)
+    scored = first > 0
+    count = int(scored.sum())
+    if not count:
+        raise ValueError(
+            f'none of {shape[0]} queries has a picture of its identity under another camera '
+            f'among {shape[1]} gallery pictures; check identities and cameras of the file names'
+        )
+    result = {f'Rank-{k}': 100 * float((first[scored] <= k).double().mean()) for k in ranks}
+    result['mAP'] = 100 * float(precision[scored].mean())
+    return {**result, 'queries': count, 'unmatched_queries': shape[0] - count}
+
+
+def _rank_block(distance: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Return average precision and rank of the first match per row, both 0 without a match.
+
+    Args:
+        distance: (q, G), infinite for removed pictures, which therefore rank last.
+        correct: (q, G) which pictures are correct matches.
+    """
+    order = distance.argsort(dim=1, stable=True)
+    rows, columns = correct.gather(1, order).nonzero(as_tuple=True)
+    matches = correct.sum(dim=1)
+    # The hits come row by row in the order of rank, so that a hit's number within its row is
+    # its number in all less the hits of earlier rows.
+    earlier = matches.cumsum(0) - matches
+    number = torch.arange(len(rows), device=rows.device) - earlier[rows] + 1
+    position = columns + 1
+    precision_at_hit = number.cpu().double() / position.cpu().double()
+    total = torch.zeros(len(matches), dtype=torch.float64)
+    total.index_add_(0, rows.cpu(), precision_at_hit)
+    first = torch.zeros_like(matches)
+    first[rows[number == 1]] = position[number == 1]
+    return total / matches.cpu().clamp(min=1), first
+
+
+def _as_labels(labels: ArrayLike, length: int, name: str) -> Tensor:
+    array = np.asarray(labels)
+    if array.shape != (length,):
+        raise ValueError(f'{name} must have shape ({length},), got {array.shape}')
+    return torch.from_numpy(array.astype(np.int64))

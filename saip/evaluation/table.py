@@ -1,0 +1,45 @@
+"""The result of a frozen evaluation as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def format_table(result: Mapping[str, Any]) -> str:
+    """Write what ``saip.evaluation.frozen.evaluate_frozen`` returned, a line per network."""
+    retrieval = result['protocol'] == 'retrieval'
+    scores = ('Rank-1', 'Rank-5', 'mAP') if retrieval else ('recall@1',)
+    head = ['features', *scores, 'std (healthy)', 'eff. rank', 'mean cos']
+    lines = [head]
+    for name, row in result['rows'].items():
+        lines.append(
+            [
+                name,
+                *(f'{row[score]:.1f}' for score in scores),
+                f'{row["feature_std"]:.3f} ({row["feature_std_healthy"]:.3f})',
+                f'{row["effective_rank"]:.1f} of {row["dims"]}',
+                f'{row["mean_cosine"]:.3f}',
+            ]
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    text = [
+        '  '.join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    first_row = next(iter(result['rows'].values()))
+    if retrieval:
+        title = (
+            f'retrieval across cameras, percent: {first_row["queries"]} queries '
+            f'({first_row["unmatched_queries"]} without a match left out), '
+            f'{result["pictures"]} pictures'
+        )
+    else:
+        title = (
+            f'two-view recall at 1, percent: {result["pictures"]} pictures, '
+            f'chance {result["chance"]:.2f}'
+        )
+    return '\n'.join([title, *text])

@@ -1,0 +1,100 @@
+"""Two-view recall: a measure of instance discrimination that needs no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from saip.evaluation.cmc import BLOCK_ELEMENTS
+from saip.evaluation.collapse import feature_spread
+from saip.evaluation.features import branches_in, normalise, rows_of, stack_branch
+from saip.registry import METRICS
+
+
+def two_view_recall(first: Tensor, second: Tensor) -> float:
+    """Say how often a picture's other view is the nearest among the other views of all.
+
+    Similarity is the cosine; both directions are averaged. A tie is a miss, so that constant
+    features score 0. Guessing scores ``100 / N``.
+
+    Args:
+        first: (N, D) features of one view of each picture.
+        second: (N, D) features of another view of the same pictures, in the same order.
+
+    Returns:
+        Recall at 1 in percent.
+
+    Raises:
+        ValueError: the shapes differ, there are fewer than two pictures, or a feature is not
+            finite.
+    """
+    if first.shape != second.shape or len(first) < 2:
+        raise ValueError(
+            'two-view recall needs two equally shaped sets of at least two features, got '
+            f'{tuple(first.shape)} and {tuple(second.shape)}'
+        )
+    first, second = normalise(first), normalise(second)
+    hits = _found_first(first, second) + _found_first(second, first)
+    return 100 * hits / (2 * len(first))
+
+
+def _found_first(query: Tensor, gallery: Tensor) -> int:
+    hits = 0
+    step = max(1, BLOCK_ELEMENTS // len(gallery))
+    for start in range(0, len(query), step):
+        similarity = query[start : start + step] @ gallery.T
+        own = similarity.diagonal(offset=start)[:, None]
+        hits += int(((similarity >= own).sum(dim=1) == 1).sum())
+    return hits
+
+
+@METRICS.register_module()
+class TwoViewRecall(BaseMetric):
+    """Two-view recall of the frozen student and expert, with collapse statistics of both.
+
+    Reads predictions ``dict(student=(2, D), expert=(2, D))``, ``expert`` optional: the features
+    of two random views of a held-back picture. Reports ``recall@1`` and ``chance`` in percent.
+    The statistics are those of the first views, one per picture.
+
+    Args:
+        collect_device: how results of several processes meet. 'gpu' goes through the process
+            group (of any backend, gloo too); 'cpu' through files on a disk that all share.
+        prefix: before the slash in the names of the results.
+    """
+
+    default_prefix = 'two_view'
+
+    def __init__(self, collect_device: str = 'gpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the features of a batch, one result per sample in order.
+
+        Raises:
+            ValueError: the predictions do not hold two views.
+        """
+        for row, sample in zip(rows_of(data_samples), data_samples, strict=True):
+            if any(feature.ndim != 2 or len(feature) != 2 for feature in row.values()):
+                raise ValueError(
+                    'saip.TwoViewRecall needs two views per picture; for a labelled set with '
+                    'query and gallery use saip.RetrievalMetric'
+                )
+            self.results.append({**row, 'replaced': int(sample.get('replaced', -1))})
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Score all pictures; see :func:`two_view_recall`.
+
+        A picture that stands in for an unreadable one has a twin in the set and is left out;
+        only here, since results of several processes are put in order by their number.
+        """
+        results = [result for result in results if result['replaced'] < 0]
+        metrics: dict[str, float] = {'pictures': len(results), 'chance': 100 / len(results)}
+        for branch in branches_in(results):
+            views = stack_branch(results, branch).transpose(0, 1)
+            first, second = (normalise(view, f'{branch} features') for view in views)
+            metrics[f'{branch}_recall@1'] = two_view_recall(first, second)
+            metrics.update(feature_spread(first).as_metrics(branch))
+        return metrics

@@ -1,0 +1,15 @@
+"""Encoders, experts, objectives and algorithms."""
+
+from saip.models import backbones, heads, necks, objectives, selfsup
+from saip.models.data_preprocessor import ViewsPreprocessor
+from saip.models.experts import EMAExpert
+
+__all__ = [
+    'EMAExpert',
+    'ViewsPreprocessor',
+    'backbones',
+    'heads',
+    'necks',
+    'objectives',
+    'selfsup',
+]

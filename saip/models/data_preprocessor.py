@@ -1,0 +1,185 @@
+"""The data preprocessor that draws and renders the views of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from saip.datasets.views import (
+    Clock,
+    DeviceRenderer,
+    ReferenceRenderer,
+    Renderer,
+    ViewPlan,
+    build_recipe,
+    check_recipe,
+    draw_plan,
+    draw_two_views,
+    masked_grids,
+)
+from saip.registry import MODELS
+from saip.structures import Grid
+
+RENDERERS: dict[str, type[Renderer]] = {
+    'device': DeviceRenderer,
+    'reference': ReferenceRenderer,
+}
+EVALUATION_EPOCH = -1
+
+
+@MODELS.register_module()
+class ViewsPreprocessor(BaseDataPreprocessor):
+    """Turns a batch of canvases into views, on the device.
+
+    Args:
+        size: (height, width) of the anchor.
+        patch_size: of the encoder, in pixels.
+        anchor, augmented, locals, multires, masked, scene, jitter: parts of the recipe, see
+            :mod:`saip.datasets.views.recipe`; None for a view that is not made.
+        gray: probability of a view to be turned grey.
+        flip: probability of a view to be mirrored.
+        seed: of all draws.
+        mean: of each channel, in grey levels.
+        std: of each channel, in grey levels.
+        renderer: ``device`` (batched) or ``reference`` (Pillow, one picture at a time).
+        resize_mode: how views are resized, ``bilinear`` (antialiased) or ``nearest``.
+        non_blocking: whether copies to the device may overlap with computation.
+
+    Raises:
+        ValueError: a recipe that cannot work, with the reason.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        patch_size: int,
+        anchor: Mapping[str, Any],
+        augmented: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        multires: Mapping[str, Any] | None = None,
+        masked: Mapping[str, Any] | None = None,
+        scene: Mapping[str, Any] | None = None,
+        jitter: Mapping[str, Any] | None = None,
+        gray: float = 0.2,
+        flip: float = 0.5,
+        seed: int = 0,
+        mean: tuple[float, ...] = (123.675, 116.28, 103.53),
+        std: tuple[float, ...] = (58.395, 57.12, 57.375),
+        renderer: str = 'device',
+        resize_mode: str = 'bilinear',
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        parts = {
+            'anchor': anchor,
+            'augmented': augmented,
+            'locals': locals,
+            'multires': multires,
+            'masked': masked,
+            'scene': scene,
+            'jitter': jitter or {},
+            'gray': gray,
+            'flip': flip,
+        }
+        self.recipe = build_recipe(size, patch_size, parts)
+        check_recipe(self.recipe)
+        if renderer not in RENDERERS:
+            raise ValueError(f'unknown renderer {renderer!r}; allowed: {", ".join(RENDERERS)}')
+        self.renderer = RENDERERS[renderer](self.recipe, mean, std, resize_mode)
+        self.seed = seed
+        self.register_buffer('mean', _per_channel(mean), persistent=False)
+        self.register_buffer('std', _per_channel(std), persistent=False)
+        self._selected = self.recipe.available
+        self._epoch = 0
+        self._step = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the anchor."""
+        return self.recipe.size
+
+    @property
+    def available_views(self) -> frozenset[str]:
+        """Views that the recipe can make."""
+        return self.recipe.available
+
+    @property
+    def num_multires(self) -> int:
+        """Number of multires views, ``multires_0`` and so on; 0 without."""
+        return 0 if self.recipe.multires is None else self.recipe.multires.number
+
+    @property
+    def masked_grids(self) -> tuple[Grid, ...]:
+        """Patch grids that the masked view can have, smallest first."""
+        return masked_grids(self.recipe)
+
+    @property
+    def max_masked_grid(self) -> Grid:
+        """The largest of :attr:`masked_grids`."""
+        return self.masked_grids[-1]
+
+    def select(self, names: Iterable[str]) -> None:
+        """From now on, draw and render these views only, and what they are made from.
+
+        Raises:
+            ValueError: a view that the recipe does not make.
+        """
+        names = frozenset(names)
+        unknown = names - self.available_views
+        if unknown:
+            raise ValueError(
+                f'the view recipe makes no {", ".join(sorted(unknown))}; it makes: '
+                f'{", ".join(sorted(self.available_views))}'
+            )
+        self._selected = names
+
+    def set_clock(self, epoch: int, step: int) -> None:
+        """Set the epoch and the micro-batch number that key the next draws."""
+        self._epoch = epoch
+        self._step = step
+
+    def draw(self, data: Mapping[str, Tensor]) -> ViewPlan:
+        """Draw the plan of a training batch at the current clock."""
+        clock = Clock(self.seed, self._epoch, self._step, get_rank(), get_world_size())
+        keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
+        return draw_plan(self.recipe, self._selected, keys, sizes, clock)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Prepare a batch.
+
+        Args:
+            data: with ``canvas``, ``size`` and ``key``, or, to evaluate, with ``image``.
+            training: whether to make the selected views.
+
+        Returns:
+            ``data_samples``: what is not consumed, unchanged but on the device. ``inputs``:
+            in training :class:`saip.structures.Views`; otherwise the normalised images
+            (B, 3, H, W), or from canvases a dict of two views ``anchor`` and ``augmented``.
+        """
+        # Plans are drawn from the host's tensors, before the copy: no synchronisation.
+        plan = None
+        if training:
+            plan = self.draw(data)
+        elif 'image' not in data:
+            clock = Clock(self.seed, EVALUATION_EPOCH, 0)
+            keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
+            plan = draw_two_views(self.recipe, keys, sizes, clock)
+        batch = dict(self.cast_data(data))
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            if plan is None:
+                inputs = (batch.pop('image').float() - self.mean) / self.std
+            elif training:
+                inputs = self.renderer.render(plan, batch.pop('canvas'), self._selected)
+            else:
+                both = frozenset(plan.random)
+                inputs = self.renderer.render(plan, batch.pop('canvas'), both).images
+        return {'inputs': inputs, 'data_samples': batch}
+
+
+def _per_channel(values: Iterable[float]) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.float32).view(-1, 1, 1)

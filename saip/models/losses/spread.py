@@ -1,0 +1,25 @@
+"""Spreading of features over the sphere."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+EPSILON = 1e-8
+
+
+def nearest_neighbour_spread(features: Tensor) -> Tensor:
+    """Mean negative log distance of each feature to its nearest neighbour on the unit sphere.
+
+    The Kozachenko-Leonenko estimate of the features' differential entropy, up to constants
+    (Sablayrolles et al., Spreading vectors for similarity search, 2019).
+
+    Args:
+        features: (B, D), B at least 2.
+
+    Returns:
+        Scalar.
+    """
+    x = F.normalize(features.float() if features.dtype.itemsize < 4 else features, dim=-1)
+    cosines = x @ x.T
+    cosines = cosines.detach().fill_diagonal_(-2)
+    nearest = x[cosines.argmax(dim=1)]
+    return -((x - nearest).norm(dim=-1) + EPSILON).log().mean()

@@ -1,0 +1,197 @@
+"""What the quickstart's report shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from saip.datasets.person_images import PersonImages
+from saip.models.backbones import BaseEncoder
+from saip.registry import MODELS
+from saip.visualization.attention import (
+    draw_attention,
+    draw_crowd_attention,
+    tile_crowd,
+)
+from saip.visualization.curves import read_scalars
+from saip.visualization.report import Picture, ReportData, write_report
+from saip.visualization.retrieval import RankedList, draw_ranked_lists
+from saip.visualization.views import draw_views
+
+NAMES = {
+    'random weights': 'before training',
+    'student': 'after training',
+    'expert': 'its expert',
+}
+SHOWN = ('Rank-1', 'mAP', 'recall@1')
+QUERIES, FOUND = 5, 8
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished quickstart.
+
+    Attributes:
+        config: the resolved config.
+        out: its folder.
+        encoder: the trained student.
+        result: of the frozen evaluation.
+        exported: the backbone file.
+        verdict: one sentence.
+        train_set: pictures trained on.
+        evaluation_set: pictures evaluated on.
+        minutes: it took.
+        drawn: the pictures are drawn people.
+    """
+
+    config: Config
+    out: Path
+    encoder: BaseEncoder
+    result: dict[str, Any]
+    exported: Path
+    verdict: str
+    train_set: PersonImages
+    evaluation_set: BaseDataset
+    minutes: float
+    drawn: bool
+
+
+def write_quickstart_report(run: Run) -> Path:
+    """Write the report; returns its HTML file."""
+    encoder = run.encoder.eval().cpu()
+    statistics = {key: run.config.model.data_preprocessor[key] for key in ('mean', 'std')}
+    rows = {NAMES.get(name, name): row for name, row in run.result['rows'].items()}
+    retrieval = {
+        name: {metric: row[metric] for metric in SHOWN if metric in row}
+        for name, row in rows.items()
+    }
+    parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
+    summary = {
+        'verdict': run.verdict,
+        'pictures trained on': len(run.train_set),
+        'encoder': f'{parameters:.1f} M parameters, {encoder.img_size[0]}x{encoder.img_size[1]}',
+        'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+        'minutes': f'{run.minutes:.1f}',
+        'backbone': run.exported.name,
+    }
+    people = [_original(run.train_set, i) for i in range(min(8, len(run.train_set)))]
+    pictures = [
+        _views(run),
+        Picture(
+            'Where the network looks',
+            'Attention of the class token in the last block, at the size it was trained at and '
+            'larger. Bright: looked at more than twice the average.',
+            draw_attention(encoder, people[:3], statistics),
+        ),
+        Picture(
+            'Where it looks in a crowd',
+            'The same for several people at once, at a size it was never trained at.',
+            draw_crowd_attention(encoder, tile_crowd(people), statistics),
+        ),
+    ]
+    if run.result['protocol'] == 'retrieval':
+        pictures.insert(0, _ranked(run, statistics))
+    curves = _curves(run.out)
+    data = ReportData('SAIP quickstart', summary, curves, retrieval, pictures, _introduction(run))
+    return write_report(run.out / 'report', data)
+
+
+def _introduction(run: Run) -> str:
+    if not run.drawn:
+        return (
+            'Pretrained without labels on your pictures, a tenth of which (at most 1,000) was '
+            'held back. Two-view recall asks for each of them whether its other random view is '
+            'the most similar one among all; it shows that something was learnt, not how good '
+            'the features are for a task.'
+        )
+    return (
+        'Pretrained without labels on drawn people, then asked to find other people again '
+        'across cameras. It shows that every part works together; how good the method is on '
+        'real pictures is another question, which takes a real data set and many GPU hours.'
+    )
+
+
+def _original(dataset: PersonImages, index: int) -> Image.Image:
+    """The picture of a sample with its own proportions."""
+    sample = dataset[index]
+    height, width = sample['size'].tolist()
+    array = sample['canvas'].permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(array)).resize((width, height))
+
+
+def _views(run: Run) -> Picture:
+    """The views of one training picture."""
+    preprocessor = MODELS.build(run.config.model.data_preprocessor)
+    samples = [run.train_set[i] for i in range(min(8, len(run.train_set)))]
+    batch = {key: torch.stack([s[key] for s in samples]) for key in samples[0]}
+    views = preprocessor(batch, training=True)['inputs']
+    return Picture(
+        'Views of one picture',
+        'What the network sees of one picture in one step: whole views at several scales, small '
+        'crops, a masked one to be completed, and a scene in which it must find itself.',
+        draw_views(views, preprocessor, 0, batch['canvas'][0]),
+    )
+
+
+def _curves(out: Path) -> dict[str, list[tuple[float, float]]]:
+    """Losses, and student and expert in validation."""
+    scalars = read_scalars(out)
+    kept = ('mAP', 'Rank-1', 'recall@1')
+    return {
+        name: curve
+        for name, curve in scalars.items()
+        if name.split('/')[-1].startswith('loss') and not name.endswith('ln_k')
+        or name.endswith(kept)
+    }
+
+
+@torch.no_grad()
+def _ranked(run: Run, statistics: dict[str, Any]) -> Picture:
+    """Queries and what the trained network finds for them."""
+    samples = [run.evaluation_set[i] for i in range(len(run.evaluation_set))]
+    images = torch.stack([s['image'] for s in samples])
+    mean, std = (torch.tensor(statistics[key]).view(-1, 1, 1) for key in ('mean', 'std'))
+    features = normalize(
+        torch.cat(
+            [
+                run.encoder.encode((part.float() - mean) / std).require_image_token()
+                for part in images.split(64)
+            ]
+        ),
+        dim=1,
+    )
+    labels = torch.tensor([[int(s[k]) for k in ('pid', 'camid', 'is_query')] for s in samples])
+    queries = labels[:, 2].nonzero()[:, 0]
+    rows = []
+    for query in queries[:: max(1, len(queries) // QUERIES)][:QUERIES].tolist():
+        pid, camera = labels[query, :2]
+        wrong = (labels[:, 0] == pid) & (labels[:, 1] == camera)
+        allowed = (labels[:, 2] == 0) & (labels[:, 0] != -1) & ~wrong
+        scores = (features @ features[query]).masked_fill(~allowed, -2)
+        best = scores.topk(FOUND).indices
+        rows.append(
+            RankedList(
+                _to_image(images[query]),
+                [_to_image(images[i]) for i in best],
+                (labels[best, 0] == pid).tolist(),
+            )
+        )
+    return Picture(
+        'Who it finds',
+        'Left the person searched for, then the most similar pictures of other cameras, best '
+        'first. Green: the same person.',
+        draw_ranked_lists(rows),
+    )
+
+
+def _to_image(image: Tensor) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))

@@ -1,0 +1,173 @@
+"""Where an encoder looks: attention of the last block's image token, over the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from PIL import Image, ImageDraw, ImageOps
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from saip.models.backbones import BaseEncoder
+
+
+BRIGHT = 2.0
+"""Attention of at least this many times the average is drawn at full brightness."""
+
+
+def prepare(
+    picture: Image.Image, size: tuple[int, int], statistics: Mapping[str, Any]
+) -> Tensor:
+    """Resize and normalise a picture for an encoder: (1, 3, h, w).
+
+    Args:
+        picture: any mode.
+        size: (h, w).
+        statistics: ``mean`` and ``std`` of RGB in 0..255.
+    """
+    resized = picture.convert('RGB').resize(
+        size[::-1], Image.Resampling.BICUBIC, reducing_gap=3
+    )
+    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
+    mean, std = (torch.tensor(statistics[key]).view(3, 1, 1) for key in ('mean', 'std'))
+    return ((pixels - mean) / std)[None]
+
+
+def scaled_size(encoder: BaseEncoder, scale: float) -> tuple[int, int]:
+    """Input size of an encoder times ``scale``, in whole patches, at least one."""
+    stride = encoder.patch_stride
+    height, width = (max(1, round(side * scale / stride)) * stride for side in encoder.img_size)
+    return height, width
+
+
+@torch.no_grad()
+def attention_of(
+    encoder: BaseEncoder,
+    picture: Image.Image,
+    size: tuple[int, int],
+    statistics: Mapping[str, Any],
+) -> Tensor:
+    """Attention of the image token on the patches of a picture, (heads, h, w) in patches."""
+    was_training = encoder.training
+    device = next(encoder.parameters()).device
+    images = prepare(picture, size, statistics).to(device)
+    attention = encoder.eval().attention_map(images)[0]
+    encoder.train(was_training)
+    return attention.float().cpu()
+
+
+def overlay(picture: Image.Image, weights: Tensor, strength: float = 0.6) -> Image.Image:
+    """Lay a heat map over a picture: dark and grey where there is little, bright where much.
+
+    Args:
+        picture: the picture.
+        weights: (h, w), not negative, not all zero. Dark is below half their average; full
+            brightness is what 2 % exceed, but at least twice the average.
+        strength: opacity of the heat map where it is strongest.
+    """
+    # A few patches take most of the attention; without a cut nothing else would be visible.
+    # Without a floor of the cut, the noise of an untrained encoder would look like insight.
+    average = float(weights.mean())
+    high = max(float(weights.quantile(0.98)), BRIGHT * average)
+    relative = ((weights - average / 2) / (high - average / 2)).clamp(min=0).numpy()
+    heat = Image.fromarray(relative.astype(np.float32)).resize(
+        picture.size, Image.Resampling.BICUBIC
+    )
+    heat_values = np.clip(np.asarray(heat), 0, 1)
+    colors = colormaps['inferno'](heat_values)[..., :3] * 255
+    grey = np.asarray(picture.convert('L'), dtype=np.float32)[..., None]
+    base = 0.6 * np.asarray(picture.convert('RGB'), dtype=np.float32) + 0.4 * grey
+    alpha = (strength * np.sqrt(heat_values))[..., None]
+    mixed = (1 - alpha) * base * (0.55 + 0.45 * heat_values[..., None]) + alpha * colors
+    return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
+
+
+def tile_crowd(
+    pictures: Sequence[Image.Image], rows: int = 2, cell: tuple[int, int] = (128, 64)
+) -> Image.Image:
+    """A scene of several people side by side, in ``rows`` rows of (h, w) cells.
+
+    Neighbours stand a third of a cell lower or higher, so that the picture is no plain table.
+    """
+    if not pictures:
+        raise ValueError('a crowd needs pictures')
+    height, width = cell
+    columns = math.ceil(len(pictures) / rows)
+    shift = height // 3
+    scene = Image.new('RGB', (columns * width, rows * height + shift), '#8c8c86')
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        person = ImageOps.fit(picture.convert('RGB'), (width, height), Image.Resampling.BICUBIC)
+        scene.paste(person, (column * width, row * height + (column % 2) * shift))
+    return scene
+
+
+def draw_attention(
+    encoder: BaseEncoder,
+    pictures: Sequence[Image.Image],
+    statistics: Mapping[str, Any],
+    scales: Sequence[float] = (1.0, 1.5),
+    height: int = 192,
+) -> Image.Image:
+    """Draw pictures with the encoder's attention at several input scales, one row per picture.
+
+    Args:
+        encoder: gives :meth:`attention_map`; the mean over its heads is drawn.
+        pictures: of persons.
+        statistics: ``mean`` and ``std`` of RGB in 0..255.
+        scales: of the encoder's input size.
+        height: of a drawn picture, in pixels.
+    """
+    rows = []
+    for picture in pictures:
+        shown = _fit_height(picture, height)
+        cells = [shown]
+        for scale in scales:
+            attention = attention_of(encoder, picture, scaled_size(encoder, scale), statistics)
+            cells.append(overlay(shown, attention.mean(0)))
+        rows.append(cells)
+    sizes = [scaled_size(encoder, scale) for scale in scales]
+    return _sheet(rows, ['picture', *(f'at {h} x {w}' for h, w in sizes)])
+
+
+def draw_crowd_attention(
+    encoder: BaseEncoder, scene: Image.Image, statistics: Mapping[str, Any]
+) -> Image.Image:
+    """Draw a scene of several people, and the encoder's attention on it at its own size."""
+    stride = encoder.patch_stride
+    size = (math.ceil(scene.height / stride) * stride, math.ceil(scene.width / stride) * stride)
+    attention = attention_of(encoder, scene, size, statistics)
+    rows = [[scene.convert('RGB'), overlay(scene, attention.mean(0))]]
+    return _sheet(rows, ['scene', f'at {size[0]} x {size[1]}'])
+
+
+def _fit_height(picture: Image.Image, height: int) -> Image.Image:
+    width = max(1, round(picture.width * height / picture.height))
+    return picture.convert('RGB').resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _sheet(rows: list[list[Image.Image]], titles: list[str], gap: int = 8) -> Image.Image:
+    """Pictures in rows and columns, with a title above each column."""
+    header = 22
+    widths = [max(90, *(row[i].width for row in rows)) for i in range(len(titles))]
+    heights = [row[0].height for row in rows]
+    size = (
+        sum(widths) + gap * (len(titles) - 1),
+        header + sum(heights) + gap * (len(rows) - 1),
+    )
+    sheet = Image.new('RGB', size, 'white')
+    pen = ImageDraw.Draw(sheet)
+    left = 0
+    for column, (title, width) in enumerate(zip(titles, widths, strict=True)):
+        pen.text((left, 3), title, fill='black', font_size=13)
+        top = header
+        for row, height in zip(rows, heights, strict=True):
+            sheet.paste(row[column], (left, top))
+            top += height + gap
+        left += width + gap
+    return sheet

@@ -1,0 +1,179 @@
+"""A report of a run: one HTML file that needs nothing else, and its pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from saip.engine.checkpoint_io import write_atomic
+from saip.visualization.curves import Curve, draw_curves, draw_losses
+from saip.visualization.retrieval import draw_retrieval_bars
+
+MOST_COLORS_OF_A_DRAWING = 1 << 13
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 0 auto;
+  padding: 1rem; color: #1c2733; background: #fff; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+th, td { text-align: left; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid #dde3e8;
+  vertical-align: top; }
+th { font-weight: 500; color: #4b5a68; } td { font-variant-numeric: tabular-nums; }
+figure { margin: 0; } figcaption { color: #4b5a68; font-size: .94rem; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+@media (prefers-color-scheme: dark) {
+  body { color: #dfe6ec; background: #161b20; } th, figcaption { color: #a5b2be; }
+  th, td { border-color: #303a43; } }
+""".strip()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report.
+
+    Attributes:
+        title: heading.
+        caption: plain words: what is seen, what it means and what it does not.
+        image: the picture.
+    """
+
+    title: str
+    caption: str
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a report shows, all plain values.
+
+    Attributes:
+        title: of the page.
+        summary: rows of the table at the top: what, and its value.
+        curves: by name, (step, value) points; losses are recognised by their names
+            (``loss``, ``loss_csm``, ...) and the rest is drawn together, in percent.
+        retrieval: by way of searching (``before training``, ``after training``,
+            ``colour histogram``, ...), by metric a percentage.
+        pictures: shown below, in this order.
+        introduction: plain words below the title.
+    """
+
+    title: str
+    summary: Mapping[str, str | int | float]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    retrieval: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
+    introduction: str = ''
+
+
+def write_report(out_dir: str | Path, data: ReportData, name: str = 'report') -> Path:
+    """Write ``<name>.html`` with its pictures inside, and each picture as PNG beside it.
+
+    Returns:
+        The HTML file.
+    """
+    out_dir = Path(out_dir)
+    pictures = [*_drawn(data), *data.pictures]
+    parts = []
+    for number, picture in enumerate(pictures, 1):
+        content = _png(picture.image)
+        slug = re.sub('[^a-z0-9]+', '-', picture.title.lower()).strip('-')
+        write_atomic(out_dir / f'{name}-{number}-{slug[:40]}.png', content)
+        parts.append(_figure(picture, content))
+    path = out_dir / f'{name}.html'
+    write_atomic(path, _page(data, parts).encode())
+    return path
+
+
+def _drawn(data: ReportData) -> list[Picture]:
+    """Pictures that the report draws itself from the numbers."""
+    drawn = []
+    if data.retrieval:
+        drawn.append(
+            Picture(
+                'Finding the same person',
+                'For each query picture the network orders all others by similarity; a hit is '
+                'the same person seen by another camera. Rank-1: how often the first one is a '
+                'hit. mAP: how early all hits come. Training has worked if "after" is clearly '
+                'above "before". Being above the colour histogram as well is a good sign, but '
+                'a short run on drawn people says nothing about real surveillance pictures.',
+                draw_retrieval_bars(data.retrieval),
+            )
+        )
+    losses = {k: v for k, v in data.curves.items() if k.split('/')[-1].startswith('loss')}
+    others = {k: v for k, v in data.curves.items() if k not in losses}
+    if losses:
+        drawn.append(
+            Picture(
+                'Losses',
+                'Faint: as logged; strong: smoothed. They should fall and level off. Each '
+                'objective has a scale of its own, so compare a curve with itself only. A low '
+                'loss alone is no proof of learning: a collapsed network has one too, which is '
+                'why the search above matters more.',
+                draw_losses(losses),
+            )
+        )
+    if others:
+        drawn.append(
+            Picture(
+                'During training',
+                'Measured on pictures that are not trained on. A rising curve means that the '
+                'features get better at telling persons apart.',
+                draw_curves(others, '%'),
+            )
+        )
+    return drawn
+
+
+def _figure(picture: Picture, content: bytes) -> str:
+    title, caption = html.escape(picture.title), html.escape(picture.caption)
+    encoded = base64.b64encode(content).decode()
+    width, height = picture.image.size
+    return (
+        f'<h2>{title}</h2>\n<figure><img alt="{title}" width="{width}" height="{height}" '
+        f'src="data:image/png;base64,{encoded}">\n<figcaption>{caption}</figcaption></figure>'
+    )
+
+
+def _page(data: ReportData, parts: Sequence[str]) -> str:
+    title = html.escape(data.title)
+    rows = '\n'.join(
+        f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(_text(value))}</td></tr>'
+        for key, value in data.summary.items()
+    )
+    lines = [
+        '<!doctype html>',
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>{title}</title>',
+        f'<style>{STYLE}</style></head><body>',
+        f'<h1>{title}</h1>',
+        f'<p>{html.escape(data.introduction)}</p>' if data.introduction else '',
+        f'<table>\n{rows}\n</table>' if rows else '',
+        *parts,
+        '</body></html>\n',
+    ]
+    return '\n'.join(line for line in lines if line)
+
+
+def _text(value: str | int | float) -> str:
+    if isinstance(value, float):
+        return f'{value:.4g}'
+    return f'{value:,}' if isinstance(value, int) else value
+
+
+def _png(image: Image.Image) -> bytes:
+    """Encode; drawings with a palette, which is a third of the size and spoils photos only."""
+    drawing = image.convert('RGB')
+    if drawing.getcolors(MOST_COLORS_OF_A_DRAWING):
+        drawing = drawing.quantize(256)
+    buffer = BytesIO()
+    drawing.save(buffer, 'PNG', optimize=True)
+    return buffer.getvalue()

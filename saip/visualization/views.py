@@ -1,0 +1,123 @@
+"""One sample's views in one picture: what the objectives get to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from saip.datasets.views import Recipe, cell_targets
+from saip.structures import Views
+
+if TYPE_CHECKING:
+    from saip.models.data_preprocessor import ViewsPreprocessor
+
+QUERY_COLOURS = ((230, 60, 40), (30, 110, 220), (20, 150, 80), (170, 60, 190), (230, 150, 20))
+HIDDEN_GRAY = 128
+MARGIN = 10
+LABEL_HEIGHT = 16
+SHEET_WIDTH = 1400
+Labelled = tuple[str, Image.Image]
+
+
+def draw_views(
+    views: Views, preprocessor: ViewsPreprocessor, sample: int, canvas: Tensor | None = None
+) -> Image.Image:
+    """Draw all views of one sample, labelled and at their true relative size.
+
+    Hidden patches of the masked view are grey. In the scene each query is outlined, and shown
+    again with the cells of the feature map that count as the query.
+
+    Args:
+        views: of a batch.
+        preprocessor: that made them.
+        sample: position in the batch.
+        canvas: (3, Hc, Wc) uint8, the picture that they were made of; drawn if given.
+
+    Returns:
+        An RGB picture.
+    """
+    recipe = preprocessor.recipe
+    mean, std = preprocessor.mean.cpu(), preprocessor.std.cpu()
+    shown: list[Labelled] = []
+    if canvas is not None:
+        shown.append(('canvas', _picture(canvas.float().cpu())))
+    for name, images in views.images.items():
+        count = recipe.locals.number if name == 'locals' and recipe.locals is not None else 1
+        for i, batch in enumerate(images.chunk(count)):
+            height, width = batch.shape[-2:]
+            label = f'{name} {i + 1}' if count > 1 else name
+            picture = _picture(batch[sample].float().cpu() * std + mean)
+            shown.append((f'{label} {height}x{width}', picture))
+            if name == 'masked' and views.mask is not None:
+                hidden = _hide(picture, views.mask.keep[sample].cpu(), recipe.patch_size)
+                shown.append(('what is left of it', hidden))
+            if name == 'scene' and views.scene_masks is not None:
+                shown += _scene_pictures(picture, views.scene_masks[sample].cpu(), recipe)
+    return _sheet(shown)
+
+
+def _picture(levels: Tensor) -> Image.Image:
+    array = levels.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _hide(picture: Image.Image, keep: Tensor, patch: int) -> Image.Image:
+    rows, columns = picture.height // patch, picture.width // patch
+    visible = np.zeros(rows * columns, dtype=np.uint8)
+    visible[keep.numpy()] = 255
+    mask = Image.fromarray(visible.reshape(rows, columns)).resize(
+        picture.size, Image.Resampling.NEAREST
+    )
+    gray = Image.new('RGB', picture.size, (HIDDEN_GRAY,) * 3)
+    return Image.composite(picture, gray, mask)
+
+
+def _scene_pictures(scene: Image.Image, masks: Tensor, recipe: Recipe) -> list[Labelled]:
+    grid = (scene.height // recipe.patch_size, scene.width // recipe.patch_size)
+    official = recipe.scene is not None and recipe.scene.layout == 'official'
+    cells = cell_targets(masks[None], grid, 'nearest' if official else 'cover')
+    spread = F.interpolate(cells, size=(scene.height, scene.width), mode='nearest')[0]
+    outlined = np.asarray(scene).copy()
+    pictures = []
+    for query, (mask, positive) in enumerate(zip(masks, spread, strict=True)):
+        colour = QUERY_COLOURS[query % len(QUERY_COLOURS)]
+        outlined[_edge(mask.numpy() > 0)] = colour
+        tinted = Image.blend(scene, Image.new('RGB', scene.size, colour), 0.5)
+        on = Image.fromarray((positive.numpy() * 255).astype(np.uint8))
+        pictures.append((f'cells of query {query}', Image.composite(tinted, scene, on)))
+    return [('where the queries are', Image.fromarray(outlined)), *pictures]
+
+
+def _edge(mask: np.ndarray, width: int = 2) -> np.ndarray:
+    """Pixels of a mask that are less than ``width`` from its border."""
+    padded = np.pad(mask, width)
+    inner = mask.copy()
+    for dy in range(-width, width + 1):
+        for dx in range(-width, width + 1):
+            rows = slice(width + dy, width + dy + mask.shape[0])
+            inner &= padded[rows, width + dx : width + dx + mask.shape[1]]
+    return mask & ~inner
+
+
+def _sheet(shown: list[Labelled]) -> Image.Image:
+    """Lay pictures out in lines from left to right, each with its label above."""
+    font = ImageFont.load_default()
+    places: list[tuple[int, int]] = []
+    x, y, line, width = MARGIN, MARGIN, 0, 0
+    for label, picture in shown:
+        room = max(picture.width, int(font.getlength(label)))
+        if x > MARGIN and x + room + MARGIN > SHEET_WIDTH:
+            x, y, line = MARGIN, y + line + MARGIN, 0
+        places.append((x, y))
+        x += room + MARGIN
+        width, line = max(width, x), max(line, picture.height + LABEL_HEIGHT)
+    sheet = Image.new('RGB', (width, y + line + MARGIN), 'white')
+    draw = ImageDraw.Draw(sheet)
+    for (label, picture), (left, top) in zip(shown, places, strict=True):
+        draw.text((left, top), label, fill='black', font=font)
+        sheet.paste(picture, (left, top + LABEL_HEIGHT))
+    return sheet

@@ -1,0 +1,42 @@
+import os
+
+# Before torch is imported anywhere: several test processes share few cores.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.utils import ManagerMixin
+from mmengine.visualization import Visualizer
+
+from tests import toy_run
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def fresh_mmengine():
+    """Runs in one process share mmengine's global instances; give each test its own."""
+    yield
+    kinds: list[type[ManagerMixin]] = [MessageHub, MMLogger, DefaultScope, Visualizer]
+    for kind in kinds:
+        kind._instance_dict.clear()
+
+
+@pytest.fixture
+def toy_config(tmp_path):
+    """Write the toy configuration with changes and return its path."""
+
+    def write(name: str = 'toy', **changes: object) -> str:
+        cfg = Config(toy_run.config(str(tmp_path / 'work')))
+        cfg.merge_from_dict(changes)
+        path = tmp_path / f'{name}.py'
+        cfg.dump(path)
+        return str(path)
+
+    return write

@@ -1,0 +1,114 @@
+"""BadFilesHook in real runs: it counts, names, reports and stops."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.dataset import ConcatDataset
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from saip.datasets.person_images import PersonImages
+from saip.engine.hooks.bad_files import BadFilesHook, TooManyBadFilesError, name_replaced
+from tests.test_datasets.picture_files import encode, pixels
+
+
+class Mean(BaseModel):
+    """The smallest model that trains on canvases."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, canvas, mode, **rest):
+        return {'loss': self.scale * canvas.float().mean()}
+
+
+def make_set(folder, count, bad):
+    folder.mkdir()
+    for number in range(count):
+        content = b'bad' if number in bad else encode(pixels(20, 16, number))
+        (folder / f'{number:04d}.jpg').write_bytes(content)
+    return dict(type='saip.PersonImages', data_root=str(folder), canvas=(8, 4))
+
+
+def train(tmp_path, dataset, hook, epochs=1):
+    runner = Runner(
+        model=Mean(),
+        work_dir=str(tmp_path / 'work'),
+        train_dataloader=dict(
+            batch_size=10,
+            num_workers=1,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+            dataset=dataset,
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+        custom_hooks=[hook],
+        default_hooks=dict(checkpoint=None),
+        experiment_name=tmp_path.name,
+    )
+    runner.train()
+    return runner
+
+
+def hook_of(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, BadFilesHook))
+
+
+def test_few_bad_files_are_counted_per_epoch(tmp_path):
+    dataset = make_set(tmp_path / 'set', 200, {7, 110})
+    runner = train(tmp_path, dataset, dict(type='saip.BadFilesHook'), epochs=2)
+    hook = hook_of(runner)
+    assert (hook.seen, hook.bad) == (200, 2)
+    assert hook.names == {'0007.jpg', '0110.jpg'}
+    log = next((tmp_path / 'work').rglob('*.log')).read_text()
+    for epoch in (1, 2):
+        assert f'epoch {epoch}: 2 of 200 pictures could not be read: 0007.jpg, 0110.jpg' in log
+
+
+def test_many_bad_files_stop_the_run_within_the_epoch(tmp_path):
+    dataset = make_set(tmp_path / 'set', 300, {3, 150, 250})
+    hook = BadFilesHook(min_seen=100)
+    with pytest.raises(
+        TooManyBadFilesError, match=r'2 of 160 .*0003.jpg, 0150.jpg; more than 1.0%'
+    ):
+        train(tmp_path, dataset, hook)
+
+
+def test_small_sets_are_judged_at_the_end_of_the_epoch(tmp_path):
+    dataset = make_set(tmp_path / 'set', 20, set(range(5, 17)))
+    hook = BadFilesHook()
+    with pytest.raises(TooManyBadFilesError, match=r'12 of 20 .*0005.jpg, .* and 2 more; more'):
+        train(tmp_path, dataset, hook)
+    assert hook.seen == 20
+
+
+def test_names_in_a_mixture(tmp_path):
+    parts = [make_set(tmp_path / 'a', 30, {4}), make_set(tmp_path / 'b', 40, {4, 35})]
+    (tmp_path / 'b').rename(tmp_path / 'c')
+    for part, folder in zip(parts, ('a', 'c'), strict=True):
+        part.pop('type')
+        part['data_root'] = str(tmp_path)
+        part['ann_file'] = f'{folder}.txt'
+        names = [f'{folder}/{path.name}' for path in sorted((tmp_path / folder).iterdir())]
+        (tmp_path / f'{folder}.txt').write_text('\n'.join(names))
+    mixture = ConcatDataset([PersonImages(**part) for part in parts])
+    found = []
+    for position in (4, 34, 65):
+        sample = mixture[position]
+        values = [int(sample[name]) for name in ('replaced', 'index', 'key')]
+        found.append(name_replaced(mixture, *values))
+    assert found == ['a/0004.jpg', 'c/0004.jpg', 'c/0035.jpg']
+    assert name_replaced([], 3, 4, 5) == 'sample 3'
+
+
+def test_totals_over_processes(monkeypatch):
+    hook = BadFilesHook()
+    hook.seen, hook.bad, hook.names = 1000, 1, {'a.jpg'}
+    others = [(1000, 1, {'a.jpg'}), (1000, 30, {'b.jpg'})]
+    monkeypatch.setattr('mmengine.dist.all_gather_object', lambda value: others)
+    with pytest.raises(TooManyBadFilesError, match=r'31 of 2000 .*: a.jpg, b.jpg; more'):
+        hook.after_train_epoch(SimpleNamespace())

@@ -1,0 +1,79 @@
+"""Two processes report what one reports."""
+
+from __future__ import annotations
+
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as torch_dist
+import torch.multiprocessing as mp
+from mmengine.dataset import DefaultSampler
+from torch.utils.data import DataLoader, Dataset
+
+from saip.evaluation import RetrievalMetric, TwoViewRecall
+
+PICTURES = 31
+
+
+class Predictions(Dataset):
+    """What a network would predict for an odd number of pictures."""
+
+    def __init__(self, two_view: bool) -> None:
+        generator = torch.Generator().manual_seed(3)
+        shape = (PICTURES, 2, 24) if two_view else (PICTURES, 24)
+        centres = torch.randn(PICTURES, 1, 24, generator=generator)
+        noise = torch.randn(shape, generator=generator)
+        self.student = noise + centres if two_view else noise
+        self.expert = torch.randn(shape, generator=generator)
+        self.two_view = two_view
+
+    def __len__(self) -> int:
+        return PICTURES
+
+    def __getitem__(self, index: int) -> dict:
+        features = {'student': self.student[index], 'expert': self.expert[index]}
+        if self.two_view:
+            return {**features, 'index': index}
+        labels = {'pid': index % 5, 'camid': index // 5 % 3, 'is_query': int(index % 3 == 0)}
+        return {**features, **labels, 'index': index}
+
+
+def evaluate(two_view: bool, collect_device: str, collect_dir: str | None) -> dict:
+    metric_type = TwoViewRecall if two_view else RetrievalMetric
+    metric = metric_type(collect_device=collect_device)
+    metric.collect_dir = collect_dir
+    dataset = Predictions(two_view)
+    sampler = DefaultSampler(dataset, shuffle=False)
+    for batch in DataLoader(dataset, batch_size=4, sampler=sampler, collate_fn=list):
+        metric.process(None, batch)
+    return metric.evaluate(len(dataset))
+
+
+def worker(rank: int, port: int, collect_device: str, folder: str) -> None:
+    torch_dist.init_process_group(
+        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+    )
+    collect_dir = f'{folder}/parts' if collect_device == 'cpu' else None
+    reports = [evaluate(two_view, collect_device, collect_dir) for two_view in (False, True)]
+    np.save(
+        f'{folder}/{rank}.npy', np.array([list(report.values()) for report in reports], object)
+    )
+    torch_dist.destroy_process_group()
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize('collect_device', ['gpu', 'cpu'])
+def test_two_processes_equal_one(tmp_path, collect_device):
+    alone = [evaluate(two_view, 'gpu', None) for two_view in (False, True)]
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+
+    mp.spawn(worker, (port, collect_device, str(tmp_path)), nprocs=2)
+
+    for rank in range(2):
+        reports = np.load(tmp_path / f'{rank}.npy', allow_pickle=True)
+        for report, expected in zip(reports, alone, strict=True):
+            assert list(report) == list(expected.values())

@@ -1,0 +1,18 @@
+import math
+
+import pytest
+import torch
+
+from saip.models.losses.spread import nearest_neighbour_spread
+
+
+def test_hand_computed_distances():
+    features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])
+    # On the circle every nearest neighbour is sqrt(2) away.
+    assert nearest_neighbour_spread(features).item() == pytest.approx(-math.log(2**0.5))
+
+
+def test_gradient_drives_close_features_apart():
+    features = torch.tensor([[1.0, 0.01], [1.0, -0.01], [-1.0, 0.0]], requires_grad=True)
+    nearest_neighbour_spread(features).backward()
+    assert features.grad[0, 1] < 0 < features.grad[1, 1]

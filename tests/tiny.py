@@ -1,0 +1,63 @@
+"""Small models and batches that several tests share."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from saip.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESETS = ('saip', 'saip-paper', 'saip-official')
+ARCH = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
+
+
+def preset_config(preset: str, **preprocessor) -> Config:
+    """A preset's fragment with a small encoder and small decoders."""
+    cfg = Config.fromfile(ROOT / f'configs/pretrain/_base_/methods/{preset}.py')
+    options = dict(cfg.encoder_options)
+    if options.get('feature_level', 0) is not None:
+        options['feature_level'] = 2
+    cfg.model.backbone = dict(type='saip.ViTEncoder', arch=ARCH, patch_size=16, **options)
+    cfg.model.data_preprocessor.update(preprocessor)
+    csm, csr, css = (cfg.model.objectives[name] for name in ('csm', 'csr', 'css'))
+    csm.neck.update(hidden_channels=32, bottleneck_channels=16, out_channels=64)
+    csr.neck.update(dims=32, depth=2, num_heads=4)
+    css.neck.update(dims=32, num_heads=4)
+    return cfg
+
+
+def build(preset: str = 'saip', seed: int = 0, without: tuple[str, ...] = (), **preprocessor):
+    """A small model of a preset, initialised, in training mode."""
+    cfg = preset_config(preset, **preprocessor)
+    for name in without:
+        cfg.model.objectives[name] = None
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model.train()
+
+
+def batch(size: int = 4, first: int = 0) -> dict[str, torch.Tensor]:
+    """Canvases of noise, different for every ``first``."""
+    generator = torch.Generator().manual_seed(first)
+    keys = torch.arange(first, first + size)
+    canvas = torch.randint(0, 256, (size, 3, 40, 20), generator=generator, dtype=torch.uint8)
+    canvas = torch.nn.functional.interpolate(canvas.float(), (320, 160), mode='bilinear')
+    return dict(
+        canvas=canvas.to(torch.uint8),
+        size=torch.tensor([[300, 140]] * size),
+        key=keys,
+        index=keys,
+        replaced=torch.full((size,), -1),
+    )
+
+
+def losses(model, data) -> dict[str, torch.Tensor]:
+    """Terms of one training step."""
+    return model(**model.data_preprocessor(data, training=True), mode='loss')
+
+
+def total(terms) -> torch.Tensor:
+    """Sum of the losses, as mmengine forms it."""
+    return sum(value for name, value in terms.items() if 'loss' in name)

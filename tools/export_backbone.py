@@ -1,0 +1,73 @@
+"""Write the bare backbone of a training checkpoint, for the OpenMMLab libraries.
+
+    python tools/export_backbone.py work_dirs/RUN/epoch_300.pth
+
+Prints the file, its size and a piece of configuration that loads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from saip.engine.checkpoint import (
+    CheckpointError,
+    config_snippet,
+    export_backbone,
+    load_checkpoint_file,
+)
+
+FORMATS = {'pth': ('pth',), 'safetensors': ('safetensors',), 'both': ('pth', 'safetensors')}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Export the bare backbone of a checkpoint')
+    parser.add_argument('checkpoint', type=Path, help='training checkpoint (.pth)')
+    parser.add_argument(
+        '--which',
+        choices=('student', 'expert'),
+        default='student',
+        help='the trained encoder (default) or its moving average',
+    )
+    parser.add_argument('--out', type=Path, help='folder (default: that of the checkpoint)')
+    parser.add_argument('--name', help='first part of the file name')
+    parser.add_argument('--format', choices=FORMATS, default='both')
+    return parser.parse_args()
+
+
+def default_name(checkpoint: Path, which: str) -> str:
+    """Name of the run and of the checkpoint: ``RUN-epoch_300-student``."""
+    run = checkpoint.resolve().parent.name
+    return f'{run}-{checkpoint.stem}-{which}'
+
+
+def main() -> int:
+    """Do it; the exit status is 1 after an error."""
+    args = parse_args()
+    try:
+        checkpoint = load_checkpoint_file(args.checkpoint)
+        path = export_backbone(
+            checkpoint,
+            args.out or args.checkpoint.parent,
+            which=args.which,
+            name=args.name or default_name(args.checkpoint, args.which),
+            source=args.checkpoint,
+            formats=FORMATS[args.format],
+        )
+    except (CheckpointError, OSError) as error:
+        print(f'export_backbone: {error}', file=sys.stderr)
+        return 1
+    written = load_checkpoint_file(path)
+    tensors = written['state_dict']
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    for suffix in FORMATS[args.format]:
+        print(path.with_suffix(f'.{suffix}'))
+    print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}')
+    print(f'\nIn an mmpretrain config:\n\n{config_snippet(path, written["meta"])}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

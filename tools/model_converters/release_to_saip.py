@@ -1,0 +1,75 @@
+"""Convert a checkpoint of the method's first release to this project's names.
+
+    python tools/model_converters/release_to_saip.py checkpoint.pth saip.pth --trust
+
+The result holds the whole algorithm (preset saip-official); tools/export_backbone.py takes the
+backbone out of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import torch
+
+from saip.engine.checkpoint import CheckpointError, WeightsError, load_checkpoint_file
+from saip.engine.checkpoint_io import file_sha256, write_atomic
+from saip.engine.converters import convert_release, release_architecture
+
+OBJECTIVES = ['csm', 'relation', 'csr', 'css']
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Convert a checkpoint of the first release')
+    parser.add_argument('source', type=Path, help='checkpoint of the release')
+    parser.add_argument('target', type=Path, help='file to write')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help="accept the release's stored command line (an argparse.Namespace); it is not used",
+    )
+    parser.add_argument('--num-heads', type=int, help='default: width / 64')
+    parser.add_argument(
+        '--img-size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='anchor size, where the number of patches does not tell it',
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Do it; the exit status is 1 after an error."""
+    args = parse_args()
+    trusted = [argparse.Namespace] if args.trust else []
+    try:
+        checkpoint = load_checkpoint_file(args.source, trusted)
+        state_dict = convert_release(checkpoint)
+        architecture = release_architecture(
+            state_dict, args.num_heads, tuple(args.img_size) if args.img_size else None
+        )
+    except (CheckpointError, WeightsError, OSError) as error:
+        hint = '; --trust accepts it' if 'argparse.Namespace' in str(error) else ''
+        print(f'release_to_saip: {error}{hint}', file=sys.stderr)
+        return 1
+    meta = {
+        'architecture': architecture,
+        'preset': 'saip-official',
+        'objectives': OBJECTIVES,
+        'epoch': checkpoint.get('epoch'),
+        'source_sha256': file_sha256(args.source),
+    }
+    buffer = BytesIO()
+    torch.save({'state_dict': state_dict, 'meta': meta}, buffer)
+    write_atomic(args.target, buffer.getvalue())
+    print(f'{args.target}: {len(state_dict)} tensors')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

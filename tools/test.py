@@ -1,0 +1,48 @@
+"""Evaluate a checkpoint with the test loop of a configuration.
+
+python tools/test.py CONFIG CHECKPOINT [--cfg-options key=value ...]
+"""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from saip.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='configuration file')
+    parser.add_argument('checkpoint', help='checkpoint of this configuration')
+    parser.add_argument('--work-dir', help='logs and metrics; default work_dirs/CONFIG')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace parts of the configuration',
+    )
+    parser.add_argument('--launcher', choices=launch.LAUNCHERS, default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Evaluate."""
+    args = parse_args()
+    with launch.one_line_errors():
+        launch.evaluate(
+            args.config,
+            args.checkpoint,
+            work_dir=args.work_dir,
+            options=args.cfg_options,
+            launcher=args.launcher,
+        )
+
+
+if __name__ == '__main__':
+    main()

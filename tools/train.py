@@ -1,0 +1,64 @@
+"""Train what a configuration describes.
+
+python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]
+"""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from saip.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='configuration file')
+    parser.add_argument('--work-dir', help='logs and checkpoints; default work_dirs/CONFIG')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='auto|PATH',
+        help='continue from a checkpoint; auto (or nothing): the newest valid one there',
+    )
+    parser.add_argument('--amp', action='store_true', help='compute in bfloat16')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size, by auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace parts of the configuration, such as model.objectives.css=None',
+    )
+    parser.add_argument('--launcher', choices=launch.LAUNCHERS, default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    with launch.one_line_errors():
+        launch.train(
+            args.config,
+            work_dir=args.work_dir,
+            resume=args.resume,
+            amp=args.amp,
+            validate=not args.no_validate,
+            auto_scale_lr=args.auto_scale_lr,
+            options=args.cfg_options,
+            launcher=args.launcher,
+        )
+
+
+if __name__ == '__main__':
+    main()

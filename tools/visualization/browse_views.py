@@ -1,0 +1,75 @@
+"""Draw all views of one training picture, the masked patches and the scene.
+
+python tools/visualization/browse_views.py CONFIG --index 7 --epoch 3 --out views.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from io import BytesIO
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from torch.utils.data import default_collate
+
+from saip.engine.checkpoint_io import write_atomic
+from saip.registry import DATASETS, MODELS
+from saip.visualization.views import draw_views
+
+NEIGHBOURS = 16
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Draw the views of one training picture')
+    parser.add_argument('config', type=Path, help='pretraining config')
+    parser.add_argument('--index', type=int, default=0, help='position in the training set')
+    parser.add_argument('--epoch', type=int, default=0, help='its random numbers are drawn')
+    parser.add_argument('--out', type=Path, default=Path('views.png'), help='PNG to write')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value ...')
+    return parser.parse_args()
+
+
+def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
+    """Draw the views of picture ``index`` in ``epoch`` as a PNG.
+
+    Its neighbours in the data set make up the micro-batch, from which backgrounds are taken.
+
+    Raises:
+        ValueError: there is no such picture.
+    """
+    if not config.is_file():
+        raise FileNotFoundError(f'{config}: no such config')
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options or {})
+    init_default_scope('saip')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    if not 0 <= index < len(dataset):
+        raise ValueError(f'--index {index}: the training set has {len(dataset)} pictures')
+    count = min(NEIGHBOURS, len(dataset))
+    batch = default_collate([dataset[(index + i) % len(dataset)] for i in range(count)])
+    preprocessor.set_clock(epoch, index)
+    views = preprocessor(batch, training=True)['inputs']
+    buffer = BytesIO()
+    draw_views(views, preprocessor, 0, batch['canvas'][0]).save(buffer, 'PNG')
+    return buffer.getvalue()
+
+
+def main() -> int:
+    """Write the picture; 1 if the input is at fault."""
+    args = parse_args()
+    try:
+        content = browse(args.config, args.index, args.epoch, args.cfg_options)
+        write_atomic(args.out, content)
+    except (ValueError, OSError, KeyError, AttributeError) as error:
+        print(f'browse_views: {error}', file=sys.stderr)
+        return 1
+    print(args.out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

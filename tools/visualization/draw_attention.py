@@ -1,0 +1,65 @@
+"""Draw where an encoder looks, at several input sizes.
+
+python tools/visualization/draw_attention.py CKPT person1.jpg person2.jpg --out attention.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from saip.engine.checkpoint import CheckpointError, load_encoder
+from saip.visualization.attention import draw_attention
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Draw the attention of the image token')
+    parser.add_argument(
+        'checkpoint', type=Path, help='training checkpoint or exported backbone'
+    )
+    parser.add_argument('images', type=Path, nargs='+')
+    parser.add_argument('--out', type=Path, required=True, help='PNG to write')
+    parser.add_argument(
+        '--scales', type=float, nargs='+', default=[1.0, 1.5], help='of the input size'
+    )
+    parser.add_argument('--which', choices=('student', 'expert'), default='student')
+    return parser.parse_args()
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Read a picture upright.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture).convert('RGB')
+    except UnidentifiedImageError as error:
+        raise ValueError(f'{path}: not a picture') from error
+
+
+def main() -> int:
+    """Do it; the exit status is 1 after an error."""
+    args = parse_args()
+    try:
+        if min(args.scales) <= 0:
+            raise ValueError(f'--scales {min(args.scales):g}: scales are above 0')
+        pictures = [read_picture(path) for path in args.images]
+        encoder, meta = load_encoder(args.checkpoint, args.which)
+        drawn = draw_attention(encoder, pictures, meta['statistics'], args.scales)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(args.out, 'PNG')
+    except (CheckpointError, ValueError, OSError) as error:
+        print(f'draw_attention: {error}', file=sys.stderr)
+        return 1
+    print(args.out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
