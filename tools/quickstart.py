@@ -1,6 +1,6 @@
 """Pretrain on drawn people (or a folder of person crops), evaluate, export, and report.
 
-    python tools/quickstart.py [--data FOLDER]
+python tools/quickstart.py [--data FOLDER]
 """
 
 import argparse

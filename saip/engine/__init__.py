@@ -2,5 +2,6 @@
 
 from saip.engine import hooks
 from saip.engine.amp import Bf16OptimWrapper
+from saip.engine.optim import MatrixDecayConstructor
 
-__all__ = ['Bf16OptimWrapper', 'hooks']
+__all__ = ['Bf16OptimWrapper', 'MatrixDecayConstructor', 'hooks']

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -17,19 +18,25 @@ class Bf16OptimWrapper(OptimWrapper):
 
     bfloat16 has the exponents of float32, so no gradient needs scaling. mmengine's own wrapper
     insists on a GPU; this one runs on CPU and GPU alike. Accumulation and clipping are as in
-    ``OptimWrapper``, but the gradient norm stays on the device until the next line of the log.
+    ``OptimWrapper``, but the gradient norm stays on the device until the next line of the log, and
+    ``clip_grad=dict(type='per_tensor', max_norm=...)`` clips each tensor by itself, as DINO does.
 
     Args:
-        kwargs: arguments of ``mmengine.optim.OptimWrapper``: ``optimizer``,
-            ``accumulative_counts``, ``clip_grad``.
+        clip_grad: see ``OptimWrapper``, or per tensor; None does not clip.
+        kwargs: other arguments of ``mmengine.optim.OptimWrapper``: ``optimizer``,
+            ``accumulative_counts``.
     """
 
     gradient_norm: torch.Tensor | None = None
     """The norm that clipping found in the last optimizer step, shape (), not yet read by
     anybody."""
 
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, clip_grad: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        clip_grad = None if clip_grad is None else dict(clip_grad)
+        self.clips_per_tensor = clip_grad is not None and clip_grad.get('type') == 'per_tensor'
+        if clip_grad is not None and self.clips_per_tensor:
+            clip_grad['type'] = 'norm'
+        super().__init__(clip_grad=clip_grad, **kwargs)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -45,7 +52,12 @@ class Bf16OptimWrapper(OptimWrapper):
     def _clip_grad(self) -> None:
         groups = self.optimizer.param_groups
         parameters = [p for group in groups for p in group['params'] if p.grad is not None]
-        if parameters:
+        if not parameters:
+            return
+        if self.clips_per_tensor:
+            norms = [self.clip_func([p], **self.clip_grad_kwargs) for p in parameters]
+            self.gradient_norm = torch.linalg.vector_norm(torch.stack(norms))
+        else:
             # The parent turns the norm into a float here, for which the host waits at every
             # step.
             self.gradient_norm = self.clip_func(parameters, **self.clip_grad_kwargs)

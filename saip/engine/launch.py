@@ -67,6 +67,9 @@ def train(
         if not cfg.get('auto_scale_lr'):
             raise StartError(f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
+        # mmengine counts a micro-batch as the batch.
+        accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
+        cfg.auto_scale_lr.base_batch_size /= accumulated
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     if resume is not None:

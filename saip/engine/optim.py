@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from saip.engine.unwrap import unwrap
 from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -33,8 +33,7 @@ class MatrixDecayConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of a model."""
-        module = model.module if is_model_wrapper(model) else model
-        trained = [p for p in module.parameters() if p.requires_grad]
+        trained = [p for p in unwrap(model).parameters() if p.requires_grad]
         self.optimizer_cfg['params'] = [
             {'params': [p for p in trained if p.ndim > 1]},
             {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},

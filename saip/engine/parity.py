@@ -56,7 +56,7 @@ def load_dump(path: Path) -> dict[str, Any]:
     return dump
 
 
-def build_model(dump: dict[str, Any], config: Path) -> torch.nn.Module:
+def build_model(dump: dict[str, Any], config: Path) -> Any:
     """The preset's algorithm with the dump's sizes and weights, in training mode."""
     sizes = dump['config']
     if sizes.get('norm_eps', 1e-6) != 1e-6:
@@ -116,7 +116,9 @@ def build_views(dump: dict[str, Any], patch: int) -> Views:
     def scaled(images: Tensor, factor: float) -> Tensor:
         return rescale(images, round(factor * 8), 'nearest', patch)
 
-    enlarged = round((mask['ids_restore'].shape[1] / _cells(inputs['anchor'], patch)) ** 0.5 * 8)
+    enlarged = round(
+        (mask['ids_restore'].shape[1] / _cells(inputs['anchor'], patch)) ** 0.5 * 8
+    )
     images = {
         'anchor': inputs['anchor'],
         'augmented': inputs['aug'],
@@ -183,12 +185,16 @@ def _compare_losses(
         'css_roi': terms['css_multires_0'],
     }
     return [
-        Row(f'loss {name}', abs(float(ours[name].detach()) - float(value)) / abs(float(value)), tolerance)
+        Row(
+            f'loss {name}',
+            abs(float(ours[name].detach()) - float(value)) / abs(float(value)),
+            tolerance,
+        )
         for name, value in recorded.items()
     ]
 
 
-def _compare_gradients(dump: dict, model: torch.nn.Module, tolerance: float) -> list[Row]:
+def _compare_gradients(dump: dict, model: Any, tolerance: float) -> list[Row]:
     ours, _ = revert_release(
         {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     )
@@ -196,15 +202,15 @@ def _compare_gradients(dump: dict, model: torch.nn.Module, tolerance: float) -> 
     recorded = {k: float(v) for k, v in recorded.items() if not k.endswith('weight_g')}
     unmatched = set(recorded) ^ set(ours)
     if unmatched:
-        raise ValueError(f'gradients of other parameters than recorded: {sorted(unmatched)[:5]}')
+        raise ValueError(
+            f'gradients of other parameters than recorded: {sorted(unmatched)[:5]}'
+        )
     largest = max(recorded.values())
     norms = [
         abs(float(ours[name].norm()) - norm) / max(norm, 1e-6 * largest)
         for name, norm in recorded.items()
     ]
-    encoder = {
-        name: grad for name, grad in dump['backbone_grads'].items() if grad is not None
-    }
+    encoder = {name: grad for name, grad in dump['backbone_grads'].items() if grad is not None}
     errors = [
         _error(*_without_key_bias(name, ours[f'backbone.{name}'], grad))
         for name, grad in encoder.items()
@@ -215,7 +221,7 @@ def _compare_gradients(dump: dict, model: torch.nn.Module, tolerance: float) -> 
     ]
 
 
-def _compare_step(dump: dict, model: torch.nn.Module, tolerance: float) -> list[Row]:
+def _compare_step(dump: dict, model: Any, tolerance: float) -> list[Row]:
     """Compare the AdamW step of the encoder, the expert's average and the center."""
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -281,7 +287,9 @@ def print_comparison(rows: list[Row]) -> bool:
     for row in rows:
         verdict = 'ok' if row.agrees else 'DIFFERS'
         tensors = f' ({row.count} tensors)' if row.count > 1 else ''
-        print(f'{row.name + tensors:32s} {row.error:9.2e}  allowed {row.tolerance:.0e}  {verdict}')
+        print(
+            f'{row.name + tensors:32s} {row.error:9.2e}  allowed {row.tolerance:.0e}  {verdict}'
+        )
     agreed = all(row.agrees for row in rows)
     print('the step agrees with the record' if agreed else 'the step DIFFERS from the record')
     return agreed

@@ -51,7 +51,10 @@ class EMAExpert(BaseModule):
 
     def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """Floating-point tensors of expert and student, then the integer ones."""
-        ours, theirs, our_counts, their_counts = [], [], [], []
+        ours: list[Tensor] = []
+        theirs: list[Tensor] = []
+        our_counts: list[Tensor] = []
+        their_counts: list[Tensor] = []
         for name, source in self._sources[0].items():
             twin = self.get_submodule(name)
             pairs = zip(

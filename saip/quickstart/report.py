@@ -75,7 +75,7 @@ def write_quickstart_report(run: Run) -> Path:
         for name, row in rows.items()
     }
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
-    summary = {
+    summary: dict[str, str | int | float] = {
         'verdict': run.verdict,
         'pictures trained on': len(run.train_set),
         'encoder': f'{parameters:.1f} M parameters, {encoder.img_size[0]}x{encoder.img_size[1]}',
@@ -101,7 +101,9 @@ def write_quickstart_report(run: Run) -> Path:
     if run.result['protocol'] == 'retrieval':
         pictures.insert(0, _ranked(run, statistics))
     curves = _curves(run.out)
-    data = ReportData('SAIP quickstart', summary, curves, retrieval, pictures, _introduction(run))
+    data = ReportData(
+        'SAIP quickstart', summary, curves, retrieval, pictures, _introduction(run)
+    )
     return write_report(run.out / 'report', data)
 
 
@@ -149,7 +151,7 @@ def _curves(out: Path) -> dict[str, list[tuple[float, float]]]:
     return {
         name: curve
         for name, curve in scalars.items()
-        if name.split('/')[-1].startswith('loss') and not name.endswith('ln_k')
+        if (name.split('/')[-1].startswith('loss') and not name.endswith('ln_k'))
         or name.endswith(kept)
     }
 

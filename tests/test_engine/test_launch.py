@@ -160,8 +160,9 @@ def test_a_vanished_pretraining_file_does_not_stop_a_resume(toy_config, tmp_path
     launch.train(path, resume='auto')
     assert (tmp_path / 'work' / 'epoch_3.pth').exists()
     shutil.rmtree(tmp_path / 'work')
+    # Of another name: mmengine takes two runs of one second and name for the same.
     with pytest.raises(launch.StartError, match=r'pretrained\.pth'):
-        launch.train(path, resume='auto')
+        launch.train(path, resume='auto', options={'experiment_name': 'anew'})
 
 
 def test_resume_refuses_a_file_without_a_training_state(toy_config, tmp_path):

@@ -93,7 +93,11 @@ class Renderer(ABC, Generic[Pictures]):
             views.mask = _patch_mask(plan, device)
         if 'scene' in names:
             made['scene'], views.scene_masks = self._scene(plan, drawn, multires, device)
-        views.images = {name: self._finish(view, device) for name, view in made.items()}
+        patch = self.recipe.patch_size
+        views.images = {
+            name: cut_to_patches(self._finish(view, device), patch)
+            for name, view in made.items()
+        }
         return views
 
     def _multires(self, plan: ViewPlan, drawn: dict[str, Pictures]) -> list[Pictures]:
@@ -142,6 +146,15 @@ class Renderer(ABC, Generic[Pictures]):
         hide = recipe.scene.layout == 'visible'
         masks = query_masks(boxes, rank, recipe.scene.size, queries, hide)
         return scene, masks
+
+
+def cut_to_patches(images: Tensor, patch: int) -> Tensor:
+    """Cut trailing rows and columns that are no whole patch; only official sizes have any.
+
+    The release's patch convolution drops them, while mmpretrain's pads.
+    """
+    height, width = images.shape[-2:]
+    return images[..., : height // patch * patch, : width // patch * patch]
 
 
 def _patch_mask(plan: ViewPlan, device: torch.device) -> PatchMask:

@@ -85,17 +85,17 @@ def draw_random_layout(
     """Random order and places, everything inside the scene and visible enough.
 
     Several layouts are drawn per scene and the first valid one is taken. If none is, the
-    pastes stand side by side from left to right in the order of pasting, each covered by its
-    right neighbours over at most half its width; the sizes must allow that.
+    pastes stand side by side in the order of pasting, from left to right or from right to left,
+    each covered by later ones over at most half its width; the sizes must allow that.
 
     Returns:
         top, left, order: (B, n) each, see :class:`SceneDraw`.
     """
     count = len(sizes)
-    numbers = uniforms(seed, 'scene', keys, epoch, count * (1 + 2 * CANDIDATES))
+    numbers = uniforms(seed, 'scene', keys, epoch, count * (1 + 2 * CANDIDATES) + 1)
     order = np.argsort(numbers[:, :count], axis=1, kind='stable')
     rank = np.argsort(order, axis=1, kind='stable')
-    places = numbers[:, count:].reshape(len(keys), CANDIDATES, 2, count)
+    places = numbers[:, count:-1].reshape(len(keys), CANDIDATES, 2, count)
     top = integers(places[:, :, 0], np.array([scene[0] - h + 1 for h, _ in sizes]))
     left = integers(places[:, :, 1], np.array([scene[1] - w + 1 for _, w in sizes]))
     if min_visible <= 0:
@@ -104,6 +104,8 @@ def draw_random_layout(
     valid = shares.min(axis=-1) >= min_visible
     rows, first = np.arange(len(keys)), valid.argmax(axis=1)
     aside = _side_by_side(sizes, scene[1], order)
+    mirrored = scene[1] - np.array([w for _, w in sizes]) - aside
+    aside = np.where(numbers[:, -1:] < 0.5, aside, mirrored)
     left = np.where(valid.any(axis=1)[:, None], left[rows, first], aside)
     return top[rows, first], left, order
 

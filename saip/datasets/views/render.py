@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saip.datasets.views import color
-from saip.datasets.views.base import Renderer
+from saip.datasets.views.base import Renderer, cut_to_patches
 from saip.datasets.views.layout import SceneDraw
 from saip.datasets.views.plan import ViewPlan
 from saip.datasets.views.random_view import RandomView
@@ -82,10 +82,15 @@ def resize(images: Tensor, size: Size, mode: str) -> Tensor:
 
 
 def rescale(images: Tensor, eighth: int, mode: str, patch: int) -> Tensor:
-    """Resize (V, 3, h, w) by ``eighth`` / 8: to whole patches, or, nearest, rounded down."""
+    """Resize (V, 3, h, w) by ``eighth`` / 8 to whole patches.
+
+    With ``nearest`` what is left over at the end is cut off, as in the method's first release;
+    otherwise the size is rounded.
+    """
     height, width = images.shape[-2:]
     if mode == 'nearest':
-        return resize(images, (height * eighth // 8, width * eighth // 8), mode)
+        resized = resize(images, (height * eighth // 8, width * eighth // 8), mode)
+        return cut_to_patches(resized, patch)
     return resize(images, whole_patches((height, width), eighth, patch), mode)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from saip.engine.unwrap import unwrap
 from saip.evaluation.collapse import (
     FeatureSpread,
     describe_scores,
@@ -47,7 +47,7 @@ class CollapseHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find K, where the method has prototypes."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if 'csm' in model.objectives:
             self._prototypes = int(model.objectives['csm'].neck.out_channels)
             self._loss_weight = float(model.objectives['csm'].loss_weight)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 
 from saip.engine.checkpoint import export_backbone
+from saip.engine.unwrap import unwrap
 from saip.registry import HOOKS
 
 
@@ -45,7 +45,7 @@ class ExportBackboneHook(Hook):
     @master_only
     def export(self, runner: Runner, epoch: int) -> None:
         """Write the backbone as it is now."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         checkpoint: dict[str, Any] = {
             'state_dict': weights_to_cpu(model.state_dict()),
             'meta': {

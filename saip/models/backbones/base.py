@@ -32,6 +32,7 @@ class BaseEncoder(BaseModule):
     img_size: tuple[int, int]
     pixel_is_final: bool
     has_relations: bool
+    init_cfg: Any
 
     @abstractmethod
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
@@ -46,6 +47,14 @@ class BaseEncoder(BaseModule):
         """
         request = EncodeRequest(images, Need(image=True, patches=True), keep)
         return self.encode_requests([request])[0].require_final()
+
+    @abstractmethod
+    def read_pixels_at_the_end(self) -> None:
+        """Take the pixel features from the last block, after the final norm.
+
+        For trainings in which nothing else reads the last block: what lies after the feature
+        level would stay random.
+        """
 
     @abstractmethod
     def attention_map(self, images: Tensor) -> Tensor:
@@ -74,7 +83,7 @@ class BaseEncoder(BaseModule):
         Raises:
             WeightsError: a key or shape does not match, or the file is of another architecture.
         """
-        cfg = self.init_cfg
+        cfg: Any = self.init_cfg
         pretrained = isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'
         if not pretrained:
             super().init_weights()

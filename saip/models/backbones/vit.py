@@ -14,6 +14,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
 from saip.models.backbones.base import BaseEncoder
+from saip.models.ops.attention import attend
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, Relations, ViewFeatures
@@ -33,9 +34,7 @@ class _Pack:
     def split(self, rows: Tensor) -> list[Tensor]:
         """(N, C) rows in this order -> one (b, T, C) tensor per request."""
         parts = rows.split([b * t for b, t in self.shapes])
-        return [
-            part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)
-        ]
+        return [part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)]
 
     def drop_path(self, branch: Tensor, probability: float) -> Tensor:
         """Drop a residual branch of whole images, scaled so that its mean stays."""
@@ -131,7 +130,14 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         super().train(mode)
         return self
 
-    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
+    def read_pixels_at_the_end(self) -> None:
+        """Take the pixel features from the last block, after the final norm."""
+        self.feature_level = None
+        self.pixel_is_final = True
+
+    def _prepare_pos_embed(
+        self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         """Do nothing: the stock hook guesses a square grid; see :meth:`resample_pos_embed`."""
 
     def resample_pos_embed(
@@ -171,16 +177,16 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         """(b, T, D) -> (b, H, T, d)."""
         return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def _block(self, layer: nn.Module, pack: _Pack) -> None:
+    def _block(self, layer: Any, pack: _Pack) -> None:
         """Advance all packed tokens by one block, in place of the pack's rows."""
         attended = [
-            F.scaled_dot_product_attention(*(self._heads(x) for x in part.chunk(3, -1)))
+            attend(*(self._heads(x) for x in part.chunk(3, -1)))
             for part in pack.split(layer.attn.qkv(layer.ln1(pack.rows)))
         ]
         rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
         pack.rows = self._residuals(layer, pack, pack.rows, rows)
 
-    def _residuals(self, layer: nn.Module, pack: _Pack, rows: Tensor, attended: Tensor) -> Tensor:
+    def _residuals(self, layer: Any, pack: _Pack, rows: Tensor, attended: Tensor) -> Tensor:
         """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
         rate = layer.attn.out_drop.drop_prob if self.training else 0.0
         branch = layer.attn.proj(attended)
@@ -192,12 +198,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self, pack: _Pack, requests: list[EncodeRequest], grids: list[Grid]
     ) -> list[tuple[EncoderOutput, Relations | None]]:
         """Run the last block, for the image token alone where nobody reads the patches."""
-        layer = self.layers[-1]
+        layer: Any = self.layers[-1]
         dims = self.embed_dims
         weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
         normed = pack.split(layer.ln1(pack.rows))
-        keys_values = pack.split(F.linear(torch.cat([x.flatten(0, 1) for x in normed]),
-                                          weight[dims:], bias[dims:]))
+        keys_values = pack.split(
+            F.linear(torch.cat([x.flatten(0, 1) for x in normed]), weight[dims:], bias[dims:])
+        )
         asking = [
             x if r.need.patches or r.need.relations else x[:, :1]
             for x, r in zip(normed, requests, strict=True)
@@ -210,9 +217,11 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         ):
             key, value = (self._heads(x) for x in kv.chunk(2, -1))
             query = self._heads(query)
-            relations.append(self._relations(query, key, value) if request.need.relations else None)
+            relations.append(
+                self._relations(query, key, value) if request.need.relations else None
+            )
             wanted = None if request.need.patches else 1
-            out = F.scaled_dot_product_attention(query[:, :, :wanted], key, value)
+            out = attend(query[:, :, :wanted], key, value)
             attended.append(out.transpose(1, 2).flatten(2))
             residual.append(tokens[:, :wanted])
         final = _Pack(residual)

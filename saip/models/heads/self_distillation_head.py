@@ -62,7 +62,7 @@ class SelfDistillationHead(BaseModule):
             predictions.to(dtype) / self.student_temp, probabilities, same_view, num_views
         )
         with torch.no_grad():
-            agreement = torch.linalg.vecdot(probabilities, sharp)
+            agreement = (probabilities * sharp).sum(-1)
             entropy = (sharp.logsumexp(-1) - agreement).mean()
             if self.training:
                 self._pending.append(targets.to(dtype).mean(0, keepdim=True))

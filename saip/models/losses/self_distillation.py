@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -35,8 +34,8 @@ def self_distillation(
         own = same_view.get(view)
         wanted = together if own is None else together - q[own]
         count = len(q) - (own is not None)
-        # Batched dot products: no (B, K) product is stored.
-        agreement = torch.linalg.vecdot(wanted, scores).mean()
+        # Elementwise and not a dot product, which autocast would compute in half precision.
+        agreement = (wanted * scores).sum(-1).mean()
         total = total + count * entropies[view] - agreement
         pairs += count
     return total / pairs

@@ -79,9 +79,19 @@ class CrossScaleMatching(BaseObjective):
             )
         ours, student_views = _project(self.neck, student, list(self.student_needs()), views)
         if self.target == 'student_anchor':
-            predictions, predictors, targets, target_views = theirs, expert_views, ours, student_views
+            predictions, predictors, targets, target_views = (
+                theirs,
+                expert_views,
+                ours,
+                student_views,
+            )
         else:
-            predictions, predictors, targets, target_views = ours, student_views, theirs, expert_views
+            predictions, predictors, targets, target_views = (
+                ours,
+                student_views,
+                theirs,
+                expert_views,
+            )
         same_view = {
             i: target_views.index(name)
             for i, name in enumerate(predictors)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saip.models.ops.attention import attend
+
 NORM_EPS = 1e-6
 
 
@@ -27,7 +29,7 @@ class SelfAttention(nn.Module):
             q = self._heads(F.linear(x[:, :queries], weight[: self.dims], bias[: self.dims]))
             keys_values = F.linear(x, weight[self.dims :], bias[self.dims :])
             k, v = (self._heads(part) for part in keys_values.chunk(2, -1))
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = attend(q, k, v)
         return self.proj(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:

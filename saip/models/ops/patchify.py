@@ -13,7 +13,8 @@ def patchify(images: Tensor, patch: int) -> Tensor:
         patch: side of a patch in pixels.
 
     Returns:
-        (B, h * w, patch * patch * C), patches in raster order, values ordered (row, column, channel).
+        (B, h * w, patch * patch * C), patches in raster order, values ordered (row, column,
+        channel).
 
     Raises:
         ValueError: the image is not a whole number of patches.

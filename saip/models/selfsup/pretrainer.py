@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 
-from saip.models.objectives.base import MULTIRES, BaseObjective
+from saip.models.objectives.base import MULTIRES
 from saip.models.ops.blocks import NORM_EPS
 from saip.models.selfsup.encoding import encode_views
 from saip.registry import MODELS
@@ -31,6 +33,8 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             reads, or encoder and recipe disagree about the anchor's size.
     """
 
+    objectives: Any  # a ModuleDict of objectives
+
     def __init__(
         self,
         backbone: dict[str, Any],
@@ -40,23 +44,28 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
     ) -> None:
         wanted = {name: cfg for name, cfg in objectives.items() if cfg is not None}
         if not wanted:
-            raise ValueError('model.objectives: every objective is None; at least one is needed')
+            raise ValueError(
+                'model.objectives: every objective is None; at least one is needed'
+            )
         preprocessor = MODELS.build(data_preprocessor)
         super().__init__(
-            backbone={'img_size': preprocessor.recipe.size, **backbone}, data_preprocessor=preprocessor
+            backbone={'img_size': preprocessor.recipe.size, **backbone},
+            data_preprocessor=preprocessor,
         )
         if tuple(self.backbone.img_size) != tuple(preprocessor.recipe.size):
             raise ValueError(
                 f'model.backbone.img_size={tuple(self.backbone.img_size)} but the anchor is '
-                f'{tuple(preprocessor.recipe.size)} (model.data_preprocessor.size); leave img_size out'
+                f'{tuple(preprocessor.recipe.size)} (model.data_preprocessor.size); '
+                'leave img_size out'
             )
         shared = {'encoder': self.backbone, 'num_multires': preprocessor.num_multires}
-        self.objectives: dict[str, BaseObjective] = nn.ModuleDict(
+        self.objectives = nn.ModuleDict(
             {name: MODELS.build(dict(cfg), default_args=shared) for name, cfg in wanted.items()}
         )
         self.student_needs = self._merge([o.student_needs() for o in self.objectives.values()])
         self.expert_needs = self._merge([o.expert_needs() for o in self.objectives.values()])
         self._request_views()
+        self._read_all_blocks()
         reads_pixels = any(
             need.pixel for need in (*self.student_needs.values(), *self.expert_needs.values())
         )
@@ -94,6 +103,20 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
                 )
             required |= read
         self.data_preprocessor.select(required)
+
+    def _read_all_blocks(self) -> None:
+        """Leave no block of the encoder without a gradient, for subsets without image tokens."""
+        if self.backbone.pixel_is_final:
+            return
+        if any(need.image or need.relations for need in self.student_needs.values()):
+            return
+        print_log(
+            f'the objectives {", ".join(self.objectives)} read no image token of the student, so '
+            'the pixel features are taken from the last block: later blocks would stay random',
+            'current',
+            logging.WARNING,
+        )
+        self.backbone.read_pixels_at_the_end()
 
     def init_weights(self) -> None:
         """Initialise, then make the expert equal to the student.

@@ -69,6 +69,8 @@ def test_a_subset_computes_only_what_it_reads(subset):
     assert decoders == set(subset)
     assert hasattr(model.expert, 'projector') is ('csm' in subset)
     total(terms).backward()
+    unread = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert unread == []
 
 
 def test_masks_of_the_release_need_no_expert_pass_for_reconstruction():
@@ -95,7 +97,7 @@ def test_what_a_preset_cannot_do_is_refused_with_the_reason():
 
 
 def test_a_view_that_no_recipe_makes_is_named():
-    with pytest.raises(ValueError, match="objective 'css' reads the view.s. scene"):
+    with pytest.raises(ValueError, match=r"objective 'css' reads the view\(s\) scene"):
         build('saip', scene=None)
 
 

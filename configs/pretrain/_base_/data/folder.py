@@ -22,4 +22,4 @@ val_dataloader = dict(
     ),
 )
 val_evaluator = dict(type='saip.TwoViewRecall')
-val_cfg = dict()  # noqa: C408
+val_cfg = dict()

@@ -19,7 +19,9 @@ model = dict(
         augmented=dict(area=(0.8, 1.0), blur=0.1, solarize=0.2),
         locals=dict(number=6, size=(128, 64), area=(0.05, 0.8), blur=0.5),
         multires=dict(number=2, eighths=(6, 7, 9, 10, 11, 12), source='anchor'),
-        masked=dict(source='augmented', eighths=(6, 7, 9, 10, 11, 12), ratio=0.75, mode='exact'),
+        masked=dict(
+            source='augmented', eighths=(6, 7, 9, 10, 11, 12), ratio=0.75, mode='exact'
+        ),
         scene=dict(size=(224, 224), layout='visible', alpha=0.7, others=1),
     ),
     expert=dict(type='saip.EMAExpert'),
