@@ -12,7 +12,13 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='saip.AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
+    checkpoint=dict(
+        type='saip.AtomicCheckpointHook',
+        interval=1,
+        max_keep_ckpts=3,
+        save_best='auto',  # student's mAP, or its two-view recall: what a metric reports first
+        rule='greater',
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 

@@ -19,6 +19,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 # Below this share of a tensor's largest gradient AdamW's first step amplifies rounding noise.
 NOISE = 1e-3
 EMA_MOMENTUM = 0.996
+CONFIG_NAME = 'saip-official_vit-tiny-p16_8xb64-accum4-amp-coslr-300e_lup1m.py'
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,15 @@ class RetrievalMetric(BaseMetric):
             key: np.array([result[key] for result in results])
             for key in ('pid', 'camid', 'is_query')
         }
-        metrics: dict[str, float] = {'pictures': len(results)}
+        metrics: dict[str, float] = {}
         for branch in branches_in(results):
             features = normalise(stack_branch(results, branch), f'{branch} features')
             scores = score_retrieval(features, labels, self.ranks)
-            for name in (*(f'Rank-{k}' for k in self.ranks), 'mAP'):
+            # mAP first: checkpoint hooks with save_best='auto' follow the first metric.
+            for name in ('mAP', *(f'Rank-{k}' for k in self.ranks)):
                 metrics[f'{branch}_{name}'] = scores[name]
             metrics.update(feature_spread(features).as_metrics(branch))
+        metrics['pictures'] = len(results)
         return metrics
 
 

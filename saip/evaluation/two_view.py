@@ -91,10 +91,10 @@ class TwoViewRecall(BaseMetric):
         only here, since results of several processes are put in order by their number.
         """
         results = [result for result in results if result['replaced'] < 0]
-        metrics: dict[str, float] = {'pictures': len(results), 'chance': 100 / len(results)}
+        metrics: dict[str, float] = {}
         for branch in branches_in(results):
             views = stack_branch(results, branch).transpose(0, 1)
             first, second = (normalise(view, f'{branch} features') for view in views)
             metrics[f'{branch}_recall@1'] = two_view_recall(first, second)
             metrics.update(feature_spread(first).as_metrics(branch))
-        return metrics
+        return {**metrics, 'pictures': len(results), 'chance': 100 / len(results)}

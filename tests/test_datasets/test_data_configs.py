@@ -36,6 +36,7 @@ def test_fragments_load_from_a_leaf(name, tmp_path, monkeypatch):
     for part, size in sizes.items():
         fill(tmp_path / part, size)
     monkeypatch.setenv('SAIP_DATA', str(tmp_path))
+    monkeypatch.setenv('SAIP_RETRIEVAL', 'market')  # with labels nothing is held back
     leaf = tmp_path / 'leaf.py'
     leaf.write_text(
         f"_base_ = ['{DATA_CONFIGS / name}.py']\ntrain_dataloader = dict(batch_size=2)\n"
@@ -48,6 +49,27 @@ def test_fragments_load_from_a_leaf(name, tmp_path, monkeypatch):
     assert len(built.dataset) == sum(sizes[part] for part in FRAGMENTS[name])
     canvas = (320, 320) if name == 'in1k' else (320, 160)
     assert next(iter(built))['canvas'].shape == (2, 3, *canvas)
+
+
+@pytest.mark.filterwarnings('ignore:.*pin_memory')
+def test_without_labels_pictures_are_held_back(tmp_path, monkeypatch):
+    fill(tmp_path / 'LUP1M', 100)
+    monkeypatch.setenv('SAIP_DATA', str(tmp_path))
+    monkeypatch.delenv('SAIP_RETRIEVAL', raising=False)
+    config = Config.fromfile(DATA_CONFIGS / 'lup1m.py')
+    assert config.val_evaluator.type == 'saip.TwoViewRecall'
+    counts = []
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.update(num_workers=0, persistent_workers=False, batch_size=1)
+        counts.append(len(Runner.build_dataloader(loader, seed=0).dataset))
+    assert counts == [99, 1]
+
+
+def test_a_labelled_set_validates_where_it_is_named(monkeypatch):
+    monkeypatch.setenv('SAIP_RETRIEVAL', 'data/market1501')
+    config = Config.fromfile(DATA_CONFIGS / 'lup1m-hp1m.py')
+    assert config.val_evaluator.type == 'saip.RetrievalMetric'
+    assert config.val_dataloader.dataset.data_root == 'data/market1501'
 
 
 @pytest.mark.filterwarnings('ignore:.*pin_memory')

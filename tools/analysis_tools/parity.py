@@ -7,10 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from saip.engine.parity import compare_step, print_comparison
+from saip.engine.parity import CONFIG_NAME, compare_step, print_comparison
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'pretrain'
-CONFIG = CONFIGS / 'saip/saip-official_vit-tiny-p16_8xb64-accum4-amp-coslr-300e_lup1m.py'
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/pretrain/saip' / CONFIG_NAME
 
 
 def main() -> int:

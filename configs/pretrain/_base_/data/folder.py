@@ -2,24 +2,7 @@
 # back for the validation without labels.
 _base_ = './paths.py'
 
-person_folder = '{{$SAIP_FOLDER:data/crops}}'
-train_dataloader = dict(
-    dataset=dict(type='saip.PersonImages', data_root=person_folder, holdout=0.1)
-)
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='saip.PersonImages',
-        data_root=person_folder,
-        holdout=0.1,
-        part='held_back',
-    ),
-)
-val_evaluator = dict(type='saip.TwoViewRecall')
-val_cfg = dict()
+pictures = dict(type='saip.PersonImages', data_root='{{$SAIP_FOLDER:data/crops}}', holdout=0.1)
+held_back = dict(**pictures, part='held_back')
+train_dataloader = dict(dataset=pictures)
+val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labelled else held_back)

@@ -2,4 +2,7 @@ _base_ = './paths.py'
 
 # A canvas as wide as it is high: ImageNet's pictures are wider than persons, and small crops
 # of them would be coarse on a canvas of 160 columns.
-train_dataloader = dict(dataset=dict(**_base_.person_sets['IN1K'], canvas=(320, 320)))
+pictures = dict(**_base_.person_sets['IN1K'], canvas=(320, 320))
+held_back = dict(**pictures, part='held_back')
+train_dataloader = dict(dataset=pictures)
+val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labelled else held_back)

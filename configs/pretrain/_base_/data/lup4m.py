@@ -1,3 +1,6 @@
 _base_ = './paths.py'
 
-train_dataloader = dict(dataset=_base_.person_sets['LUP4M'])
+pictures = _base_.person_sets['LUP4M']
+held_back = dict(**pictures, part='held_back')
+train_dataloader = dict(dataset=pictures)
+val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labelled else held_back)

@@ -1,16 +1,24 @@
-# Where the pretraining sets are, and the loader that they share: the one place to set paths.
+# Where the pretraining sets are, and the loaders that they share: the one place to set paths.
 #
 # SAIP_DATA moves all of them at once. A set is a folder that is searched for pictures
 # (the release's LUP1M/train/*/ as it is), or the folder of a manifest made by
 # tools/dataset_converters. See docs/data.md.
+#
+# SAIP_RETRIEVAL names a set in Market-1501 layout, on which the frozen features are validated
+# after every epoch. Without it a hundredth of the training pictures, at most 1,000, is held back
+# and validation asks for two-view recall among them.
 pretrain_root = '{{$SAIP_DATA:data}}'
+retrieval_root = '{{$SAIP_RETRIEVAL:none}}'
+labelled = retrieval_root != 'none'
+holdout = 0 if labelled else 0.01
 person_sets = dict(
-    LUP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP1M'),
-    LUP2M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP2M'),
-    LUP4M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP4M'),
-    HP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/HP1M'),
-    IN1K=dict(type='saip.PersonImages', data_root=pretrain_root + '/IN1K'),
+    LUP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP1M', holdout=holdout),
+    LUP2M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP2M', holdout=holdout),
+    LUP4M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP4M', holdout=holdout),
+    HP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/HP1M', holdout=holdout),
+    IN1K=dict(type='saip.PersonImages', data_root=pretrain_root + '/IN1K', holdout=holdout),
 )
+retrieval_set = dict(type='saip.RetrievalImages', data_root=retrieval_root, size=(256, 128))
 train_dataloader = dict(
     batch_size=256,
     num_workers=8,
@@ -20,3 +28,14 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
 )
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=2,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+)
+val_evaluator = dict(type='saip.RetrievalMetric' if labelled else 'saip.TwoViewRecall')
+val_cfg = dict()
