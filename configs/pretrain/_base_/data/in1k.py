@@ -6,3 +6,4 @@ pictures = dict(**_base_.person_sets['IN1K'], canvas=(320, 320))
 held_back = dict(**pictures, part='held_back')
 train_dataloader = dict(dataset=pictures)
 val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labelled else held_back)
+test_dataloader = val_dataloader

@@ -39,3 +39,6 @@ val_dataloader = dict(
 )
 val_evaluator = dict(type='saip.RetrievalMetric' if labelled else 'saip.TwoViewRecall')
 val_cfg = dict()
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict()

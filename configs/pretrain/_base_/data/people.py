@@ -10,3 +10,5 @@ val_dataloader = dict(
     dataset=dict(type='saip.RetrievalImages', data_root=people_root, size=(256, 128))
 )
 val_evaluator = dict(type='saip.RetrievalMetric')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

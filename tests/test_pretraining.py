@@ -1,0 +1,143 @@
+"""Whole trainings through tools/train.py on a handful of drawn people."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saip.datasets.people.market import SIZES, write_market1501
+from tests.tiny import ROOT
+
+LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_vit-4blocks-p16_1xb32-amp-coslr_people.py'
+TERMS = ('loss', 'loss_csm', 'loss_csr', 'loss_css', 'teacher_entropy')
+
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory):
+    out = tmp_path_factory.mktemp('people') / 'tiny'
+    write_market1501(out, SIZES['tiny'])
+    return out
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A leaf of tiny width; the spread term sees a batch and not its pictures, so it is out."""
+    path = tmp_path / 'tiny.py'
+    path.write_text(
+        f"""_base_ = ['{LEAF}']
+arch = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
+csm = dict(neck=dict(hidden_channels=32, bottleneck_channels=16, out_channels=64))
+decoder = dict(neck=dict(dims=32, num_heads=4))
+objectives = dict(csm=csm, csr=decoder, css=decoder, spread=None)
+model = dict(backbone=dict(arch=arch), objectives=objectives)
+train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
+optim_wrapper = dict(type='OptimWrapper')
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
+train_cfg = dict(val_interval=2)
+cosine = dict(type='CosineAnnealingLR', T_max=4, by_epoch=True, convert_to_iter_based=True)
+param_scheduler = [cosine]
+"""
+    )
+    return path
+
+
+def train(config: Path, work_dir: Path, people: Path, *arguments: str, processes: int = 1):
+    """Run tools/train.py for four epochs; return the logged scalars of its training steps."""
+    command = [sys.executable, '-W', 'ignore']
+    if processes > 1:
+        command += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}']
+        command += ['--master_port', str(20_000 + os.getpid() % 20_000)]
+        arguments = (*arguments, '--launcher', 'pytorch')
+    command += [str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(work_dir)]
+    env = os.environ | {
+        'SAIP_PEOPLE': str(people),
+        'SAIP_EPOCHS': '4',
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': str(ROOT),
+    }
+    done = subprocess.run(
+        [*command, *arguments], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return scalars(work_dir)
+
+
+def scalars(work_dir: Path) -> dict[int, dict]:
+    """Logged training scalars by iteration, of the last run in a folder."""
+    file = sorted(work_dir.glob('*/vis_data/scalars.json'))[-1]
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return {row['iter']: row for row in rows if 'loss' in row}
+
+
+def test_a_resumed_run_continues_the_same_losses(config, people, tmp_path):
+    whole = train(config, tmp_path / 'whole', people)
+    assert len(whole) == 8
+    assert all(term in whole[1] for term in (*TERMS, 'lr', 'momentum', 'grad_norm'))
+    again = tmp_path / 'again'
+    again.mkdir()
+    shutil.copy(tmp_path / 'whole/epoch_2.pth', again)
+    resumed = train(config, again, people, '--resume', 'auto')
+    assert sorted(resumed) == [5, 6, 7, 8]
+    for iteration, row in resumed.items():
+        for term in (*TERMS, 'lr', 'momentum', 'grad_norm'):
+            assert row[term] == pytest.approx(whole[iteration][term], rel=1e-6), term
+
+
+@pytest.mark.dist
+def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(
+    config, people, tmp_path
+):
+    one = train(
+        config, tmp_path / 'one', people, '--cfg-options', 'train_dataloader.batch_size=8'
+    )
+    two = train(
+        config,
+        tmp_path / 'two',
+        people,
+        '--cfg-options',
+        'train_dataloader.batch_size=4',
+        processes=2,
+    )
+    assert sorted(one) == sorted(two) == list(range(1, 9))
+    for iteration in one:
+        for term in TERMS:
+            expected = one[iteration][term]
+            assert two[iteration][term] == pytest.approx(expected, rel=1e-4), (iteration, term)
+
+
+def test_pretraining_needs_no_compiled_operator_and_no_downstream_library(
+    config, people, tmp_path
+):
+    script = tmp_path / 'blocked.py'
+    script.write_text(
+        f"""
+import sys
+for name in ('mmdet', 'mmpose', 'mmseg', 'mmcv.ops', 'mmcv._ext'):
+    sys.modules[name] = None
+sys.argv = ['train.py', '{config}', '--work-dir', '{tmp_path / 'work'}']
+import runpy
+try:
+    runpy.run_path('{ROOT / 'tools/train.py'}', run_name='__main__')
+except SystemExit as stop:
+    assert not stop.code, stop.code
+import saip
+"""
+    )
+    env = os.environ | {'SAIP_PEOPLE': str(people), 'SAIP_EPOCHS': '1', 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', str(script)], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert sorted(scalars(tmp_path / 'work')) == [1, 2]
+
+
+@pytest.mark.dist
+def test_a_subset_of_the_objectives_trains_on_two_processes(config, people, tmp_path):
+    options = ('model.objectives.csm=None', 'train_dataloader.batch_size=4')
+    rows = train(config, tmp_path / 'subset', people, '--cfg-options', *options, processes=2)
+    assert len(rows) == 8
+    assert all('loss_csr' in row and 'loss_csm' not in row for row in rows.values())
