@@ -30,6 +30,7 @@ import torch
 from PIL import Image
 
 from saip.datasets.canvas import decode_image, to_canvas
+from saip.datasets.files import write_atomic
 from saip.models.data_preprocessor import ViewsPreprocessor
 
 BATCH = 8
@@ -124,15 +125,18 @@ def measure(rounds: int) -> dict[str, Any]:
     }
 
 
+def processor() -> str:
+    """Name of the processor, as well as the system tells it."""
+    listing = Path('/proc/cpuinfo')
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def machine() -> dict[str, Any]:
     """Processor and versions."""
-    names = [
-        line.split(':', 1)[1].strip()
-        for line in Path('/proc/cpuinfo').read_text().splitlines()
-        if line.startswith('model name')
-    ] or [platform.processor()]
     return {
-        'processor': names[0],
+        'processor': processor(),
         'threads': torch.get_num_threads(),
         'python': platform.python_version(),
         'torch': torch.__version__,
@@ -150,9 +154,7 @@ def main() -> int:
     args = parser.parse_args()
     text = json.dumps({**measure(args.rounds), 'machine': machine()}, indent=2)
     if args.out is not None:
-        partial = args.out.with_suffix('.tmp')
-        partial.write_text(text + '\n')
-        os.replace(partial, args.out)
+        write_atomic(args.out, f'{text}\n'.encode())
     print(text)
     return 0
 

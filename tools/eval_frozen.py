@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from saip.datasets.files import write_atomic
+from saip.engine.launch import StartError
 from saip.evaluation.candidates import find_candidates, open_pictures
 from saip.evaluation.frozen import evaluate_frozen
 from saip.evaluation.table import format_table
@@ -58,14 +58,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write ``result`` so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    temporary.write_text(json.dumps(result, indent=2) + '\n')
-    os.replace(temporary, path)
-
-
 def main() -> int:
     """Run the tool; return the exit status."""
     args = parse_args()
@@ -82,8 +74,9 @@ def main() -> int:
         print(format_table(result))
         if args.json:
             inputs = {'checkpoint': args.checkpoint, 'data': args.data}
-            write_json(args.json, {**inputs, 'about': candidates.about, **result})
-    except (ValueError, OSError) as error:
+            record = {**inputs, 'about': candidates.about, **result}
+            write_atomic(args.json, f'{json.dumps(record, indent=2)}\n'.encode())
+    except (ValueError, OSError, StartError) as error:
         # An error in a data worker arrives as a traceback whose last line is 'CLASS: message'.
         message = str(error).strip().splitlines()[-1]
         print(f'eval_frozen: {re.sub(r"^[A-Za-z_.]*Error: ", "", message)}', file=sys.stderr)

@@ -4,9 +4,11 @@ python tools/quickstart.py [--data FOLDER]
 """
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 
+from saip.engine.launch import one_line_errors
 from saip.quickstart.run import quickstart
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,14 +20,18 @@ def main() -> int:
     parser.add_argument('--data', type=Path, help='a folder of person crops')
     parser.add_argument('--out', type=Path, help='where everything goes')
     args = parser.parse_args()
-    name = 'people' if args.data is None else args.data.resolve().name
-    out = args.out or Path('work_dirs/quickstart') / name
-    try:
+    out = args.out or Path('work_dirs/quickstart') / folder_name(args.data)
+    with one_line_errors():
         learnt = quickstart(ROOT / 'configs', args.data, out, Path('data/people-quickstart'))
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f'quickstart: {error}', file=sys.stderr)
-        return 2
     return 0 if learnt else 1
+
+
+def folder_name(data: Path | None) -> str:
+    """Name the results of one folder; another folder of the same name gets another name."""
+    if data is None:
+        return 'people'
+    digest = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
+    return f'{data.resolve().name}-{digest}'
 
 
 if __name__ == '__main__':

@@ -39,6 +39,21 @@ def crop_key(crop: Crop) -> int:
     return path_hash(crop.path + '#' + ','.join(map(str, crop.box)))
 
 
+def pack_crop(crop: Crop) -> bytes:
+    """Write a sample in few bytes: the box, which may be empty, a zero byte, the path."""
+    box = '' if crop.box is None else ','.join(map(str, crop.box))
+    return f'{box}\0{crop.path}'.encode('utf-8', 'surrogateescape')
+
+
+def unpack_crop(packed: bytes) -> Crop:
+    """Inverse of :func:`pack_crop`."""
+    box, _, path = packed.decode('utf-8', 'surrogateescape').partition('\0')
+    if not box:
+        return Crop(path)
+    x0, y0, x1, y1 = map(int, box.split(','))
+    return Crop(path, (x0, y0, x1, y1))
+
+
 def clip_box(
     x: float, y: float, width: float, height: float, size: tuple[int, int] | None
 ) -> Box | None:

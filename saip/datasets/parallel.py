@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+import cv2
+
+from .progress import track
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
-REPORT_SECONDS = 5.0
 _task: Callable[[Any], Any] | None = None
 
 
-def _set_task(function: Callable[[Any], Any]) -> None:
+def use_one_thread(worker: int = 0) -> None:
+    """Keep OpenCV of this process to one thread; the other cores have processes of their own.
+
+    Args:
+        worker: its number, which a ``worker_init_fn`` of a DataLoader is given.
+    """
+    cv2.setNumThreads(0)
+
+
+def _start(function: Callable[[Any], Any]) -> None:
     global _task
     _task = function
+    use_one_thread()
 
 
 def _call_task(item: Any) -> Any:
     assert _task is not None
     return _task(item)
-
-
-def with_progress(results: Iterable[Result], total: int, label: str) -> Iterator[Result]:
-    """Pass results on, and every few seconds print their number, rate and the time left."""
-    start = reported = time.monotonic()
-    for done, result in enumerate(results, 1):
-        yield result
-        now = time.monotonic()
-        if now - reported > REPORT_SECONDS or (done == total and reported > start):
-            rate = done / (now - start)
-            left = timedelta(seconds=round((total - done) / rate))
-            print(
-                f'{label}: {done:,}/{total:,} ({100 * done // total} %), {rate:,.0f}/s, '
-                f'{left} left',
-                file=sys.stderr,
-                flush=True,
-            )
-            reported = now
 
 
 def parallel_map(
@@ -52,15 +45,30 @@ def parallel_map(
     Args:
         function: sent once to every process; it must be picklable.
         items: what it is applied to.
-        workers: number of processes; up to 1 works in this one.
+        workers: number of processes; 1 works in this one.
         label: of the progress lines on stderr.
 
     Returns:
         The results in the order of the items.
+
+    Raises:
+        ValueError: ``workers`` is below 1.
+        ChildProcessError: the system ended a process.
     """
-    if workers <= 1 or len(items) < 2:
-        return list(with_progress(map(function, items), len(items), label))
-    with ProcessPoolExecutor(workers, initializer=_set_task, initargs=(function,)) as pool:
+    if workers < 1:
+        raise ValueError(f'workers must be at least 1, not {workers}')
+    if workers == 1 or len(items) < 2:
+        return list(track(map(function, items), len(items), label))
+    pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(function,))
+    try:
         chunk = max(1, min(64, len(items) // (4 * workers)))
         results = pool.map(_call_task, items, chunksize=chunk)
-        return list(with_progress(results, len(items), label))
+        return list(track(results, len(items), label))
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            f'{label}: a process was ended from outside, perhaps for want of memory; '
+            f'take fewer workers than {workers}'
+        ) from error
+    finally:
+        # After an interruption nothing that is still waiting shall begin.
+        pool.shutdown(cancel_futures=True)

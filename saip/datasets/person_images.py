@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 from torch import Tensor
 
 from saip.registry import DATASETS
 
 from .canvas import PictureError, read_canvas
-from .crops import Crop, DataError, crop_key, path_hash
+from .crops import Crop, DataError, crop_key, pack_crop, path_hash, unpack_crop
 from .sources import Storage, open_source
 
-MAX_HELD_BACK = 1000
+MIN_HELD_BACK, MAX_HELD_BACK = 2, 1000
 MAX_REPLACEMENTS = 10
 
 
@@ -28,22 +31,23 @@ def held_back_paths(paths: Sequence[str], holdout: float | int) -> frozenset[str
 
     Args:
         paths: of all pictures; repetitions (several boxes in one picture) do not count.
-        holdout: below 1 a share of the pictures, of which at most 1,000 are taken, enough to
-            measure recall whatever the size of the set; else their number.
+        holdout: below 1 a share of the pictures, of which at least 2 are taken, without which
+            there is no recall to measure, and at most 1,000, enough to measure it whatever the
+            size of the set; from 1 on their number.
 
     Raises:
         DataError: nothing would be left on one of the two sides.
     """
-    unique = sorted(set(paths), key=lambda path: (path_hash(path), path))
-    count = int(holdout) if holdout >= 1 else round(holdout * len(unique))
+    unique = set(paths)
+    count = int(holdout)
     if holdout < 1:
-        count = min(count, MAX_HELD_BACK)
+        count = min(max(round(holdout * len(unique)), MIN_HELD_BACK), MAX_HELD_BACK)
     if not 0 < count < len(unique):
         raise DataError(
             f'holdout={holdout} of {len(unique)} pictures holds back {count}: '
             'both parts need at least one'
         )
-    return frozenset(unique[:count])
+    return frozenset(heapq.nsmallest(count, unique, key=lambda path: (path_hash(path), path)))
 
 
 @DATASETS.register_module()
@@ -107,8 +111,8 @@ class PersonImages(BaseDataset):
         self._named: set[int] = set()
         super().__init__(data_root=data_root, indices=indices, lazy_init=lazy_init)
 
-    def load_data_list(self) -> list[dict]:
-        """Return path and box of every sample; BaseDataset packs them into shared memory."""
+    def load_data_list(self) -> list[Any]:
+        """Return path and box of every sample, packed: a set may have millions of them."""
         storage, crops, where = open_source(self.data_root, self.listing, self.prefix)
         self.storage: Storage = storage
         if self.holdout:
@@ -116,12 +120,25 @@ class PersonImages(BaseDataset):
             wanted = self.part == 'held_back'
             crops = [crop for crop in crops if (crop.path in held_back) == wanted]
         print_log(f'{len(crops):,} samples ({self.part}) from {where}', 'current')
-        return [crop._asdict() for crop in crops]
+        return [pack_crop(crop) for crop in crops]
 
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Join the samples in one block of memory, which worker processes share."""
+        ends = np.cumsum(np.fromiter(map(len, self.data_list), np.int64, len(self.data_list)))
+        block = np.frombuffer(b''.join(self.data_list), np.uint8)
+        self.data_list.clear()
+        return block, ends
+
+    @force_full_init
     def crop(self, index: int) -> Crop:
         """Return path and box of a sample."""
-        info = self.get_data_info(index)
-        return Crop(info['path'], info['box'])
+        position = range(len(self.data_address))[index]
+        start = self.data_address[position - 1] if position else 0
+        return unpack_crop(self.data_bytes[start : self.data_address[position]].tobytes())
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return path, box and position of a sample."""
+        return {**self.crop(idx)._asdict(), 'sample_idx': range(len(self))[idx]}
 
     def name(self, index: int) -> str:
         """Return a sample's path and box for messages."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from .canvas import PictureError
 from .coco import read_coco_persons
 from .crops import Crop, DataError
-from .manifest import MANIFEST_NAME, manifest_root, read_manifest
+from .manifest import MANIFEST_NAME, manifest_root, read_manifest_crops
 
 PICTURE_SUFFIXES = frozenset(
     ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.gif')
@@ -48,11 +48,15 @@ class FolderStorage:
             return file.read()
 
     def scan(self) -> tuple[list[str], list[str]]:
-        """Walk all folders, through links too; names that begin with a dot are passed over."""
+        """Walk all folders, through links too; names that begin with a dot are passed over.
+
+        Raises:
+            OSError: a folder cannot be listed.
+        """
         pictures: list[str] = []
         others: list[str] = []
         visited = set()
-        for folder, subfolders, files in os.walk(self.root, followlinks=True):
+        for folder, subfolders, files in os.walk(self.root, onerror=_give_up, followlinks=True):
             real = os.path.realpath(folder)
             if real in visited:
                 subfolders.clear()
@@ -80,8 +84,34 @@ class FolderStorage:
         return absent
 
 
+def _give_up(error: OSError) -> None:
+    """Stop at a folder that cannot be listed; os.walk would pass over it in silence."""
+    raise error
+
+
 _environments: dict[str, tuple[int, Any]] = {}
 """Open LMDB environments by path, each with the process that opened it."""
+
+
+def _lmdb() -> Any:
+    """Return the package ``lmdb``, which only these sets need.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        import lmdb
+    except ImportError:
+        raise DataError('reading an LMDB needs `pip install lmdb`') from None
+    return lmdb
+
+
+def _value(transaction: Any, name: str) -> bytes | None:
+    """Return the value of a key; None if there is none, or there cannot be one."""
+    try:
+        return transaction.get(name.encode('utf-8', 'surrogateescape'))
+    except _lmdb().BadValsizeError:
+        return None
 
 
 class LmdbStorage:
@@ -112,12 +142,7 @@ class LmdbStorage:
         return environment.begin()
 
     def _open(self) -> Any:
-        try:
-            import lmdb
-        except ImportError:
-            raise DataError(
-                f'{self.root} is an LMDB: reading it needs `pip install lmdb`'
-            ) from None
+        lmdb = _lmdb()
         folder = os.path.isdir(self.root)
         try:
             return lmdb.open(
@@ -130,10 +155,13 @@ class LmdbStorage:
         """Return the value of one key.
 
         Raises:
-            PictureError: there is no such key.
+            PictureError: there is no such key, or its place in the LMDB is damaged.
         """
-        with self._begin() as transaction:
-            value = transaction.get(name.encode('utf-8', 'surrogateescape'))
+        try:
+            with self._begin() as transaction:
+                value = _value(transaction, name)
+        except _lmdb().Error as error:
+            raise PictureError(f'key {name!r} in {self.root}: {error}') from error
         if value is None:
             raise PictureError(f'no key {name!r} in {self.root}')
         return value
@@ -148,11 +176,7 @@ class LmdbStorage:
     def missing(self, names: Iterable[str]) -> list[str]:
         """Look every name up."""
         with self._begin() as transaction:
-            return [
-                name
-                for name in names
-                if transaction.get(name.encode('utf-8', 'surrogateescape')) is None
-            ]
+            return [name for name in names if _value(transaction, name) is None]
 
 
 def open_storage(root: str) -> Storage:
@@ -198,9 +222,9 @@ def open_source(
         raise FileNotFoundError(f'no such list of pictures: {listing}')
     suffix = Path(listing).suffix.lower()
     if suffix == '.tsv':
-        manifest = read_manifest(listing)
-        where = pictures if prefix else manifest_root(listing, manifest.root)
-        return open_storage(where), [entry.crop for entry in manifest.entries], listing
+        stored_root, crops = read_manifest_crops(listing)
+        where = pictures if prefix else manifest_root(listing, stored_root)
+        return open_storage(where), crops, listing
     readers = {'.txt': read_list, '.json': read_coco_persons}
     if suffix not in readers:
         raise DataError(f'{listing}: a list of pictures ends in .txt, .tsv or .json')
@@ -231,7 +255,8 @@ def read_list(path: str | os.PathLike[str]) -> list[Crop]:
         DataError: it is not UTF-8 text, or names nothing.
     """
     try:
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
+        # Some editors begin a file with a byte order mark, which is no part of the first path.
+        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: not a text file ({error.reason})') from error
     names = [line.strip().replace('\\', '/') for line in lines]

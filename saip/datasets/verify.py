@@ -108,7 +108,12 @@ def verify(
         min_side: smallest width and height, in pixels, of a sample.
         max_pixels: largest width times height of a picture.
         workers: number of processes.
+
+    Raises:
+        ValueError: ``min_side`` is below 1.
     """
+    if min_side < 1:
+        raise ValueError(f'min_side must be at least 1 pixel, not {min_side}')
     names = sorted({crop.path for crop in crops})
     look = partial(_size_or_reason, storage=storage, max_pixels=max_pixels)
     results = dict(zip(names, parallel_map(look, names, workers, 'verify'), strict=True))

@@ -13,7 +13,7 @@ from saip.registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
-class Bf16OptimWrapper(OptimWrapper):
+class AutocastOptimWrapper(OptimWrapper):
     """Forward in bfloat16 (``torch.autocast``), weights and optimizer states in float32.
 
     bfloat16 has the exponents of float32, so no gradient needs scaling. mmengine's own wrapper
@@ -22,6 +22,7 @@ class Bf16OptimWrapper(OptimWrapper):
     ``clip_grad=dict(type='per_tensor', max_norm=...)`` clips each tensor by itself, as DINO does.
 
     Args:
+        dtype: ``bfloat16``, or ``float32`` for no autocast.
         clip_grad: see ``OptimWrapper``, or per tensor; None does not clip.
         kwargs: other arguments of ``mmengine.optim.OptimWrapper``: ``optimizer``,
             ``accumulative_counts``.
@@ -31,7 +32,12 @@ class Bf16OptimWrapper(OptimWrapper):
     """The norm that clipping found in the last optimizer step, shape (), not yet read by
     anybody."""
 
-    def __init__(self, clip_grad: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, clip_grad: dict[str, Any] | None = None, dtype: str = 'bfloat16', **kwargs: Any
+    ) -> None:
+        if dtype not in ('bfloat16', 'float32'):
+            raise ValueError(f"optim_wrapper.dtype={dtype!r}: choose 'bfloat16' or 'float32'")
+        self.lowers_precision = dtype == 'bfloat16'
         clip_grad = None if clip_grad is None else dict(clip_grad)
         self.clips_per_tensor = clip_grad is not None and clip_grad.get('type') == 'per_tensor'
         if clip_grad is not None and self.clips_per_tensor:
@@ -41,7 +47,8 @@ class Bf16OptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass under autocast."""
-        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+        precision = autocast(enabled=self.lowers_precision, dtype=torch.bfloat16)
+        with super().optim_context(model), precision:
             yield
 
     def pop_gradient_norm(self) -> torch.Tensor | None:

@@ -79,6 +79,7 @@ def train(
     with _explained(progress):
         runner = _build_runner(cfg)
         runner.register_hook(progress)
+        _check_start(runner, cfg)
         runner.train()
     _leave_processes()
 
@@ -142,7 +143,7 @@ def read_config(
 
 def use_bfloat16(cfg: Config) -> None:
     """Exchange the optimizer wrapper for one that computes in bfloat16, on CPU and GPU."""
-    cfg.optim_wrapper.type = 'saip.Bf16OptimWrapper'
+    cfg.optim_wrapper.type = 'saip.AutocastOptimWrapper'
     for key in ('loss_scale', 'dtype'):
         cfg.optim_wrapper.pop(key, None)
 
@@ -334,7 +335,7 @@ def _explained(progress: _Progress) -> Iterator[None]:
     """Raise a StartError for what goes wrong with the input before the first iteration."""
     try:
         yield
-    except (ValueError, KeyError, FileNotFoundError, TypeError) as error:
+    except (ValueError, KeyError, FileNotFoundError, TypeError, AssertionError) as error:
         configured = not isinstance(error, TypeError) or 'argument' in str(error)
         if progress.started or not configured:
             raise
@@ -345,6 +346,24 @@ def _build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
+def _check_start(runner: Runner, cfg: Config) -> None:
+    """Refuse what mmengine would only notice late, or never.
+
+    Raises:
+        CheckpointError: ``load_from`` holds other weights than the model has.
+        StartError: there are fewer pictures than a batch.
+    """
+    if cfg.get('load_from') and not cfg.get('resume'):
+        given = load_checkpoint_file(cfg.load_from).get('state_dict', {})
+        compare_weights(runner.model, given, cfg.load_from)
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        raise StartError(
+            f'the training set has {len(loader.dataset)} samples, fewer than one batch of '
+            f'{loader.batch_sampler.batch_size} per process; lower train_dataloader.batch_size'
+        )
+
+
 def _leave_processes() -> None:
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.destroy_process_group()
@@ -353,4 +372,7 @@ def _leave_processes() -> None:
 def _text(error: BaseException) -> str:
     """Return the message of an error as one line."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    # An error in a data worker arrives as a traceback whose last line is 'CLASS: message'.
+    if text.startswith('Caught '):
+        text = text.strip().splitlines()[-1].split(': ', 1)[-1]
     return ' '.join(text.split()) or type(error).__name__

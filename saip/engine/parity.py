@@ -11,6 +11,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from saip.datasets.views.render import rescale
+from saip.engine.checkpoint_io import load_checkpoint_file
 from saip.engine.converters.release import convert_release, revert_release
 from saip.registry import MODELS
 from saip.structures import PatchMask, Views
@@ -19,6 +20,10 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 # Below this share of a tensor's largest gradient AdamW's first step amplifies rounding noise.
 NOISE = 1e-3
 EMA_MOMENTUM = 0.996
+PARTS = {
+    *('config', 'inputs', 'student_state', 'teacher_state', 'center_before', 'center_after'),
+    *('scales_drawn', 'mask', 'losses', 'grad_norms', 'backbone_grads', 'after_step'),
+}
 CONFIG_NAME = 'saip-official_vit-tiny-p16_8xb64-accum4-amp-coslr-300e_lup1m.py'
 
 
@@ -44,14 +49,8 @@ def load_dump(path: Path) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: it is not a recorded step.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file')
-    try:
-        dump = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise ValueError(f'{path}: not a readable dump: {error}') from error
-    parts = {'config', 'inputs', 'student_state', 'teacher_state', 'center_before', 'losses'}
-    missing = parts - set(dump) if isinstance(dump, dict) else parts
+    dump = load_checkpoint_file(path)
+    missing = PARTS - set(dump)
     if missing:
         raise ValueError(f'{path}: not a recorded step; it lacks {", ".join(sorted(missing))}')
     return dump
@@ -142,7 +141,9 @@ def build_views(dump: dict[str, Any], patch: int) -> Views:
             scored=order,
             scored_weight=hidden.gather(1, order),
         ),
-        torch.stack([inputs['inst_mask'], inputs['roi_mask']], dim=1),
+        torch.stack([inputs['inst_mask'], inputs['roi_mask']], dim=1).to(
+            inputs['anchor'].dtype
+        ),
     )
 
 
@@ -186,11 +187,7 @@ def _compare_losses(
         'css_roi': terms['css_multires_0'],
     }
     return [
-        Row(
-            f'loss {name}',
-            abs(float(ours[name].detach()) - float(value)) / abs(float(value)),
-            tolerance,
-        )
+        Row(f'loss {name}', _relative(float(ours[name].detach()), float(value)), tolerance)
         for name, value in recorded.items()
     ]
 
@@ -256,6 +253,11 @@ def _compare_step(dump: dict, model: Any, tolerance: float) -> list[Row]:
     center = model.objectives['csm'].head.center
     rows.append(Row('center', _error(center, dump['center_after']), tolerance))
     return rows
+
+
+def _relative(ours: float, recorded: float) -> float:
+    difference = abs(ours - recorded)
+    return difference / abs(recorded) if recorded else difference
 
 
 def _without_key_bias(name: str, ours: Tensor, recorded: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import nn
 from torch.utils.data import Dataset
 
 from saip.engine.checkpoint import Which, encoder_of, load_checkpoint_file
 from saip.engine.checkpoint_io import CheckpointError, parse_config_text
+from saip.engine.launch import read_config
 from saip.engine.stored_encoder import STATISTICS, build_stored_encoder
 from saip.evaluation.frozen import FrozenEncoder
 from saip.evaluation.histogram import CoarsePixels, ColourHistogram
@@ -60,9 +60,21 @@ def find_candidates(source: str, config: str | None = None) -> Candidates:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file cannot be read or says nothing about its encoder.
+        CheckpointError: the file cannot be read, says nothing about its encoder, or its
+            configuration builds none.
+        StartError: there is no such config, or it cannot be read.
     """
-    text = Config.fromfile(config).pretty_text if config else None
+    text = read_config(config).pretty_text if config else None
+    try:
+        return _collect(source, text)
+    except (KeyError, TypeError) as error:
+        # What building from a configuration raises for unknown types and arguments.
+        reason = ' '.join(str(error.args[0] if error.args else error).split())
+        raise CheckpointError(f'{config or source}: {reason}') from error
+
+
+def _collect(source: str, text: str | None) -> Candidates:
+    """Do :func:`find_candidates`, given the text of the config."""
     if source in SPECIAL:
         meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
         template = build_stored_encoder(meta)
@@ -110,11 +122,8 @@ def _load_networks(
 
 def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[str, Any]:
     """Config of the preprocessor: the run's own where it is known."""
-    stored = meta.get('statistics', STATISTICS)
+    stored = meta.get('statistics') or STATISTICS
     statistics = {key: stored[key] for key in ('mean', 'std')}
-    statistics.update(
-        {key: meta.get('statistics', {}).get(key, statistics[key]) for key in statistics}
-    )
     settings = {
         'type': 'saip.ViewsPreprocessor',
         'size': tuple(encoder.img_size),

@@ -96,12 +96,14 @@ def _score(
         _as_labels(label, shape[i % 2], name)
         for i, (label, name) in enumerate(zip(labels, names, strict=True))
     )
-    precisions, firsts = [], []
+    precisions, firsts = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0).long()]
     for rows, distance in blocks:
         device = distance.device
+        # Copied once: from the second block on they are there already.
+        g_pids, g_cams = g_pids.to(device), g_cams.to(device)
         pids, cams = q_pids[rows, None].to(device), q_cams[rows, None].to(device)
-        same = pids == g_pids.to(device)
-        removed = (same & (cams == g_cams.to(device))) | (g_pids == JUNK).to(device)
+        same = pids == g_pids
+        removed = (same & (cams == g_cams)) | (g_pids == JUNK)
         correct = same & ~removed & (pids != JUNK)
         precision, first = _rank_block(distance.masked_fill(removed, torch.inf), correct)
         precisions.append(precision.cpu())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +11,8 @@ from mmengine.device import get_device
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from saip.datasets.parallel import use_one_thread
+from saip.datasets.progress import track
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import normalise
 from saip.evaluation.retrieval import score_retrieval
@@ -21,8 +21,6 @@ from saip.structures import EncoderOutput
 
 NOT_REPLACED = torch.tensor([-1])
 LABELS = ('pid', 'camid', 'is_query')
-SECONDS_BETWEEN_LINES = {True: 0.5, False: 15.0}
-"""Between two lines of progress, on a terminal and in a log file."""
 
 
 class FrozenEncoder(Protocol):
@@ -79,8 +77,8 @@ def evaluate_frozen(
         dataset,
         batch_size,
         num_workers=num_workers,
-        persistent_workers=False,
         pin_memory=device.type == 'cuda',
+        worker_init_fn=use_one_thread,
     )
     preprocessor.to(device)
     preprocessor.eval()
@@ -150,20 +148,3 @@ def _spread_row(features: Tensor) -> dict[str, float]:
         'mean_cosine': spread.mean_cosine,
         'dims': spread.dims,
     }
-
-
-def track(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
-    """Yield ``items`` and write to stderr how far they are and how long the rest will take."""
-    terminal = sys.stderr.isatty()
-    started = written = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if done < total and now - written < SECONDS_BETWEEN_LINES[terminal]:
-            continue
-        written = now
-        left = (now - started) / done * (total - done)
-        line = f'{label}: {done}/{total}, {now - started:.0f} s, {left:.0f} s left'
-        ending = '\r' if terminal and done < total else '\n'
-        sys.stderr.write(f'{line}{" " * 8 if terminal else ""}{ending}')
-        sys.stderr.flush()

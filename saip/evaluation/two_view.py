@@ -31,11 +31,13 @@ def two_view_recall(first: Tensor, second: Tensor) -> float:
         ValueError: the shapes differ, there are fewer than two pictures, or a feature is not
             finite.
     """
-    if first.shape != second.shape or len(first) < 2:
+    if first.shape != second.shape:
         raise ValueError(
-            'two-view recall needs two equally shaped sets of at least two features, got '
+            'two-view recall needs two equally shaped sets of features, got '
             f'{tuple(first.shape)} and {tuple(second.shape)}'
         )
+    if len(first) < 2:
+        raise ValueError(f'two-view recall needs at least two pictures, got {len(first)}')
     first, second = normalise(first), normalise(second)
     hits = _found_first(first, second) + _found_first(second, first)
     return 100 * hits / (2 * len(first))
@@ -89,8 +91,13 @@ class TwoViewRecall(BaseMetric):
 
         A picture that stands in for an unreadable one has a twin in the set and is left out;
         only here, since results of several processes are put in order by their number.
+
+        Raises:
+            ValueError: fewer than two pictures are left.
         """
         results = [result for result in results if result['replaced'] < 0]
+        if not results:
+            raise ValueError('two-view recall: none of the held-back pictures could be read')
         metrics: dict[str, float] = {}
         for branch in branches_in(results):
             views = stack_branch(results, branch).transpose(0, 1)

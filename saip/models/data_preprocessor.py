@@ -72,7 +72,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         std: tuple[float, ...] = (58.395, 57.12, 57.375),
         renderer: str = 'device',
         resize_mode: str = 'bilinear',
-        non_blocking: bool = False,
+        non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         parts = {
@@ -157,7 +157,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             training: whether to make the selected views.
 
         Returns:
-            ``data_samples``: what is not consumed, unchanged but on the device. ``inputs``:
+            ``data_samples``: in evaluation what is not consumed, on the device. ``inputs``:
             in training :class:`saip.structures.Views`; otherwise the normalised images
             (B, 3, H, W), or from canvases a dict of two views ``anchor`` and ``augmented``.
         """
@@ -169,7 +169,8 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             clock = Clock(self.seed, EVALUATION_EPOCH, 0)
             keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
             plan = draw_two_views(self.recipe, keys, sizes, clock)
-        batch = dict(self.cast_data(data))
+        # In training nothing but the pictures is read on the device.
+        batch = dict(self.cast_data({'canvas': data['canvas']} if training else data))
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             if plan is None:
                 inputs = (batch.pop('image').float() - self.mean) / self.std

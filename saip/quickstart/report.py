@@ -34,6 +34,7 @@ NAMES = {
 }
 SHOWN = ('Rank-1', 'mAP', 'recall@1')
 QUERIES, FOUND = 5, 8
+PEOPLE = 8
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def write_quickstart_report(run: Run) -> Path:
         'minutes': f'{run.minutes:.1f}',
         'backbone': run.exported.name,
     }
-    people = [_original(run.train_set, i) for i in range(min(8, len(run.train_set)))]
+    # Pictures far apart in the listing show different people.
+    chosen = torch.linspace(0, len(run.train_set) - 1, PEOPLE).long().tolist()
+    people = [_original(run.train_set, i) for i in chosen]
     pictures = [
         _views(run),
         Picture(
@@ -133,7 +136,8 @@ def _original(dataset: PersonImages, index: int) -> Image.Image:
 def _views(run: Run) -> Picture:
     """The views of one training picture."""
     preprocessor = MODELS.build(run.config.model.data_preprocessor)
-    samples = [run.train_set[i] for i in range(min(8, len(run.train_set)))]
+    chosen = torch.linspace(0, len(run.train_set) - 1, PEOPLE).long().tolist()
+    samples = [run.train_set[i] for i in chosen]
     batch = {key: torch.stack([s[key] for s in samples]) for key in samples[0]}
     views = preprocessor(batch, training=True)['inputs']
     return Picture(

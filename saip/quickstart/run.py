@@ -15,8 +15,8 @@ from mmengine.config import Config
 from saip.datasets.people.market import SIZES, write_market1501
 from saip.datasets.person_images import PersonImages
 from saip.engine.checkpoint import export_backbone, load_checkpoint_file
-from saip.engine.launch import train
-from saip.evaluation.candidates import Candidates, find_candidates, open_pictures
+from saip.engine.launch import StartError, train
+from saip.evaluation.candidates import find_candidates, open_pictures
 from saip.evaluation.frozen import evaluate_frozen
 from saip.evaluation.table import format_table
 from saip.quickstart.report import Run, write_quickstart_report
@@ -27,6 +27,7 @@ SMALL_PICTURES = 28_800
 FULL_PICTURES = 480_000
 LEARNT_FACTOR = 3.0
 HOLDOUT = 0.1
+CHECKPOINTS = 6
 
 
 @dataclass(frozen=True)
@@ -69,32 +70,24 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: too few pictures in it.
+        StartError: too few pictures in it, or the folder of results holds another run.
     """
     started = time.monotonic()
     plan = choose_plan(configs, data is not None, torch.cuda.is_available())
-    if data is None:
-        print(f'1/5 drawing people into {people}', flush=True)
-        write_market1501(people, SIZES['quickstart'], workers=os.cpu_count() or 1)
-        os.environ['SAIP_PEOPLE'] = str(people)
-        train_set = PersonImages(str(people / 'bounding_box_train'))
-    else:
-        print(f'1/5 looking at the pictures of {data}', flush=True)
-        os.environ['SAIP_FOLDER'] = str(data)
-        train_set = PersonImages(str(data), holdout=HOLDOUT)
-    steps = len(train_set) // plan.batch
-    if steps == 0:
-        raise ValueError(
-            f'{data}: {len(train_set)} pictures to train on; at least {plan.batch} are needed'
-        )
-    epochs = max(1, math.ceil(plan.pictures / (steps * plan.batch)))
+    train_set = _prepare_pictures(data, people)
+    epochs = _count_epochs(plan, len(train_set), data or people)
+    print(f'2/5 pretraining for {epochs} epochs, log in {out}', flush=True)
     os.environ['SAIP_EPOCHS'] = str(epochs)
-    print(f'2/5 pretraining: {epochs} epochs of {steps} steps, log in {out}', flush=True)
-    train(str(plan.config), work_dir=str(out), resume='auto')
+    _refuse_other_run(out, plan, epochs)
+    interval = {'default_hooks.checkpoint.interval': max(1, epochs // CHECKPOINTS)}
+    train(str(plan.config), work_dir=str(out), resume='auto', options=interval)
     checkpoint = out / f'epoch_{epochs}.pth'
     print('3/5 evaluating the frozen features', flush=True)
     candidates = find_candidates(str(checkpoint))
-    result = _evaluate(candidates, data, people)
+    pictures = open_pictures(data or people, candidates.size, HOLDOUT if data else 0)
+    result = evaluate_frozen(
+        candidates.encoders, pictures, candidates.preprocessor, num_workers=0
+    )
     print(format_table(result), flush=True)
     print('4/5 exporting the backbone', flush=True)
     exported = export_backbone(
@@ -110,7 +103,7 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
         exported=exported,
         verdict=verdict,
         train_set=train_set,
-        evaluation_set=_open(data, people, candidates),
+        evaluation_set=pictures,
         minutes=(time.monotonic() - started) / 60,
         drawn=data is None,
     )
@@ -119,15 +112,49 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
     return learnt
 
 
-def _open(data: Path | None, people: Path, candidates: Candidates) -> Any:
-    return open_pictures(data or people, candidates.size, HOLDOUT if data else 0)
+def _prepare_pictures(data: Path | None, people: Path) -> PersonImages:
+    """Draw people or open the folder; returns the pictures to train on."""
+    if data is None:
+        print(f'1/5 drawing people into {people}', flush=True)
+        write_market1501(people, SIZES['quickstart'], workers=os.cpu_count() or 1)
+        os.environ['SAIP_PEOPLE'] = str(people)
+        return PersonImages(str(people / 'bounding_box_train'))
+    print(f'1/5 looking at the pictures of {data}', flush=True)
+    os.environ['SAIP_FOLDER'] = str(data)
+    # The folder is validated by itself, whatever other runs are validated on.
+    os.environ.pop('SAIP_RETRIEVAL', None)
+    return PersonImages(str(data), holdout=HOLDOUT)
 
 
-def _evaluate(candidates: Candidates, data: Path | None, people: Path) -> dict[str, Any]:
-    pictures = _open(data, people, candidates)
-    return evaluate_frozen(
-        candidates.encoders, pictures, candidates.preprocessor, num_workers=0
-    )
+def _count_epochs(plan: Plan, pictures: int, where: Path) -> int:
+    """How often the pictures are seen.
+
+    Raises:
+        StartError: there are fewer than a batch.
+    """
+    steps = pictures // plan.batch
+    if steps == 0:
+        raise StartError(
+            f'{where}: {pictures} pictures to train on; at least {plan.batch} are needed'
+        )
+    return max(1, math.ceil(plan.pictures / (steps * plan.batch)))
+
+
+def _refuse_other_run(out: Path, plan: Plan, epochs: int) -> None:
+    """Refuse to continue a run of another length or configuration.
+
+    Raises:
+        StartError: the folder holds one.
+    """
+    stamp = out / 'quickstart.txt'
+    wanted = f'{plan.config.stem} {epochs} epochs\n'
+    if stamp.is_file() and stamp.read_text() != wanted:
+        raise StartError(
+            f'{out} holds another run ({stamp.read_text().strip()}, now {wanted.strip()}); '
+            'remove the folder, or choose another with --out'
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(wanted)
 
 
 def judge(result: dict[str, Any]) -> tuple[bool, str]:

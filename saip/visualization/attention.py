@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BRIGHT = 2.0
 """Attention of at least this many times the average is drawn at full brightness."""
 
+WIDEST = 4
+"""A picture that is wider than this many times its height is drawn narrower than it is."""
+
 
 def prepare(
     picture: Image.Image, size: tuple[int, int], statistics: Mapping[str, Any]
@@ -147,7 +150,8 @@ def draw_crowd_attention(
 
 
 def _fit_height(picture: Image.Image, height: int) -> Image.Image:
-    width = max(1, round(picture.width * height / picture.height))
+    # A picture of a few rows would else become a strip of many thousand columns.
+    width = min(max(1, round(picture.width * height / picture.height)), WIDEST * height)
     return picture.convert('RGB').resize((width, height), Image.Resampling.BICUBIC)
 
 

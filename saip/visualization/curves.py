@@ -57,7 +57,7 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curve]:
 
 def _read_file(file: Path) -> dict[str, Curve]:
     curves: dict[str, dict[float, float]] = {}
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding='utf-8').splitlines():
         try:
             values = json.loads(line)
         except json.JSONDecodeError:

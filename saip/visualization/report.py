@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from saip.engine.checkpoint_io import write_atomic
+from saip.datasets.files import write_atomic
 from saip.visualization.curves import Curve, draw_curves, draw_losses
 from saip.visualization.retrieval import draw_retrieval_bars
 

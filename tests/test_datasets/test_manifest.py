@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 from saip.datasets.converters.folder import make_manifest
 from saip.datasets.crops import Crop, DataError
 from saip.datasets.files import write_atomic
-from saip.datasets.manifest import MAGIC, MANIFEST_NAME, Entry, read_manifest, write_manifest
+from saip.datasets.manifest import (
+    MAGIC,
+    MANIFEST_NAME,
+    Entry,
+    read_manifest,
+    read_manifest_crops,
+    write_manifest,
+)
 from saip.datasets.parallel import parallel_map
 from saip.datasets.person_images import PersonImages
 from saip.datasets.sources import FolderStorage
@@ -115,6 +123,8 @@ def test_boxes_are_clipped_and_tiny_ones_left_out(tmp_path):
     assert checked.rejected == [('a.jpg', 'tiny: 15x100 pixels, fewer than 16')]
     write_manifest(tmp_path / 'm.tsv', tmp_path, checked.entries)
     assert read_manifest(tmp_path / 'm.tsv').entries == checked.entries
+    crops = [entry.crop for entry in checked.entries]
+    assert read_manifest_crops(tmp_path / 'm.tsv') == ('.', crops)
     dataset = PersonImages(str(tmp_path), 'm.tsv')
     assert dataset.crop(1).box == (50, 60, 80, 100)
     assert dataset[1]['size'].tolist() == [40, 30]
@@ -179,14 +189,15 @@ def test_manifest_parser_raises_typed_errors_only(tmp_path, body, count, cut):
     header = json.dumps({'version': 1, 'root': '.', 'count': count, 'sha256': sha})
     path = tmp_path / 'm.tsv'
     path.write_bytes((f'{MAGIC}{header}\n'.encode() + content)[: cut if cut < 100 else None])
-    try:
-        manifest = read_manifest(path)
-    except DataError as error:
-        message = str(error)
-    else:
-        message = str(path)
-        assert len(manifest.entries) == count
-    assert str(path) in message
+    for read in (read_manifest, read_manifest_crops):
+        try:
+            found = read(path)[1]
+        except DataError as error:
+            message = str(error)
+        else:
+            message = str(path)
+            assert len(found) == count
+        assert str(path) in message
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -203,8 +214,37 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == b'old'
 
 
+def test_a_folder_that_cannot_be_listed_is_an_error(folder, monkeypatch):
+    (folder / 'locked').mkdir()
+    listed = os.scandir
+
+    def refuse(path):
+        if Path(path).name == 'locked':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return listed(path)
+
+    monkeypatch.setattr('os.scandir', refuse)
+    with pytest.raises(PermissionError, match='locked'):
+        PersonImages(str(folder))
+
+
+def test_sizes_below_a_pixel_and_no_workers_are_refused(folder):
+    for options, message in (
+        ({'min_side': 0}, 'min_side must be at least 1'),
+        ({'workers': 0}, 'workers must be at least 1'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_manifest(str(folder), str(folder / MANIFEST_NAME), **options)
+
+
+def test_a_process_that_is_ended_from_outside_is_one_line():
+    with pytest.raises(ChildProcessError, match='fewer workers than 2') as caught:
+        parallel_map(os._exit, [1, 1, 1, 1], 2, 'work')
+    assert '\n' not in str(caught.value)
+
+
 def test_progress_is_shown(capsys, monkeypatch):
-    monkeypatch.setattr('saip.datasets.parallel.REPORT_SECONDS', -1)
+    monkeypatch.setattr('saip.datasets.progress.SECONDS_BETWEEN_LINES', {True: 0, False: 0})
     assert parallel_map(str, range(4), 1, 'count') == ['0', '1', '2', '3']
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith('count: 1/4 (25 %), ')

@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import default_collate
 
 from saip.datasets.people import (
     SIZES,
@@ -25,6 +27,10 @@ from saip.datasets.people.draw import draw_figure
 from saip.datasets.people.pose import Pose, View, project, skeleton
 from saip.datasets.people.scenery import panorama
 from saip.datasets.people.tube import Tube, draw_tube
+from saip.datasets.retrieval import RetrievalImages
+from saip.evaluation.histogram import colour_histogram
+from saip.evaluation.retrieval import score_retrieval
+from saip.models.backbones import ViTEncoder
 
 TINY = SIZES['tiny']
 ROOT = Path(__file__).parents[2]
@@ -94,6 +100,26 @@ def test_finished_set_is_left_alone_and_anything_else_is_refused(tmp_path):
     assert (foreign / 'notes.txt').read_text() == 'mine'
 
 
+def test_a_broken_description_is_named(tmp_path):
+    for text in ('{', '[1]'):
+        (tmp_path / 'people.json').write_text(text)
+        with pytest.raises(ValueError, match=r'people\.json: not'):
+            write_market1501(tmp_path, TINY)
+
+
+def test_the_slower_of_two_processes_finds_the_set_finished(tmp_path, monkeypatch):
+    out = tmp_path / 'set'
+    write_market1501(tmp_path / 'other', TINY)
+
+    def other_is_faster(*_):
+        (tmp_path / 'other').rename(out)
+        raise OSError(39, 'Directory not empty')
+
+    monkeypatch.setattr('os.replace', other_is_faster)
+    assert not write_market1501(out, TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ['set']
+
+
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
@@ -123,6 +149,40 @@ def test_identities_cameras_shots_and_seeds_differ():
     for key in ((0, 2, 1, 0), (0, 1, 2, 0), (0, 1, 1, 1), (1, 1, 1, 0)):
         assert np.abs(render_shot(plan_shot(*key)) - base).mean() > 5, key
     assert len({repr(sample_person(0, identity)) for identity in range(200)}) == 200
+
+
+def test_everything_that_should_vary_does():
+    shots = [plan_shot(0, identity, camera, 0) for identity in range(150) for camera in (1, 2)]
+    people = [sample_person(0, identity) for identity in range(300)]
+    heights = [shot.figures[-1].place.height for shot in shots]
+    levels = [shot.light.level for shot in shots]
+    occluded = np.mean([shot.occluder.kind != 'none' for shot in shots])
+    crowded = np.mean([len(shot.figures) > 1 for shot in shots])
+    assert len({shot.place for shot in shots}) == 8
+    assert max(heights) / min(heights) > 1.3
+    assert max(levels) - min(levels) > 0.15
+    assert 0.05 < occluded < 0.3
+    assert 0.1 < crowded < 0.5
+    assert len({person.upper.kind for person in people}) == 7
+    assert len({person.upper.pattern for person in people}) == 6
+    assert len({person.bag.kind for person in people}) == 4
+
+
+def test_people_are_hard_for_colours_and_for_an_untrained_network(tmp_path):
+    spec = MarketSpec(1, 24, distractors=12, junk=4)
+    write_market1501(tmp_path / 'set', spec)
+    data = RetrievalImages(str(tmp_path / 'set'), size=(128, 64))
+    batch = default_collate(list(data))
+    labels = {name: batch[name].numpy() for name in ('pid', 'camid', 'is_query')}
+    arch = dict(embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=384)
+    encoder = ViTEncoder(arch=arch, img_size=(128, 64), patch_size=16, feature_level=2)
+    encoder.init_weights()
+    with torch.no_grad():
+        normal = (batch['image'].float() - 118) / 58
+        untrained = encoder.eval().encode(normal).require_image_token()
+    # A random order of 204 gallery pictures, six of them right, gives about 5 %.
+    assert score_retrieval(untrained, labels)['mAP'] < 15
+    assert 8 < score_retrieval(colour_histogram(batch['image']), labels)['mAP'] < 35
 
 
 def test_every_direction_occurs_and_a_backpack_is_seen_from_behind():

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from mmengine.dataset import ConcatDataset
 from mmengine.runner import Runner
 
+from saip.datasets import sources
 from saip.datasets.canvas import PictureError, decode_image, to_canvas
 from saip.datasets.coco import coco_persons
-from saip.datasets.crops import Crop, DataError, clip_box
+from saip.datasets.crops import Crop, DataError, clip_box, pack_crop, unpack_crop
 from saip.datasets.person_images import MAX_HELD_BACK, PersonImages, held_back_paths
 from saip.datasets.sources import PICTURE_SUFFIXES
 from saip.registry import DATASETS
-from tests.test_datasets.picture_files import fill
+from tests.test_datasets.picture_files import encode, fill, pixels
 
 
 def coco(images=(), annotations=(), categories=({'id': 1, 'name': 'person'},)):
@@ -118,9 +119,29 @@ def test_lmdb_gives_what_the_folder_gives(folder, tmp_path):
     assert torch.equal(batch['key'][4], whole[4]['key'])
     copy = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(copy[2]['canvas'], dataset[2]['canvas'])
-    (tmp_path / 'list.txt').write_text('train/0000/000.jpg\nnothing.jpg\n')
-    with pytest.raises(FileNotFoundError, match=r'nothing\.jpg'):
+    (tmp_path / 'list.txt').write_text(f'train/0000/000.jpg\nnothing.jpg\n{"long" * 200}\n')
+    with pytest.raises(FileNotFoundError, match=r'2 pictures .*nothing\.jpg'):
         PersonImages(str(store), str(tmp_path / 'list.txt'))
+
+
+def test_an_lmdb_that_went_bad_is_replaced_like_a_file(folder, tmp_path, monkeypatch):
+    lmdb = pytest.importorskip('lmdb')
+    names = PersonImages(str(folder)).storage.scan()[0]
+    store = tmp_path / 'set.lmdb'
+    environment = lmdb.open(str(store), map_size=2**24)
+    with environment, environment.begin(write=True) as transaction:
+        for name in names:
+            transaction.put(name.encode(), (folder / name).read_bytes())
+    dataset = PersonImages(str(store))
+    read = sources._value
+
+    def damaged(transaction, name):
+        if name == names[2]:
+            raise lmdb.CorruptedError('page')
+        return read(transaction, name)
+
+    monkeypatch.setattr(sources, '_value', damaged)
+    assert [int(dataset[2][key]) for key in ('index', 'replaced')] == [3, 2]
 
 
 def test_bad_lmdb(tmp_path):
@@ -178,6 +199,8 @@ def test_holdout_splits_pictures_and_is_stable(folder):
     again = PersonImages(str(folder), holdout=3, part='held_back')
     assert not {again.name(i) for i in range(3)} & names[0]
     assert len(PersonImages(str(folder), holdout=0.25, part='held_back')) == 3
+    # Recall needs two pictures to choose between.
+    assert len(PersonImages(str(folder), holdout=0.01, part='held_back')) == 2
 
 
 def test_holdout_rules():
@@ -187,9 +210,13 @@ def test_holdout_rules():
     assert len(held_back_paths(paths, 5000)) == 5000
     # Boxes of one picture are never divided.
     assert len(held_back_paths(paths[:4] * 10, 2)) == 2
-    for holdout in (0.01, 4, 5):
+    assert held_back_paths(paths[:9], 0.3) < held_back_paths(paths[:9], 5)
+    assert held_back_paths(paths[:9], 5) == held_back_paths(paths[:9][::-1], 5)
+    for holdout in (4, 5):
         with pytest.raises(DataError, match='both parts'):
             held_back_paths(paths[:4], holdout)
+    with pytest.raises(DataError, match='holds back 2: both parts'):
+        held_back_paths(paths[:2], 0.01)
 
 
 def test_holdout_arguments(folder):
@@ -228,6 +255,57 @@ def test_all_files_gone_is_an_error(folder):
         dataset[0]
     with pytest.raises(IndexError):
         dataset[10]
+
+
+def test_samples_are_packed_and_unpacked():
+    crops = [Crop('a b/ü,\t1.jpg'), Crop('x', (0, 1, 20, 300)), Crop('bad\udcff.png')]
+    assert [unpack_crop(pack_crop(crop)) for crop in crops] == crops
+
+
+def test_positions_and_parts_of_a_set(folder):
+    dataset = PersonImages(str(folder))
+    names = [dataset.name(index) for index in range(10)]
+    assert dataset.name(-1) == names[9]
+    assert dataset.get_data_info(-2) == {'path': names[8], 'box': None, 'sample_idx': 8}
+    assert [PersonImages(str(folder), indices=[7, 2]).name(i) for i in range(2)] == [
+        names[7],
+        names[2],
+    ]
+    assert len(PersonImages(str(folder), indices=4)) == 4
+    assert dataset.get_subset([1, 5]).name(1) == names[5]
+    lazy = PersonImages(str(folder), lazy_init=True)
+    assert lazy.name(3) == names[3]
+
+
+def test_a_list_with_a_byte_order_mark(folder):
+    (folder / 'list.txt').write_bytes(b'\xef\xbb\xbftrain/0000/002.jpg\r\n')
+    assert PersonImages(str(folder), 'list.txt').name(0) == 'train/0000/002.jpg'
+
+
+@pytest.mark.parametrize('shape', [(1, 300), (300, 1), (1, 1), (50, 700)])
+def test_pictures_of_any_shape(tmp_path, shape):
+    (tmp_path / 'a.png').write_bytes(encode(pixels(*shape), 'PNG'))
+    sample = PersonImages(str(tmp_path))[0]
+    assert sample['canvas'].shape == (3, 320, 160)
+    assert sample['size'].tolist() == list(shape)
+
+
+def test_workers_that_stay_give_the_same_samples_in_every_epoch(folder):
+    loader = torch.utils.data.DataLoader(
+        PersonImages(str(folder)), batch_size=3, num_workers=2, persistent_workers=True
+    )
+    epochs = [[batch['canvas'] for batch in loader] for _ in range(2)]
+    assert [len(batch) for batch in epochs[0]] == [3, 3, 3, 1]
+    assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
+
+
+@pytest.mark.slow
+def test_workers_that_are_spawned(folder):
+    dataset = PersonImages(str(folder))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=10, num_workers=1, multiprocessing_context='spawn'
+    )
+    assert torch.equal(next(iter(loader))['canvas'][4], dataset[4]['canvas'])
 
 
 def test_unknown_key_is_an_error(folder):

@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from saip.engine.amp import Bf16OptimWrapper
+from saip.engine.amp import AutocastOptimWrapper
 from tests import toy_run
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
@@ -19,7 +19,7 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 def test_forward_is_bfloat16_and_weights_stay_float32():
     model = nn.Linear(4, 2)
-    wrapper = Bf16OptimWrapper(optimizer=sgd(model))
+    wrapper = AutocastOptimWrapper(optimizer=sgd(model))
     with wrapper.optim_context(model):
         out = model(torch.randn(3, 4))
     assert out.dtype == torch.bfloat16
@@ -33,7 +33,7 @@ def test_accumulation_and_clipping_equal_the_parent(counts):
     theirs.load_state_dict(ours.state_dict())
     options = dict(accumulative_counts=counts, clip_grad=dict(max_norm=0.1))
     pairs = [
-        (ours, Bf16OptimWrapper(optimizer=sgd(ours), **copy.deepcopy(options))),
+        (ours, AutocastOptimWrapper(optimizer=sgd(ours), **copy.deepcopy(options))),
         (theirs, OptimWrapper(optimizer=sgd(theirs), **copy.deepcopy(options))),
     ]
     inputs = torch.randn(4, 3, 4)
@@ -49,7 +49,7 @@ def test_accumulation_and_clipping_equal_the_parent(counts):
 
 def test_a_run_learns_and_logs_the_gradient_norm(tmp_path):
     cfg = Config(toy_run.config(str(tmp_path / 'work')))
-    cfg.optim_wrapper.update(type='saip.Bf16OptimWrapper', clip_grad=dict(max_norm=5.0))
+    cfg.optim_wrapper.update(type='saip.AutocastOptimWrapper', clip_grad=dict(max_norm=5.0))
     runner = Runner.from_cfg(cfg)
     runner.train()
     losses = runner.message_hub.get_scalar('train/loss').data[0]

@@ -6,7 +6,7 @@ import torch
 from mmengine.logging import MessageHub
 from torch import nn
 
-from saip.engine.amp import Bf16OptimWrapper
+from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.hooks.expert_update import ExpertUpdateHook, FreezePrototypesHook
 from saip.engine.optim import MatrixDecayConstructor
 from saip.engine.schedules import cosine
@@ -39,7 +39,7 @@ class Recorder(nn.Module):
 
 def run(hook, accumulated: int, iterations: int, per_epoch: int = 100):
     model = Recorder()
-    wrapper = Bf16OptimWrapper(
+    wrapper = AutocastOptimWrapper(
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=accumulated
     )
     wrapper.initialize_count_status(model, 0, iterations)
@@ -47,6 +47,7 @@ def run(hook, accumulated: int, iterations: int, per_epoch: int = 100):
         model=model,
         optim_wrapper=wrapper,
         max_iters=iterations,
+        iter=0,
         message_hub=MessageHub.get_instance('expert'),
     )
     hook.before_train(runner)
@@ -82,7 +83,7 @@ def test_prototypes_stay_for_the_first_epoch():
     model.neck = nn.Module()
     model.neck.prototypes = nn.Parameter(torch.ones(3))
     model.objectives = {'csm': model}
-    wrapper = Bf16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    wrapper = AutocastOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     runner = SimpleNamespace(model=model, optim_wrapper=wrapper, epoch=0)
     FreezePrototypesHook(epochs=1).before_train(runner)
     wrapper.update_params(model.neck.prototypes.sum())
@@ -94,7 +95,7 @@ def test_prototypes_stay_for_the_first_epoch():
 
 def test_each_tensor_can_be_clipped_by_itself():
     weights = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    wrapper = Bf16OptimWrapper(
+    wrapper = AutocastOptimWrapper(
         optimizer=torch.optim.SGD(weights, lr=1.0),
         clip_grad=dict(type='per_tensor', max_norm=1.0),
     )

@@ -108,7 +108,7 @@ def test_train_runs_and_the_default_folder_is_named_after_the_config(
     launch.train(path, amp=True, validate=False, auto_scale_lr=True)
     folder = tmp_path / 'work_dirs' / 'my_experiment'
     dumped = Config.fromfile(folder / 'my_experiment.py')
-    assert dumped.optim_wrapper.type == 'saip.Bf16OptimWrapper'
+    assert dumped.optim_wrapper.type == 'saip.AutocastOptimWrapper'
     assert dumped.val_cfg is None
     checkpoint = torch.load(folder / 'epoch_3.pth', weights_only=True)
     # batch size 4 where the rate of 0.1 is meant for 8

@@ -9,7 +9,8 @@ import torch
 from saip.engine.parity import CONFIG_NAME, Row, compare_step, load_dump, print_comparison
 from tests.tiny import ROOT
 
-FOLDERS = [os.environ.get('SAIP_PARITY'), str(ROOT.parent / 'shared/parity')]
+# The records are too large for the repository: a folder beside it, or the one that is named.
+FOLDERS = [os.environ.get('SAIP_PARITY', ''), *map(str, ROOT.parent.glob('*/parity'))]
 DUMPS = sorted(
     {
         path.resolve()
@@ -40,10 +41,10 @@ def test_nan_never_agrees():
 
 
 def test_what_is_no_record_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no such file'):
+    with pytest.raises(FileNotFoundError, match='no such checkpoint file'):
         load_dump(tmp_path / 'none.pt')
     (tmp_path / 'text.pt').write_text('hello')
-    with pytest.raises(ValueError, match='not a readable dump'):
+    with pytest.raises(ValueError, match=r'text\.pt'):
         load_dump(tmp_path / 'text.pt')
     torch.save({'config': {}}, tmp_path / 'other.pt')
     with pytest.raises(ValueError, match='it lacks center_before'):

@@ -1,4 +1,4 @@
-"""Two processes report what one reports."""
+"""Several processes report what one reports."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def evaluate(two_view: bool, collect_device: str, collect_dir: str | None) -> di
     return metric.evaluate(len(dataset))
 
 
-def worker(rank: int, port: int, collect_device: str, folder: str) -> None:
+def worker(rank: int, world: int, port: int, collect_device: str, folder: str) -> None:
     torch_dist.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world
     )
     collect_dir = f'{folder}/parts' if collect_device == 'cpu' else None
     reports = [evaluate(two_view, collect_device, collect_dir) for two_view in (False, True)]
@@ -64,16 +64,16 @@ def worker(rank: int, port: int, collect_device: str, folder: str) -> None:
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize('collect_device', ['gpu', 'cpu'])
-def test_two_processes_equal_one(tmp_path, collect_device):
+@pytest.mark.parametrize(('world', 'collect_device'), [(2, 'cpu'), (3, 'gpu')])
+def test_processes_equal_one(tmp_path, world, collect_device):
     alone = [evaluate(two_view, 'gpu', None) for two_view in (False, True)]
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
 
-    mp.spawn(worker, (port, collect_device, str(tmp_path)), nprocs=2)
+    mp.spawn(worker, (world, port, collect_device, str(tmp_path)), nprocs=world)
 
-    for rank in range(2):
+    for rank in range(world):
         reports = np.load(tmp_path / f'{rank}.npy', allow_pickle=True)
         for report, expected in zip(reports, alone, strict=True):
             assert list(report) == list(expected.values())

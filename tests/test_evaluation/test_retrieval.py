@@ -108,6 +108,8 @@ def test_features_are_compared_by_cosine(monkeypatch):
     ('arguments', 'message'),
     [
         ((torch.eye(2), torch.eye(2), [1, 2], [1, 2], [1, 1], [1, 1]), 'none of 2 queries'),
+        ((torch.zeros(0, 2), torch.eye(2), [], [1, 2], [], [1, 1]), 'none of 0 queries'),
+        ((torch.eye(2), torch.zeros(0, 2), [1, 2], [], [1, 1], []), 'among 0 gallery pictures'),
         ((torch.eye(2), torch.eye(3), [1, 2], [1, 2, 3], [1, 1], [2] * 3), '2 dimensions'),
         ((torch.eye(2), torch.eye(2), [1], [1, 2], [1, 1], [2, 2]), r'q_pids .* \(2,\)'),
         (

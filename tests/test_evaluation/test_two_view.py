@@ -68,7 +68,17 @@ def test_metric_names_the_metric_for_labelled_pictures():
         TwoViewRecall().process(None, [{'student': torch.ones(4), 'index': 0}])
 
 
-@pytest.mark.parametrize('shape', [(1, 4), (3, 5)])
-def test_shapes_that_do_not_fit(shape):
-    with pytest.raises(ValueError, match='equally shaped'):
-        two_view_recall(torch.ones(shape), torch.ones(shape[0], 4))
+@pytest.mark.parametrize(
+    ('first', 'second', 'message'),
+    [((3, 5), (3, 4), 'equally shaped'), ((1, 4), (1, 4), 'at least two pictures, got 1')],
+)
+def test_shapes_that_do_not_fit(first, second, message):
+    with pytest.raises(ValueError, match=message):
+        two_view_recall(torch.ones(first), torch.ones(second))
+
+
+def test_metric_without_any_picture_that_could_be_read():
+    metric = TwoViewRecall()
+    metric.process(None, [{'student': torch.ones(2, 4), 'index': 0, 'replaced': 3}])
+    with pytest.raises(ValueError, match='none of the held-back pictures could be read'):
+        metric.evaluate(1)

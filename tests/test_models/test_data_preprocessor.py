@@ -54,7 +54,7 @@ def test_training_batch():
     assert views.scene_masks.shape == (4, 2, 112, 112)
     grid = views.images['masked'].shape[-2] // 16, views.images['masked'].shape[-1] // 16
     assert views.mask.keep.shape == (4, grid[0] * grid[1] // 4)
-    assert set(out['data_samples']) == {'size', 'key', 'index', 'replaced'}
+    assert out['data_samples'] == {}
     assert grid in preprocessor.masked_grids
     assert preprocessor.max_masked_grid == (12, 6)
     assert preprocessor.num_multires == 2

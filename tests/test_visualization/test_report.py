@@ -155,6 +155,9 @@ def test_sheets() -> None:
     people = [plain('red'), plain('blue', (40, 60))]
     sheet = draw_attention(encoder, people, STATISTICS, scales=(1.0, 1.5), height=64)
     assert sheet.height > 2 * 64
+    # A picture of one row gives no strip of thousands of columns.
+    strip = draw_attention(encoder, [plain('red', (500, 1))], STATISTICS, height=64)
+    assert strip.width < 3 * 300
     crowd = tile_crowd([plain('red')] * 5, rows=2, cell=(60, 30))
     assert crowd.size == (90, 140)
     reds = sum(count for count, color in crowd.getcolors() if color == (255, 0, 0))
@@ -237,6 +240,7 @@ def test_attention_tool(
     weights = export_backbone(checkpoint, tmp_path)
     plain('green').save(tmp_path / 'person.png')
     (tmp_path / 'text.png').write_text('no picture')
+    (tmp_path / 'half.png').write_bytes((tmp_path / 'person.png').read_bytes()[:60])
     main = runpy.run_path(str(ROOT / 'tools/visualization/draw_attention.py'))['main']
 
     def run(*arguments: object) -> int:
@@ -250,6 +254,7 @@ def test_attention_tool(
     for bad in (
         (weights, tmp_path / 'text.png'),
         (weights, tmp_path / 'none.png'),
+        (weights, tmp_path / 'half.png'),
         (tmp_path / 'text.png', tmp_path / 'person.png'),
     ):
         assert run(*bad, '--out', out) == 1

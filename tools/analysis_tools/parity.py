@@ -19,8 +19,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         rows = compare_step(args.dump, CONFIG)
-    except (OSError, ValueError) as error:
-        print(f'parity: {error}', file=sys.stderr)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        missing = f'{args.dump}: lacks ' if isinstance(error, KeyError) else ''
+        print(f'parity: {missing}{error}', file=sys.stderr)
         return 2
     return 0 if print_comparison(rows) else 1
 

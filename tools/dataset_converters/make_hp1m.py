@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help=f'folder in which {MANIFEST_NAME} is written')
     parser.add_argument('--only', nargs='+', choices=SOURCES, default=[])
     parser.add_argument('--min-side', type=int, default=MIN_SIDE, help='in pixels')
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
 

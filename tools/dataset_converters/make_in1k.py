@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('source', help='folder that holds the 1,000 folders of classes')
     parser.add_argument('out', help=f'folder in which {MANIFEST_NAME} is written')
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
 

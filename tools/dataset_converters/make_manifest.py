@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--data-prefix', default='', help='where the pictures are, relative to SOURCE'
     )
     parser.add_argument('--min-side', type=int, default=MIN_SIDE, help='in pixels')
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
 

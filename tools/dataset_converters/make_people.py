@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='folder to make')
     parser.add_argument('--size', choices=SIZES, default='quickstart')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
+from saip.datasets.files import write_atomic
 from saip.engine.checkpoint import CheckpointError, WeightsError, load_checkpoint_file
-from saip.engine.checkpoint_io import file_sha256, write_atomic
+from saip.engine.checkpoint_io import file_sha256
 from saip.engine.converters import convert_release, release_architecture
 
 OBJECTIVES = ['csm', 'relation', 'csr', 'css']
@@ -43,22 +44,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
-    args = parse_args()
+def convert(args: argparse.Namespace) -> int:
+    """Convert a file; return the number of tensors written.
+
+    Raises:
+        CheckpointError: the source is damaged or no checkpoint of the release.
+        WeightsError: the size of the anchor cannot be told.
+        OSError: a file cannot be read or written.
+    """
     trusted = [argparse.Namespace] if args.trust else []
-    try:
-        checkpoint = load_checkpoint_file(args.source, trusted)
-        state_dict = convert_release(checkpoint)
-        architecture = release_architecture(
-            state_dict, args.num_heads, tuple(args.img_size) if args.img_size else None
-        )
-    except (CheckpointError, WeightsError, OSError) as error:
-        hint = '; --trust accepts it' if 'argparse.Namespace' in str(error) else ''
-        print(f'release_to_saip: {error}{hint}', file=sys.stderr)
-        return 1
+    checkpoint = load_checkpoint_file(args.source, trusted)
+    state_dict = convert_release(checkpoint)
+    img_size = tuple(args.img_size) if args.img_size else None
     meta = {
-        'architecture': architecture,
+        'architecture': release_architecture(state_dict, args.num_heads, img_size),
         'preset': 'saip-official',
         'objectives': OBJECTIVES,
         'epoch': checkpoint.get('epoch'),
@@ -67,7 +66,19 @@ def main() -> int:
     buffer = BytesIO()
     torch.save({'state_dict': state_dict, 'meta': meta}, buffer)
     write_atomic(args.target, buffer.getvalue())
-    print(f'{args.target}: {len(state_dict)} tensors')
+    return len(state_dict)
+
+
+def main() -> int:
+    """Do it; the exit status is 1 after an error."""
+    args = parse_args()
+    try:
+        tensors = convert(args)
+    except (CheckpointError, WeightsError, OSError) as error:
+        hint = '; --trust accepts it' if 'argparse.Namespace' in str(error) else ''
+        print(f'release_to_saip: {error}{hint}', file=sys.stderr)
+        return 1
+    print(f'{args.target}: {tensors} tensors')
     return 0
 
 

@@ -10,11 +10,12 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch.utils.data import default_collate
 
-from saip.engine.checkpoint_io import write_atomic
+from saip.datasets.files import write_atomic
+from saip.engine.launch import StartError, read_config
 from saip.registry import DATASETS, MODELS
 from saip.visualization.views import draw_views
 
@@ -38,15 +39,18 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
     Its neighbours in the data set make up the micro-batch, from which backgrounds are taken.
 
     Raises:
-        ValueError: there is no such picture.
+        StartError: the config cannot be read, or is not one of a pretraining.
+        ValueError: there is no such picture, or something in the config is wrong.
     """
-    if not config.is_file():
-        raise FileNotFoundError(f'{config}: no such config')
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(options or {})
+    cfg = read_config(str(config), options)
     init_default_scope('saip')
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    try:
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    except (AttributeError, KeyError, TypeError) as error:
+        # A part that is missing, an unknown type, an unknown argument.
+        reason = ' '.join(str(error.args[0] if error.args else error).split())
+        raise StartError(f'{config}: {reason}') from error
     if not 0 <= index < len(dataset):
         raise ValueError(f'--index {index}: the training set has {len(dataset)} pictures')
     count = min(NEIGHBOURS, len(dataset))
@@ -64,7 +68,7 @@ def main() -> int:
     try:
         content = browse(args.config, args.index, args.epoch, args.cfg_options)
         write_atomic(args.out, content)
-    except (ValueError, OSError, KeyError, AttributeError) as error:
+    except (ValueError, OSError, StartError) as error:
         print(f'browse_views: {error}', file=sys.stderr)
         return 1
     print(args.out)

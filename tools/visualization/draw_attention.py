@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from saip.datasets.canvas import decode_image
+from saip.datasets.files import write_atomic
 from saip.engine.checkpoint import CheckpointError, load_encoder
 from saip.visualization.attention import draw_attention
 
@@ -30,30 +33,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_picture(path: Path) -> Image.Image:
-    """Read a picture upright.
-
-    Raises:
-        ValueError: it is no picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert('RGB')
-    except UnidentifiedImageError as error:
-        raise ValueError(f'{path}: not a picture') from error
-
-
 def main() -> int:
     """Do it; the exit status is 1 after an error."""
     args = parse_args()
     try:
         if min(args.scales) <= 0:
             raise ValueError(f'--scales {min(args.scales):g}: scales are above 0')
-        pictures = [read_picture(path) for path in args.images]
+        pictures = [Image.fromarray(decode_image(path)) for path in args.images]
         encoder, meta = load_encoder(args.checkpoint, args.which)
         drawn = draw_attention(encoder, pictures, meta['statistics'], args.scales)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(args.out, 'PNG')
+        buffer = BytesIO()
+        drawn.save(buffer, 'PNG')
+        write_atomic(args.out, buffer.getvalue())
     except (CheckpointError, ValueError, OSError) as error:
         print(f'draw_attention: {error}', file=sys.stderr)
         return 1

@@ -8,3 +8,4 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
+optim_wrapper = dict(optimizer=dict(lr=2.5e-4))

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..coco import load_json
 from ..parallel import parallel_map
 from .shot import STRANGERS, Shot, encode_jpeg, plan_misdetection, plan_shot, render_shot
 
@@ -162,8 +163,6 @@ def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1)
         ValueError: ``out`` holds something else, or ``workers`` is below 1.
     """
     out = Path(out)
-    if workers < 1:
-        raise ValueError(f'workers must be at least 1, not {workers}')
     stamp = {'format': 'market1501', 'version': VERSION, **asdict(spec)}
     if _is_finished(out, stamp):
         return False
@@ -175,12 +174,22 @@ def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1)
             (temporary / folder).mkdir()
         write = functools.partial(_write_picture, root=temporary, spec=spec)
         parallel_map(write, list_pictures(spec), workers, 'people drawn')
-        sheet = contact_sheet(spec)
-        cv2.imwrite(str(temporary / CONTACT_SHEET), sheet[..., ::-1])
+        sheet = cv2.imencode('.png', contact_sheet(spec)[..., ::-1])[1]
+        (temporary / CONTACT_SHEET).write_bytes(sheet.tobytes())
         (temporary / STAMP).write_text(json.dumps(stamp, indent=2) + '\n', encoding='utf-8')
-        os.replace(temporary, out)
+        return _put_in_place(temporary, out, stamp)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, out: Path, stamp: dict) -> bool:
+    """Rename the finished folder; False if another process was faster with the same set."""
+    try:
+        os.replace(temporary, out)
+    except OSError:
+        if not _is_finished(out, stamp):
+            raise
+        return False
     return True
 
 
@@ -195,7 +204,9 @@ def _is_finished(out: Path, stamp: dict) -> bool:
     path = out / STAMP
     if not path.is_file():
         raise ValueError(f'{out} exists and is no set of drawn people: name another folder')
-    found = json.loads(path.read_text(encoding='utf-8'))
+    found = load_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f'{path}: not what a set of drawn people is described by')
     differing = sorted(key for key in stamp | found if stamp.get(key) != found.get(key))
     if differing:
         what = ', '.join(

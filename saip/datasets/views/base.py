@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from saip.datasets.views.sizes import (
     paste_sizes,
     whole_patches,
 )
+from saip.datasets.views.upload import upload
 from saip.structures import PatchMask, Views
 
 Pictures = TypeVar('Pictures')
@@ -137,12 +138,10 @@ class Renderer(ABC, Generic[Pictures]):
                 self._resize(view, size) for view, size in zip(multires, sizes, strict=False)
             ]
         queries = len(pastes)
+        other, boxes, rank = upload([draw.other, draw.boxes(sizes), draw.rank], device)
         if recipe.scene.others:
-            other = torch.from_numpy(draw.other).to(device, non_blocking=True)
             pastes.append(self._pick(pastes[0], other))
         scene = self._paste(drawn['background'], pastes, draw, recipe.scene.alpha)
-        boxes = torch.from_numpy(draw.boxes(sizes)).to(device, non_blocking=True)
-        rank = torch.from_numpy(draw.rank).to(device, non_blocking=True)
         hide = recipe.scene.layout == 'visible'
         masks = query_masks(boxes, rank, recipe.scene.size, queries, hide)
         return scene, masks
@@ -158,9 +157,8 @@ def cut_to_patches(images: Tensor, patch: int) -> Tensor:
 
 
 def _patch_mask(plan: ViewPlan, device: torch.device) -> PatchMask:
-    assert plan.mask is not None
-    fields: dict[str, Any] = {
-        name: None if value is None else torch.from_numpy(value).to(device, non_blocking=True)
-        for name, value in vars(plan.mask).items()
-    }
-    return PatchMask(**fields)
+    mask = plan.mask
+    assert mask is not None
+    keep, restore, scored = upload([mask.keep, mask.restore, mask.scored], device)
+    weight = None if mask.scored_weight is None else upload([mask.scored_weight], device)[0]
+    return PatchMask(keep, restore, scored, weight)

@@ -8,7 +8,11 @@ import numpy as np
 
 from saip.datasets.views.random import integers, uniforms
 
-MAX_STRIDE = 8
+STRIDES = (1, 2, 4, 8, 24, 48, 96, 192)
+"""Each a multiple of the one before; together divisible by every usual number of processes."""
+
+FEWEST_CHOICES = 8
+"""Pictures to choose from that a stride above 8 must leave."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ def draw_partners(
     ``i * world_size + rank`` of the global batch. Partners lie a multiple of a fixed stride
     away from it, modulo the global batch. If ``world_size`` divides the stride they are on the
     same process, and one process with the whole batch picks the very same pictures; otherwise
-    any other picture of the local batch is taken. A picture alone is its own partner.
+    any other picture of the local batch is taken. Batches are shuffled, so it does not matter
+    which places the choice leaves. A picture alone is its own partner.
 
     Args:
         keys: (B,) of the pictures, the same B on every process.
@@ -57,8 +62,10 @@ def draw_partners(
 
 
 def partner_stride(batch: int) -> int:
-    """Largest power of two up to 8 that is at most half the global batch (which is over 1)."""
-    stride = 1
-    while stride < MAX_STRIDE and 4 * stride <= batch:
-        stride *= 2
-    return stride
+    """Return the distance between partners in a global batch of more than one picture.
+
+    Up to 8 the largest that is at most half the batch, above it the largest that leaves enough
+    pictures to choose from.
+    """
+    fitting = [s for s in STRIDES if (2 if s <= 8 else FEWEST_CHOICES) * s <= batch]
+    return fitting[-1]

@@ -165,7 +165,7 @@ def build_recipe(size: Size, patch_size: int, parts: Mapping[str, Any]) -> Recip
         parts: a dict or None for each of the recipe's parts, and plain ``gray`` and ``flip``.
 
     Raises:
-        ValueError: an unknown key, named with those allowed; a value of the wrong form.
+        ValueError: an unknown key, named with those allowed; a required key is missing.
     """
     values = {'size': tuple(size), 'patch_size': patch_size, **parts}
     for name, part in _PARTS.items():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,6 +23,7 @@ from saip.datasets.views.resample import (
 )
 from saip.datasets.views.scene import paste
 from saip.datasets.views.sizes import random_view_size, whole_patches
+from saip.datasets.views.upload import upload
 
 
 class DeviceRenderer(Renderer[Tensor]):
@@ -34,6 +32,7 @@ class DeviceRenderer(Renderer[Tensor]):
     def _draw(self, plan: ViewPlan, canvas: Tensor) -> dict[str, Tensor]:
         # Rows outermost, so that the products along rows act on all channels at once.
         pictures = canvas.permute(0, 2, 1, 3).float().contiguous()
+        mean, std = upload([np.array(self.mean), np.array(self.std)], canvas.device)
         by_size: dict[Size, list[str]] = {}
         for name in plan.random:
             by_size.setdefault(random_view_size(self.recipe, name), []).append(name)
@@ -41,13 +40,10 @@ class DeviceRenderer(Renderer[Tensor]):
         for size, names in by_size.items():
             members = [plan.random[name] for name in names]
             images = draw_random_views(RandomView.join(members), plan.sizes, pictures, size)
-            parts = self._normalise(images).split([len(m.source) for m in members])
+            images.sub_(mean[:, None, None]).div_(std[:, None, None])
+            parts = images.split([len(m.source) for m in members])
             drawn.update(zip(names, parts, strict=True))
         return drawn
-
-    def _normalise(self, images: Tensor) -> Tensor:
-        mean, std = upload([np.array(self.mean), np.array(self.std)], images.device)
-        return images.sub_(mean[:, None, None]).div_(std[:, None, None])
 
     def _resize(self, pictures: Tensor, size: Size) -> Tensor:
         return resize(pictures, size, self.resize_mode)
@@ -56,13 +52,18 @@ class DeviceRenderer(Renderer[Tensor]):
         self, scene: Tensor, pastes: list[Tensor], draw: SceneDraw, alpha: float
     ) -> Tensor:
         scene = scene.contiguous()
+        numbers: list[int] = []
+        places: list[np.ndarray] = []
         for turn in draw.order.T:
-            for number, picture in enumerate(pastes):
-                rows = np.flatnonzero(turn == number)
-                if len(rows):
-                    places = [rows, draw.top[rows, number], draw.left[rows, number]]
-                    index, top, left = upload(places, scene.device)
-                    paste(scene, picture, index, top, left, alpha)
+            for number in range(len(pastes)):
+                found = np.flatnonzero(turn == number)
+                if len(found):
+                    numbers.append(number)
+                    corners = draw.top[found, number], draw.left[found, number]
+                    places.append(np.stack([found, *corners]))
+        for number, place in zip(numbers, upload(places, scene.device), strict=True):
+            rows, top, left = place.unbind()
+            paste(scene, pastes[number], rows, top, left, alpha)
         return scene
 
     def _pick(self, pictures: Tensor, source: Tensor) -> Tensor:
@@ -169,13 +170,3 @@ def gaussian_blur(images: Tensor, sigma: Tensor, sparse: bool) -> Tensor:
     rows = blur_taps(sigma, size[0]) if sparse else blur_weights(sigma, size[0])
     columns = blur_weights(sigma, size[1])
     return apply_separable(images.permute(0, 2, 1, 3), None, rows, columns, size)
-
-
-def upload(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
-    """Bring arrays to the device in one transfer: int64 if all are integers, else float32."""
-    integral = all(np.issubdtype(a.dtype, np.integer) for a in arrays)
-    flat = np.concatenate([a.ravel() for a in arrays])
-    flat = flat.astype(np.int64 if integral else np.float32)
-    moved = torch.from_numpy(flat).to(device, non_blocking=True)
-    parts = moved.split([prod(a.shape) for a in arrays])
-    return [part.view(a.shape) for part, a in zip(parts, arrays, strict=True)]

@@ -1,8 +1,9 @@
-"""Sizes that follow from a recipe, and the refusal of recipes that cannot work."""
+"""Sizes that follow from a recipe."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from itertools import permutations
 
 from saip.datasets.views.recipe import EIGHTHS, Recipe, Size
@@ -86,6 +87,7 @@ def paste_sizes(recipe: Recipe, eighths: tuple[int, ...]) -> list[Size]:
     return sizes + sizes[:1] * recipe.scene.others
 
 
+@lru_cache(maxsize=16)
 def paste_scale(recipe: Recipe) -> Fraction:
     """Scale of a paste against its multires view.
 
@@ -102,8 +104,8 @@ def paste_scale(recipe: Recipe) -> Fraction:
             return scale
     raise ValueError(
         f'view recipe, scene: {recipe.multires.number} queries at up to '
-        f'{max(recipe.multires.eighths)}/8 of {_text(recipe.size)} and {recipe.scene.others} '
-        f'other do not fit into a scene of {_text(recipe.scene.size)} even at a quarter of '
+        f'{max(recipe.multires.eighths)}/8 of {size_text(recipe.size)} and {recipe.scene.others} '
+        f'other do not fit into a scene of {size_text(recipe.scene.size)} even at a quarter of '
         'their size; take a larger scene or smaller eighths'
     )
 
@@ -126,116 +128,6 @@ def _reduced(size: Size, scale: Fraction) -> Size:
     return height, width
 
 
-def _text(size: Size) -> str:
+def size_text(size: Size) -> str:
+    """Write a size for a message."""
     return f'{size[0]}x{size[1]}'
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse a recipe that cannot work.
-
-    Raises:
-        ValueError: with the reason.
-    """
-    patch = recipe.patch_size
-    if recipe.size[0] % patch or recipe.size[1] % patch:
-        raise ValueError(
-            f'view recipe: size {_text(recipe.size)} is not a multiple of patch size {patch}'
-        )
-    _check_multires(recipe)
-    _check_masked(recipe)
-    _check_scene(recipe)
-
-
-def _choice(where: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f'view recipe, {where}: unknown {value!r}; allowed: {", ".join(allowed)}'
-        )
-
-
-def _check_multires(recipe: Recipe) -> None:
-    multires = recipe.multires
-    if multires is None:
-        return
-    _choice('multires.source', multires.source, ('anchor', 'official'))
-    if multires.source == 'official' and (recipe.locals is None or multires.number != 2):
-        raise ValueError(
-            "view recipe, multires: source='official' needs locals and makes number=2 views"
-        )
-    if multires.source == 'anchor' and not 1 <= multires.number <= len(set(multires.eighths)):
-        raise ValueError(
-            f'view recipe, multires: number={multires.number} distinct scales cannot be drawn '
-            f'from eighths={multires.eighths}'
-        )
-
-
-def _check_masked(recipe: Recipe) -> None:
-    masked = recipe.masked
-    if masked is None:
-        return
-    _choice('masked.source', masked.source, ('augmented', 'anchor', 'multires'))
-    _choice('masked.mode', masked.mode, ('exact', 'official'))
-    if masked.source not in recipe.available:
-        raise ValueError(
-            f'view recipe, masked: source={masked.source!r} needs a view that the recipe does '
-            f'not make; it makes: {", ".join(sorted(recipe.available - {"masked"}))}'
-        )
-    if masked.source == 'multires':
-        if masked.eighths is not None:
-            raise ValueError(
-                "view recipe, masked: eighths belong to multires with source='multires'"
-            )
-        if recipe.multires is not None and recipe.multires.source != 'anchor':
-            raise ValueError(
-                "view recipe, masked: source='multires' needs multires.source='anchor'"
-            )
-    if masked.mode == 'official':
-        _check_official_mask(recipe)
-    if int(min(h * w for h, w in masked_grids(recipe)) * (1 - masked.ratio) + 1e-9) < 1:
-        raise ValueError(
-            f'view recipe, masked: ratio={masked.ratio} leaves no patch of the smallest grid '
-            f'{masked_grids(recipe)[0]} visible'
-        )
-
-
-def _check_official_mask(recipe: Recipe) -> None:
-    patch = recipe.patch_size
-    for k in masked_eighths(recipe):
-        if any(side * k % (8 * patch) for side in recipe.size):
-            raise ValueError(
-                f"view recipe, masked: mode='official' needs whole patches of {patch} at "
-                f'{k}/8 of {_text(recipe.size)}, which is '
-                f'{recipe.size[0] * k / 8:g}x{recipe.size[1] * k / 8:g}'
-            )
-
-
-def _check_scene(recipe: Recipe) -> None:
-    scene = recipe.scene
-    if scene is None:
-        return
-    _choice('scene.layout', scene.layout, ('visible', 'overlap', 'official'))
-    source = 'official' if scene.layout == 'official' else 'anchor'
-    if recipe.multires is None or recipe.multires.source != source:
-        raise ValueError(
-            f'view recipe, scene: layout={scene.layout!r} needs multires.source={source!r}'
-        )
-    if scene.others not in (0, 1) or (scene.others and scene.layout == 'official'):
-        raise ValueError(
-            'view recipe, scene: others must be 0 or 1, and 0 with the official layout; '
-            f'got {scene.others}'
-        )
-    if scene.layout == 'official':
-        _check_official_scene(recipe)
-    else:
-        paste_scale(recipe)
-
-
-def _check_official_scene(recipe: Recipe) -> None:
-    assert recipe.scene is not None
-    (height, width), crop = recipe.scene.size, local_size(recipe)
-    if 2 * crop[1] + 2 > width or crop[0] + 2 > height:
-        raise ValueError(
-            f"view recipe, scene: layout='official' puts two crops side by side, so a scene of "
-            f'{_text(recipe.scene.size)} takes crops of at most {height - 2}x'
-            f'{(width - 2) // 2}; got {_text(crop)}'
-        )

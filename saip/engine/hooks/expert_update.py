@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -15,11 +17,18 @@ from saip.registry import HOOKS
 
 @HOOKS.register_module()
 class ViewClockHook(Hook):
-    """Tells the views their epoch and step, from which their random numbers follow."""
+    """Tells the views their epoch and step, from which their random numbers follow.
+
+    torch's generators, which only stochastic depth uses, are seeded by step and process as well, so
+    that a resumed run draws what the whole run would have drawn.
+    """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the clock."""
-        unwrap(runner.model).set_clock(runner.epoch, runner.iter)
+        # Not runner.epoch, which stays 0 in trainings that count iterations.
+        epoch = runner.iter // len(runner.train_dataloader)
+        unwrap(runner.model).set_clock(epoch, runner.iter)
+        torch.manual_seed(hash((runner.seed, runner.iter, get_rank())) % 2**63)
 
 
 @HOOKS.register_module()
@@ -60,7 +69,8 @@ class ExpertUpdateHook(Hook):
             return
         accumulated = runner.optim_wrapper._accumulative_counts
         self._total = math.ceil(runner.max_iters / accumulated)
-        self._steps = int(unwrap(runner.model).expert.steps)
+        # Not from the expert's own count, which load_from brings along from another run.
+        self._steps = runner.iter // accumulated
         runner.optim_wrapper.optimizer.register_step_post_hook(
             lambda *_: self._after_optimizer_step(runner)
         )

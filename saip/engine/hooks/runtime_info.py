@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook, LoggerHook, RuntimeInfoHook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
-from saip.engine.amp import Bf16OptimWrapper
+from saip.engine.amp import AutocastOptimWrapper
 from saip.registry import HOOKS
 
 KEPT_VALUES = 10_000
@@ -55,7 +55,7 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
     ) -> None:
         """Keep the outputs (scalar tensors or numbers); write them down where they are due."""
         outputs = dict(outputs or {})
-        if isinstance(runner.optim_wrapper, Bf16OptimWrapper):
+        if isinstance(runner.optim_wrapper, AutocastOptimWrapper):
             norm = runner.optim_wrapper.pop_gradient_norm()
             outputs |= {} if norm is None else {runner.optim_wrapper.grad_name: norm}
         if outputs:

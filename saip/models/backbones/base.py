@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.engine.checkpoint import load_pretrained
+from saip.engine.checkpoint import WeightsError, load_pretrained
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
 
@@ -84,6 +84,12 @@ class BaseEncoder(BaseModule):
             WeightsError: a key or shape does not match, or the file is of another architecture.
         """
         cfg: Any = self.init_cfg
+        if isinstance(cfg, list | tuple) and len(cfg) == 1:
+            cfg = self.init_cfg = cfg[0]
+        if isinstance(cfg, list | tuple) and any(c.get('type') == 'Pretrained' for c in cfg):
+            raise WeightsError(
+                'init_cfg: give one dict of type Pretrained, not a list with other initialisers'
+            )
         pretrained = isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'
         if not pretrained:
             super().init_weights()

@@ -55,8 +55,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             feedforward_channels.
         img_size: (height, width) whose grid the position embeddings are learnt on.
         patch_size: side of a patch in pixels.
-        feature_level: index of the block whose tokens feed the pixel objectives; None takes the
-            last block after the final norm.
+        feature_level: index of the block whose tokens, before any norm, feed the pixel
+            objectives; None takes the last block after the final norm.
         pos_interp: how position embeddings reach other grids; ``grid2d`` interpolates on the
             grid, ``flat1d`` along the raster sequence as the method's first release does.
         pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1).
@@ -94,9 +94,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             out_type=out_type,
             init_cfg=init_cfg,
         )
-        if feature_level is not None and not 0 <= feature_level < self.num_layers - 1:
+        if feature_level is not None and not 0 <= feature_level < self.num_layers:
             raise ValueError(
-                f'feature_level={feature_level}: choose a block from 0 to {self.num_layers - 2}, '
+                f'feature_level={feature_level}: choose a block from 0 to {self.num_layers - 1}, '
                 f'or None for the last block after the final norm'
             )
         if pos_interp not in ('grid2d', 'flat1d'):
@@ -195,9 +195,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         return rows + (pack.drop_path(branch, rate) if rate else branch)
 
     def _last_block(
-        self, pack: _Pack, requests: list[EncodeRequest], grids: list[Grid]
-    ) -> list[tuple[EncoderOutput, Relations | None]]:
-        """Run the last block, for the image token alone where nobody reads the patches."""
+        self, pack: _Pack, requests: list[EncodeRequest]
+    ) -> tuple[_Pack, list[Relations | None]]:
+        """Run the last block, for the image token alone where nobody reads the patches.
+
+        Returns:
+            Tokens before the final norm, and relations, per request.
+        """
         layer: Any = self.layers[-1]
         dims = self.embed_dims
         weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
@@ -225,12 +229,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             attended.append(out.transpose(1, 2).flatten(2))
             residual.append(tokens[:, :wanted])
         final = _Pack(residual)
-        rows = self._residuals(layer, final, final.rows, _Pack(attended).rows)
-        outputs = final.split(self.ln1(rows))
-        return [
-            (EncoderOutput(x[:, 0], x[:, 1:] if r.need.patches else None, grid), relation)
-            for x, r, grid, relation in zip(outputs, requests, grids, relations, strict=True)
-        ]
+        final.rows = self._residuals(layer, final, final.rows, _Pack(attended).rows)
+        return final, relations
 
     @staticmethod
     def _relations(query: Tensor, key: Tensor, value: Tensor) -> Relations:
@@ -243,7 +243,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
 
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
         """Encode several batches together; each stops at the block it is read from."""
-        if self.pixel_is_final:
+        last = self.num_layers - 1
+        level = last if self.feature_level is None else self.feature_level
+        if level == last:
             requests = [_read_at_the_end(r) for r in requests]
         embedded = [self._embed(r.images, r.keep) for r in requests]
         grids = [grid for _, grid in embedded]
@@ -252,23 +254,26 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         alive = list(range(len(requests)))
         for index, layer in enumerate(self.layers[:-1]):
             self._block(layer, pack)
-            if index != self.feature_level:
+            if index != level:
                 continue
             parts = pack.split(pack.rows)
             for i, request in enumerate(requests):
                 if request.need.pixel:
-                    pixel[i] = EncoderOutput(parts[i][:, 0], parts[i][:, 1:], grids[i])
+                    pixel[i] = _output(parts[i], grids[i])
             alive = [i for i, r in enumerate(requests) if _reaches_the_end(r)]
             if not alive:
                 return [ViewFeatures(pixel=p) for p in pixel]
             if len(alive) < len(requests):
                 pack = _Pack([parts[i] for i in alive])
         answers = [ViewFeatures(pixel=p) for p in pixel]
-        finals = self._last_block(pack, [requests[i] for i in alive], [grids[i] for i in alive])
-        for i, (final, relations) in zip(alive, finals, strict=True):
-            if self.pixel_is_final and requests[i].need.pixel:
-                pixel[i] = final
-            answers[i] = ViewFeatures(final, pixel[i], relations)
+        raw, relations = self._last_block(pack, [requests[i] for i in alive])
+        normed = raw.split(self.ln1(raw.rows))
+        read = normed if self.pixel_is_final else raw.split(raw.rows)
+        for place, i in enumerate(alive):
+            if level == last and requests[i].need.pixel:
+                pixel[i] = _output(read[place], grids[i])
+            final = _output(normed[place], grids[i])
+            answers[i] = ViewFeatures(final, pixel[i], relations[place])
         return answers
 
     def attention_map(self, images: Tensor) -> Tensor:
@@ -281,6 +286,12 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         features = self.encode_requests([request])[0]
         grid = features.require_final().grid
         return features.require_relations().query_key[:, :, 0, 1:].unflatten(-1, grid)
+
+
+def _output(tokens: Tensor, grid: Grid) -> EncoderOutput:
+    """Take (b, 1 + L, D) tokens apart; (b, 1, D) if only the image token was computed."""
+    patches = tokens[:, 1:] if tokens.shape[1] > 1 else None
+    return EncoderOutput(tokens[:, 0], patches, grid)
 
 
 def _reaches_the_end(request: EncodeRequest) -> bool:

@@ -1,7 +1,10 @@
 """Spreading of features over the sphere."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from saip.models.ops.precision import full_precision
 
 EPSILON = 1e-8
 
@@ -19,7 +22,8 @@ def nearest_neighbour_spread(features: Tensor) -> Tensor:
         Scalar.
     """
     x = F.normalize(features.float() if features.dtype.itemsize < 4 else features, dim=-1)
-    cosines = x @ x.T
-    cosines = cosines.detach().fill_diagonal_(-2)
+    # Half precision cannot tell the neighbours of nearly collapsed features apart.
+    with torch.no_grad(), full_precision(x.device):
+        cosines = (x @ x.T).fill_diagonal_(-2)
     nearest = x[cosines.argmax(dim=1)]
     return -((x - nearest).norm(dim=-1) + EPSILON).log().mean()

@@ -79,11 +79,6 @@ class CrossScaleDecoder(BaseModule):
             else:
                 nn.init.trunc_normal_(parameter, std=0.02)
 
-    def init_weights(self) -> None:
-        """Initialise at random."""
-        super().init_weights()
-        self.reset_parameters()
-
     def forward(
         self, masked: EncoderOutput, anchor: EncoderOutput, mask: PatchMask, scored: Tensor
     ) -> Tensor:

@@ -54,11 +54,6 @@ class InstanceSearchDecoder(BaseModule):
         )
         self.apply(init_linear)
 
-    def init_weights(self) -> None:
-        """Initialise at random."""
-        super().init_weights()
-        self.apply(init_linear)
-
     def forward(self, queries: list[EncoderOutput], scene: EncoderOutput) -> Tensor:
         """Score every cell of the scene for every query.
 

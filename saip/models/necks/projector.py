@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from saip.models.ops.blocks import init_linear
+from saip.models.ops.precision import full_precision
 from saip.registry import MODELS
 
 
@@ -50,12 +51,10 @@ class DINOProjector(BaseModule):
         bound = self.prototypes.shape[1] ** -0.5
         nn.init.uniform_(self.prototypes, -bound, bound)
 
-    def init_weights(self) -> None:
-        """Initialise at random."""
-        super().init_weights()
-        self.reset_parameters()
-
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, in_channels) image tokens -> (n, K) scores in [-1, 1]."""
-        x = F.normalize(self.mlp(tokens), dim=-1)
-        return F.linear(x, F.normalize(self.prototypes, dim=-1))
+        x = F.normalize(self.mlp(tokens).to(self.prototypes.dtype), dim=-1)
+        prototypes = F.normalize(self.prototypes, dim=-1)
+        # A cosine in bfloat16 is off by 0.002, which the temperature of the target turns into 0.05.
+        with full_precision(x.device):
+            return F.linear(x, prototypes)

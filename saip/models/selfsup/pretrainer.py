@@ -58,6 +58,11 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
                 f'{tuple(preprocessor.recipe.size)} (model.data_preprocessor.size); '
                 'leave img_size out'
             )
+        if self.backbone.patch_stride != preprocessor.recipe.patch_size:
+            raise ValueError(
+                f'the encoder has patches of {self.backbone.patch_stride} pixels, the views '
+                f'(model.data_preprocessor.patch_size) of {preprocessor.recipe.patch_size}'
+            )
         shared = {'encoder': self.backbone, 'num_multires': preprocessor.num_multires}
         self.objectives = nn.ModuleDict(
             {name: MODELS.build(dict(cfg), default_args=shared) for name, cfg in wanted.items()}
@@ -108,8 +113,13 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         """Leave no block of the encoder without a gradient, for subsets without image tokens."""
         if self.backbone.pixel_is_final:
             return
-        if any(need.image or need.relations for need in self.student_needs.values()):
+        if any(need.image for need in self.student_needs.values()):
             return
+        if not any(need.pixel for need in self.student_needs.values()):
+            raise ValueError(
+                f'the objectives {", ".join(self.objectives)} read neither image nor patch tokens '
+                'of the student; add csm, csr or css'
+            )
         print_log(
             f'the objectives {", ".join(self.objectives)} read no image token of the student, so '
             'the pixel features are taken from the last block: later blocks would stay random',

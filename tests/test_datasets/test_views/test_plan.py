@@ -10,6 +10,15 @@ from saip.datasets.views.random_view import RandomView
 from tests.test_datasets.test_views.view_recipes import PRESETS, make_batch, make_recipe
 
 
+def make_plain_batch(count: int) -> dict:
+    """Keys and sizes alone, which is all that a plan is drawn from."""
+    rng = np.random.default_rng(count)
+    return {
+        'key': torch.from_numpy(rng.integers(0, 2**62, count)),
+        'size': torch.from_numpy(rng.integers(1, 400, (count, 2))),
+    }
+
+
 def draw(recipe, batch, names=None, rank=0, world_size=1, epoch=0, step=0) -> ViewPlan:
     clock = Clock(3, epoch, step, rank, world_size)
     keys, sizes = batch['key'].numpy(), batch['size'].numpy()
@@ -29,18 +38,20 @@ def assert_same_draws(left: RandomView, right: RandomView) -> None:
 
 
 @pytest.mark.parametrize('preset', PRESETS)
-@pytest.mark.parametrize('world_size', [2, 4])
-def test_two_processes_draw_the_plan_of_one(preset, world_size):
-    recipe, batch = make_recipe(preset), make_batch(16)
+@pytest.mark.parametrize(
+    ('count', 'world_size'), [(16, 2), (16, 4), (192, 3), (192, 8), (384, 12), (384, 16)]
+)
+def test_processes_draw_the_plan_of_one(preset, count, world_size):
+    recipe, batch = make_recipe(preset), make_plain_batch(count)
     whole = draw(recipe, batch)
     for rank in range(world_size):
-        rows = np.arange(rank, 16, world_size)
+        rows = np.arange(rank, count, world_size)
         share = {name: value[rows] for name, value in batch.items()}
         part = draw(recipe, share, rank=rank, world_size=world_size)
         assert part.multires == whole.multires
         assert part.masked == whole.masked
         for name, view in part.random.items():
-            expected = rows_of(whole.random[name], rows, 16)
+            expected = rows_of(whole.random[name], rows, count)
             assert_same_draws(view, expected)
             assert (view.source * world_size + rank == expected.source).all()
         assert (part.scene.other * world_size + rank == whole.scene.other[rows]).all()
@@ -133,6 +144,15 @@ def test_partners_are_other_pictures(count, world_size):
             assert set(partner) <= set(range(count))
         if count >= 2 * partner_stride(count * world_size) + 1:
             assert (partners.background != partners.other).all()
+
+
+def test_strides_leave_a_choice_and_suit_usual_clusters():
+    strides = {batch: partner_stride(batch) for batch in range(2, 5000)}
+    assert all(2 * stride <= batch for batch, stride in strides.items())
+    # From 192 pictures on, at least seven others to choose from.
+    assert min((batch - 1) // stride for batch, stride in strides.items() if batch >= 192) == 7
+    for world_size in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64):
+        assert strides[2048] % world_size == 0
 
 
 def test_a_picture_alone_is_its_own_partner():

@@ -48,6 +48,24 @@ def test_paste_scale_follows_the_scene(size, scale):
         ({'scene': {'layout': 'official'}}, ["multires.source='official'"]),
         ({'scene': {'others': 2}}, ['others']),
         ({'scene': {'size': (64, 64)}, 'size': (256, 128)}, ['256x128', '64x64']),
+        ({'size': (256,)}, ['size', '(height, width)', '(256,)']),
+        ({'size': '256x128'}, ['size', '(height, width)']),
+        ({'anchor': {'area': 0.8}}, ['anchor.area', '(smallest, largest)', '0.8']),
+        ({'anchor': {'area': (0.8, 1.2)}}, ['anchor.area', 'at most 1', '1.2']),
+        ({'anchor': {'area': (1.0, 0.5)}}, ['anchor.area']),
+        ({'augmented': {'aspect': (-1, 2)}}, ['augmented.aspect', 'above 0']),
+        ({'augmented': {'blur': 2}}, ['augmented.blur', 'from 0 to 1']),
+        ({'locals': {'size': (100, 64)}}, ['locals.size', '100x64', 'patch size 16']),
+        ({'locals': {'number': 0}}, ['locals.number', '0']),
+        ({'multires': {'eighths': ()}}, ['multires.eighths']),
+        ({'multires': {'eighths': (6, 7.5)}}, ['multires.eighths', '7.5']),
+        ({'masked': {'ratio': 0}}, ['masked.ratio', 'between 0 and 1']),
+        ({'masked': {'ratio': '3/4'}}, ['masked.ratio']),
+        ({'scene': {'size': (230, 224)}}, ['scene.size', '230x224']),
+        ({'scene': {'alpha': 7}}, ['scene.alpha', '7']),
+        ({'jitter': {'hue': 0.6}}, ['jitter.hue', '0.5']),
+        ({'jitter': {'contrast': -0.4}}, ['jitter.contrast']),
+        ({'gray': None}, ['gray']),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused_with_the_reason(changes, words):
@@ -64,5 +82,8 @@ def test_official_recipe_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match='at most 222x111; got 128x112'):
         make_recipe('saip-official', size=(256, 128), locals=wide)
     make_recipe('saip-official', size=(256, 128), locals={**wide, 'size': (128, 111)})
+    small = {**OFFICIAL['locals'], 'size': (32, 16)}
+    with pytest.raises(ValueError, match='32x16 reduced to 24x12 hold no whole patch of 16'):
+        make_recipe('saip-official', size=(256, 128), locals=small)
     with pytest.raises(ValueError, match='needs locals'):
         make_recipe('saip-official', size=(256, 128), locals=None)

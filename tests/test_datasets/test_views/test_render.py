@@ -70,6 +70,39 @@ def test_a_share_of_the_batch_renders_the_views_of_the_whole():
         assert torch.equal(part.scene_masks, whole.scene_masks[rank::2])
 
 
+@pytest.mark.parametrize('kind', [DeviceRenderer, ReferenceRenderer])
+@pytest.mark.parametrize('original', [(1, 500), (500, 1), (1, 1), (40, 900)])
+def test_pictures_of_any_shape(kind, original):
+    recipe, batch = make_recipe(), make_batch(3)
+    batch['size'] = torch.tensor([original, (300, 120), original])
+    views = kind(recipe, MEAN, STD, 'bilinear').render(
+        plan_for(recipe, batch), batch['canvas'], recipe.available
+    )
+    assert views.images['anchor'].shape == (3, 3, 128, 64)
+    assert all(images.isfinite().all() for images in views.images.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@pytest.mark.parametrize('preset', PRESETS)
+def test_the_device_is_never_waited_for_and_draws_what_the_processor_draws(preset):
+    recipe, batch = make_recipe(preset), make_batch(4)
+    plan = plan_for(recipe, batch)
+    renderer = DeviceRenderer(recipe, MEAN, STD, 'bilinear')
+    canvas = batch['canvas'].cuda()
+    renderer.render(plan, canvas, recipe.available)  # makes libraries and memory ready
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        views = renderer.render(plan, canvas, recipe.available)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    expected = renderer.render(plan, batch['canvas'], recipe.available)
+    for name, images in expected.images.items():
+        assert torch.allclose(views.images[name].cpu(), images, atol=0.1), name
+    assert torch.equal(views.scene_masks.cpu(), expected.scene_masks)
+    assert torch.equal(views.mask.keep.cpu(), expected.mask.keep)
+
+
 @pytest.mark.parametrize('size', [(256, 128), (256, 192), (384, 128), (224, 224), (128, 64)])
 def test_sizes(size):
     recipe, batch = make_recipe(size=size), make_batch(2)
@@ -93,7 +126,8 @@ def test_derived_views_of_the_official_recipe():
     anchor, augmented = images['anchor'], images['augmented']
     reduced = anchor[:, :, ::2, ::2]
     scale = plan.multires[1] / 8
-    height, width = (int(side * scale) // 16 * 16 for side in (128, 64))  # whole patches
+    # Whole patches of the reduced anchor.
+    height, width = (int(side * scale) // 16 * 16 for side in reduced.shape[-2:])
     expected = F.interpolate(reduced, scale_factor=scale)[..., :height, :width]
     assert torch.equal(images['multires_1'], expected)
     assert torch.equal(images['masked'], F.interpolate(augmented, scale_factor=1.25))

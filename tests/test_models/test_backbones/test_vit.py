@@ -111,6 +111,17 @@ def test_final_feature_level_gives_normed_tokens():
     torch.testing.assert_close(features.pixel.image_token, expected.image_token)
 
 
+def test_the_last_block_can_be_the_feature_level_before_its_norm():
+    model = ViTEncoder(arch=ARCH, feature_level=4).eval()
+    images = torch.randn(2, 3, 128, 64)
+    with torch.no_grad():
+        request = EncodeRequest(images, Need(image=True, pixel=True))
+        features = model.encode_requests([request])[0]
+        final = model.encode(images)
+    torch.testing.assert_close(model.ln1(features.pixel.patch_tokens), final.patch_tokens)
+    torch.testing.assert_close(features.final.image_token, final.image_token)
+
+
 def test_xavier_treats_the_fused_qkv_as_one_matrix():
     torch.manual_seed(0)
     model = ViTEncoder()
@@ -156,7 +167,7 @@ def test_architecture_builds_the_same_encoder(encoder):
     ('kwargs', 'message'),
     [
         (dict(img_size=(250, 128)), 'img_size=.250, 128. is not a whole number'),
-        (dict(feature_level=11), 'choose a block from 0 to 10'),
+        (dict(feature_level=12), 'choose a block from 0 to 11'),
         (dict(pos_interp='bilinear'), "choose 'grid2d' or 'flat1d'"),
         (dict(pos_init='zeros'), "choose 'trunc_normal' or 'uniform'"),
     ],

@@ -16,3 +16,11 @@ def test_gradient_drives_close_features_apart():
     features = torch.tensor([[1.0, 0.01], [1.0, -0.01], [-1.0, 0.0]], requires_grad=True)
     nearest_neighbour_spread(features).backward()
     assert features.grad[0, 1] < 0 < features.grad[1, 1]
+
+
+def test_neighbours_of_nearly_collapsed_features_are_found_under_autocast():
+    torch.manual_seed(0)
+    features = torch.randn(1, 64) + 0.03 * torch.randn(32, 64)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = nearest_neighbour_spread(features)
+    assert half.item() == pytest.approx(nearest_neighbour_spread(features).item(), abs=1e-4)

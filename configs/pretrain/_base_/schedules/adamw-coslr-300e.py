@@ -1,7 +1,7 @@
 # Table VIII of the paper: AdamW, 2.5e-4 per 256 pictures (2e-3 for 8 x 256), 10 epochs warm-up.
 # Preset `saip`: gradients clipped to a global norm of 3, as DINO does.
 optim_wrapper = dict(
-    type='saip.Bf16OptimWrapper',
+    type='saip.AutocastOptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
     clip_grad=dict(max_norm=3.0),
     constructor='saip.MatrixDecayConstructor',

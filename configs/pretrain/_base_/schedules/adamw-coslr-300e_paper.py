@@ -2,7 +2,7 @@
 # Preset `saip-paper`: where the text defers to DINO, gradients are clipped to 3 per tensor and the
 # learning rate ends at 1e-6.
 optim_wrapper = dict(
-    type='saip.Bf16OptimWrapper',
+    type='saip.AutocastOptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
     clip_grad=dict(type='per_tensor', max_norm=3.0),
     constructor='saip.MatrixDecayConstructor',

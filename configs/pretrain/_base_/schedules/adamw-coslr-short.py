@@ -1,8 +1,8 @@
 # A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine.
 epochs = int('{{$SAIP_EPOCHS:6}}')
-warmup = epochs / 10
+warmup = epochs / 10 if epochs < 10 else epochs // 10
 optim_wrapper = dict(
-    type='saip.Bf16OptimWrapper',
+    type='saip.AutocastOptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
     clip_grad=dict(max_norm=3.0),
     constructor='saip.MatrixDecayConstructor',

@@ -1,0 +1,34 @@
+"""How far a long piece of work is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+Item = TypeVar('Item')
+
+SECONDS_BETWEEN_LINES = {True: 0.5, False: 15.0}
+"""Between two lines, on a terminal (where each takes the place of the last) and in a file."""
+
+
+def track(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    """Pass items on, and write their number, rate and the time left to stderr."""
+    terminal = sys.stderr.isatty()
+    started = written = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if done < total and now - written < SECONDS_BETWEEN_LINES[terminal]:
+            continue
+        written = now
+        rate = done / max(now - started, 1e-6)
+        left = timedelta(seconds=round((total - done) / rate))
+        line = (
+            f'{label}: {done:,}/{total:,} ({100 * done // total} %), {rate:,.0f}/s, {left} left'
+        )
+        ending = '\r' if terminal and done < total else '\n'
+        sys.stderr.write(f'{line}{" " * 8 if terminal else ""}{ending}')
+        sys.stderr.flush()

@@ -1,0 +1,92 @@
+"""The sheet of one sample's views, and the tool that draws it."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from saip.visualization.views import HIDDEN_GRAY, QUERY_COLOURS
+from tests.test_datasets.picture_files import fill
+
+ROOT = Path(__file__).parents[2]
+PREPROCESSOR = {
+    'type': 'saip.ViewsPreprocessor',
+    'size': (128, 64),
+    'patch_size': 16,
+    'anchor': {'area': (0.8, 1.0)},
+    'augmented': {'area': (0.8, 1.0)},
+    'locals': {'number': 2, 'size': (64, 32)},
+    'multires': {},
+    'masked': {},
+    'scene': {'size': (112, 112), 'others': 1},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    fill(tmp_path / 'set', 5)
+    dataset = {'type': 'saip.PersonImages', 'data_root': str(tmp_path / 'set')}
+    text = Config(
+        {
+            'train_dataloader': {'batch_size': 2, 'dataset': dataset},
+            'model': {'type': 'saip.SAIP', 'data_preprocessor': PREPROCESSOR},
+        }
+    ).pretty_text
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, fresh_mmengine: None):
+    main = runpy.run_path(str(ROOT / 'tools/visualization/browse_views.py'))['main']
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, 'argv', ['browse_views.py', *map(str, arguments)])
+        return main()
+
+    return call
+
+
+def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
+    sheets = []
+    for epoch in (0, 0, 1):
+        out = tmp_path / 'new' / 'views.png'
+        assert run(config, '--index', 3, '--epoch', epoch, '--out', out) == 0
+        sheets.append(np.asarray(Image.open(out)))
+    pixels = sheets[0].reshape(-1, 3)
+    for colour in QUERY_COLOURS[:2]:
+        assert (pixels == colour).all(1).sum() > 20
+    # Three quarters of the patches are hidden, those of the smallest masked view at the least.
+    assert (pixels == HIDDEN_GRAY).all(1).sum() >= 0.75 * 96 * 48
+    assert np.array_equal(sheets[0], sheets[1])
+    assert sheets[0].shape != sheets[2].shape or (sheets[0] != sheets[2]).any()
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['views.png']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere.py'], 'nowhere.py: no such configuration file'),
+        (['{config}', '--index', '5'], '--index 5: the training set has 5 pictures'),
+        (['{config}', '--cfg-options', 'modle.type=x'], "no key 'modle'"),
+        (['{config}', '--cfg-options', 'model.data_preprocessor.flip=2'], 'flip: a number'),
+        (['{config}', '--cfg-options', 'train_dataloader.dataset.type=Photos'], 'Photos'),
+        (['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=x'], 'folder'),
+        (['{text}'], 'config'),
+    ],
+)
+def test_bad_input_is_one_line(config, run, capsys, tmp_path, arguments, message) -> None:
+    (tmp_path / 'text.py').write_text('not a config')
+    places = {'config': str(config), 'text': str(tmp_path / 'text.py')}
+    assert run(*(argument.format(**places) for argument in arguments)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('browse_views: ')
+    assert message in error
+    assert error.count('\n') == 1
