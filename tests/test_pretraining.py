@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from saip.datasets.people.market import SIZES, write_market1501
+from saip.engine.checkpoint import load_checkpoint_file, load_encoder
 from tests.tiny import ROOT
 
 LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_vit-4blocks-p16_1xb32-amp-coslr_people.py'
@@ -141,3 +143,92 @@ def test_a_subset_of_the_objectives_trains_on_two_processes(config, people, tmp_
     rows = train(config, tmp_path / 'subset', people, '--cfg-options', *options, processes=2)
     assert len(rows) == 8
     assert all('loss_csr' in row and 'loss_csm' not in row for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ('leaf', 'accumulated', 'moves'),
+    [
+        ('saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m', 1, 4),
+        ('saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m', 3, 2),
+        ('saip-paper_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m', 1, 4),
+        ('saip-official_vit-tiny-p16_8xb64-accum4-amp-coslr-300e_lup1m', 4, 4),
+    ],
+)
+def test_presets_run_as_their_leaves_say(leaf, accumulated, moves, people, tmp_path):
+    """Real views, bfloat16, clipping, accumulation, validation, export; only widths are small."""
+    shutil.copytree(people / 'bounding_box_train', tmp_path / 'data/LUP1M/train/0')
+    path = tmp_path / f'{leaf}.py'
+    path.write_text(
+        f"""_base_ = ['{ROOT / 'configs/pretrain/saip' / leaf}.py']
+arch = dict(embed_dims=48, num_layers=8, num_heads=3, feedforward_channels=96)
+csm = dict(neck=dict(hidden_channels=32, bottleneck_channels=16, out_channels=64))
+decoder = dict(neck=dict(dims=32, num_heads=4))
+objectives = dict(csm=csm, csr=decoder, css=decoder)
+model = dict(backbone=dict(arch=arch), objectives=objectives)
+train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+optim_wrapper = dict(accumulative_counts={accumulated})
+default_hooks = dict(logger=dict(interval=1))
+train_cfg = dict(max_epochs=1)
+cosine = dict(type='CosineAnnealingLR', T_max=1, by_epoch=True, convert_to_iter_based=True)
+param_scheduler = [cosine]
+"""
+    )
+    env = {'SAIP_DATA': str(tmp_path / 'data'), 'SAIP_RETRIEVAL': str(people)}
+    done = command_line(path, tmp_path / 'work', **env)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rows = scalars(tmp_path / 'work')
+    assert len(rows) == 4
+    clipped = 'official' not in leaf
+    assert any('grad_norm' in row for row in rows.values()) is clipped
+    checkpoint = load_checkpoint_file(tmp_path / 'work/epoch_1.pth')
+    assert checkpoint['state_dict']['expert.steps'].item() == moves
+    assert list((tmp_path / 'work').glob('best_retrieval_student_mAP_*.pth'))
+    encoder, meta = load_encoder(next((tmp_path / 'work/backbones').glob('*.pth')))
+    assert meta['preset'] == leaf.split('_')[0]
+    trained = checkpoint['state_dict']['backbone.layers.7.attn.qkv.weight']
+    assert torch.equal(encoder.state_dict()['layers.7.attn.qkv.weight'], trained)
+    assert list((tmp_path / 'work').glob('*/vis_data/events.*')), 'no TensorBoard log'
+
+
+def command_line(config: Path, work_dir: Path, *arguments: str, **env: str):
+    """Run tools/train.py and return the finished process."""
+    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/train.py'), str(config)]
+    return subprocess.run(
+        [*command, '--work-dir', str(work_dir), *arguments],
+        env=os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)} | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ('folder', 'options', 'message'),
+    [
+        ('absent', [], 'no such folder'),
+        ('empty', [], 'no picture'),
+        ('few', [], 'fewer than one batch of 256'),
+        ('few', ['model.data_preprocessor.size=(250,128)'], 'not a multiple of patch size 16'),
+        ('few', ['model.data_preprocessor.size=256'], 'size'),
+        (
+            'few',
+            ['model.data_preprocessor.scene=None'],
+            "objective 'css' reads the view(s) scene",
+        ),
+        ('few', ['model.objectivs.css=None'], "did you mean 'objectives'"),
+        ('few', ['model.backbone.arch=deit-tny'], 'deit-tny'),
+    ],
+)
+def test_bad_input_is_one_clear_line(folder, options, message, people, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    shutil.copytree(people / 'query', tmp_path / 'few')
+    leaf = ROOT / 'configs/pretrain/saip/saip_vit-tiny-p16_1xb256-amp-coslr_folder.py'
+    arguments = ['--cfg-options', *options] if options else []
+    env = {'SAIP_FOLDER': str(tmp_path / folder), 'SAIP_EPOCHS': '20'}
+    done = command_line(leaf, tmp_path / 'work', *arguments, **env)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line.startswith('train.py: error: ')]
+    assert len(lines) == 1, done.stderr[-2000:]
+    assert message in lines[0]
+    assert 'Traceback' not in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .canvas import MAX_PIXELS, PictureError, decode_image, open_picture
-from .crops import Crop
+from .crops import Crop, DataError
 from .files import write_atomic
 from .manifest import Entry, write_manifest
 from .parallel import parallel_map
@@ -155,10 +155,19 @@ def write_checked(
     entries: Sequence[Entry],
     rejected: Sequence[Rejected],
 ) -> None:
-    """Write a manifest and, beside it, ``NAME.rejected.tsv`` (name, reason)."""
+    """Write a manifest and, beside it, ``NAME.rejected.tsv`` (name, reason).
+
+    Raises:
+        DataError: there is no entry; then only the list of what was rejected is written.
+    """
     lines = (
         f'{item.name if fits_a_line(item.name) else ascii(item.name)}\t{item.reason}\n'
         for item in rejected
     )
     write_atomic(rejected_path(path), ''.join(lines).encode())
+    if not entries:
+        raise DataError(
+            f'nothing in {root} can be used; {rejected_path(path)} says why ({len(rejected)} '
+            'lines)'
+        )
     write_manifest(path, root, entries)

@@ -67,6 +67,10 @@ def find_candidates(source: str, config: str | None = None) -> Candidates:
     text = read_config(config).pretty_text if config else None
     try:
         return _collect(source, text)
+    except CheckpointError as error:
+        if source in SPECIAL:  # otherwise the file is named
+            raise CheckpointError(f'{config}: {error}') from error
+        raise
     except (KeyError, TypeError) as error:
         # What building from a configuration raises for unknown types and arguments.
         reason = ' '.join(str(error.args[0] if error.args else error).split())
@@ -160,7 +164,7 @@ def open_pictures(root: str | Path, size: tuple[int, int], holdout: float | int 
         ValueError: the folder holds half of a Market-1501 layout, or no picture.
     """
     root = Path(root).expanduser()
-    if not root.is_dir():
+    if not root.exists():  # an LMDB may be a file
         raise FileNotFoundError(f'{root}: no such folder')
     found = [name for name in MARKET_FOLDERS if (root / name).is_dir()]
     if len(found) == len(MARKET_FOLDERS):

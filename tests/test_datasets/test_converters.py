@@ -174,6 +174,7 @@ def test_luperson_samples_are_nested_seeded_and_uniform(tmp_path):
             tmp_path / 'lup' / f'{number % 7}' / f'{number}.jpg', encode(pixels(20, 16, number))
         )
     put(tmp_path / 'lup' / 'bad.jpg', b'bad')
+    put(tmp_path / 'lup' / 'notes.txt', 'not a picture')
     sizes = {'A': 10, 'B': 25, 'C': 100}
 
     def draw(seed):
@@ -184,6 +185,8 @@ def test_luperson_samples_are_nested_seeded_and_uniform(tmp_path):
     counts, sets = draw(0)
     assert [row.written for row in counts] == [10, 25, 60]
     assert sets[0] < sets[1] < sets[2]
+    listed = (tmp_path / 'A' / 'saip_manifest.rejected.tsv').read_text().splitlines()
+    assert [line.split('\t')[0] for line in listed] == ['bad.jpg', 'notes.txt']
     assert len(count_warnings(counts)) == 1
     assert draw(0)[1] == sets
     assert draw(1)[1][0] != sets[0]

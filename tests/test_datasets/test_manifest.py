@@ -237,6 +237,14 @@ def test_sizes_below_a_pixel_and_no_workers_are_refused(folder):
             make_manifest(str(folder), str(folder / MANIFEST_NAME), **options)
 
 
+def test_a_folder_without_a_usable_picture_is_refused_and_listed(tmp_path):
+    (tmp_path / 'a.jpg').write_bytes(BROKEN['text'])
+    with pytest.raises(DataError, match=r'nothing in .* can be used; .*rejected\.tsv says why'):
+        make_manifest(str(tmp_path), str(tmp_path / MANIFEST_NAME))
+    assert list(rejected(tmp_path)) == ['a.jpg']
+    assert not (tmp_path / MANIFEST_NAME).exists()
+
+
 def test_a_process_that_is_ended_from_outside_is_one_line():
     with pytest.raises(ChildProcessError, match='fewer workers than 2') as caught:
         parallel_map(os._exit, [1, 1, 1, 1], 2, 'work')

@@ -79,7 +79,7 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
         (['{config}', '--cfg-options', 'model.data_preprocessor.flip=2'], 'flip: a number'),
         (['{config}', '--cfg-options', 'train_dataloader.dataset.type=Photos'], 'Photos'),
         (['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=x'], 'folder'),
-        (['{text}'], 'config'),
+        (['{text}'], 'text.py: invalid syntax'),
     ],
 )
 def test_bad_input_is_one_line(config, run, capsys, tmp_path, arguments, message) -> None:

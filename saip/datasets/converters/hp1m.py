@@ -55,7 +55,7 @@ def make_hp1m(
 
     Raises:
         FileNotFoundError: a source or a file of it is missing.
-        DataError: the annotations of a source are malformed.
+        DataError: the annotations of a source are malformed, or no picture can be used.
     """
     base = Path(root)
     found = find_persons(base, list(only) or list(SOURCES), workers)

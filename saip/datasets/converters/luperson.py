@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..manifest import MANIFEST_NAME, Entry
 from ..sources import open_source
-from ..verify import MIN_SIDE, verify, write_checked
+from ..verify import MIN_SIDE, other_files, verify, write_checked
 from .report import Count
 
 LUPERSON_SIZES = {'LUP1M': 1_284_228, 'LUP2M': 2_568_456, 'LUP4M': 4_180_243}
@@ -56,7 +56,7 @@ def make_luperson(
 
     Raises:
         FileNotFoundError: the source is not there.
-        DataError: it holds no picture.
+        DataError: it holds no picture, or none that can be used.
     """
     sizes = LUPERSON_SIZES if sizes is None else sizes
     storage, crops, _ = open_source(source, ann_file)
@@ -65,6 +65,8 @@ def make_luperson(
     counts = []
     for name, size in sizes.items():
         sample = drawn[:size]
-        write_checked(Path(out) / name / MANIFEST_NAME, storage.root, sample, checked.rejected)
+        place = Path(out) / name / MANIFEST_NAME
+        passed_over = [] if ann_file else other_files(storage, place)
+        write_checked(place, storage.root, sample, sorted(checked.rejected + passed_over))
         counts.append(Count(name, len(sample), len(sample), size))
     return counts

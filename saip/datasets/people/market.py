@@ -149,7 +149,7 @@ def contact_sheet(spec: MarketSpec, identities: int = 12, cameras: int = 6) -> n
 def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1) -> bool:
     """Write a set to ``out``; it appears there at once, complete, or not at all.
 
-    A long run prints its progress to stderr.
+    The progress is printed to stderr.
 
     Args:
         out: folder to make. One with the same finished set is left as it is.

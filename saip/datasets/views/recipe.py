@@ -167,7 +167,7 @@ def build_recipe(size: Size, patch_size: int, parts: Mapping[str, Any]) -> Recip
     Raises:
         ValueError: an unknown key, named with those allowed; a required key is missing.
     """
-    values = {'size': tuple(size), 'patch_size': patch_size, **parts}
+    values = {'size': size, 'patch_size': patch_size, **parts}
     for name, part in _PARTS.items():
         if values.get(name) is not None:
             values[name] = _checked(part, values[name], f'view recipe, {name}')

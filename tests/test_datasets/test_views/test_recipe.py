@@ -49,6 +49,7 @@ def test_paste_scale_follows_the_scene(size, scale):
         ({'scene': {'others': 2}}, ['others']),
         ({'scene': {'size': (64, 64)}, 'size': (256, 128)}, ['256x128', '64x64']),
         ({'size': (256,)}, ['size', '(height, width)', '(256,)']),
+        ({'size': 256}, ['size', '(height, width)', '256']),
         ({'size': '256x128'}, ['size', '(height, width)']),
         ({'anchor': {'area': 0.8}}, ['anchor.area', '(smallest, largest)', '0.8']),
         ({'anchor': {'area': (0.8, 1.2)}}, ['anchor.area', 'at most 1', '1.2']),
