@@ -9,4 +9,5 @@ _base_ = [
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(canvas=(160, 80)))
 val_dataloader = dict(num_workers=1, dataset=dict(canvas=(160, 80)))
 test_dataloader = val_dataloader
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 default_hooks = dict(logger=dict(interval=10))
