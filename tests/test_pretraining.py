@@ -160,7 +160,8 @@ def test_presets_run_as_their_leaves_say(leaf, accumulated, moves, people, tmp_p
     path = tmp_path / f'{leaf}.py'
     path.write_text(
         f"""_base_ = ['{ROOT / 'configs/pretrain/saip' / leaf}.py']
-arch = dict(embed_dims=48, num_layers=8, num_heads=3, feedforward_channels=96)
+sizes = dict(embed_dims=48, num_layers=8, num_heads=3, feedforward_channels=96)
+arch = dict(_delete_=True, **sizes)
 csm = dict(neck=dict(hidden_channels=32, bottleneck_channels=16, out_channels=64))
 decoder = dict(neck=dict(dims=32, num_heads=4))
 objectives = dict(csm=csm, csr=decoder, css=decoder)

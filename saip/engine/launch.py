@@ -129,7 +129,7 @@ def read_config(
         raise StartError(f'{path}: no such configuration file')
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, NameError, KeyError, OSError, ValueError) as error:
+    except (SyntaxError, NameError, KeyError, OSError, TypeError, ValueError) as error:
         raise StartError(f'{path}: {_text(error)}') from error
     check_config(cfg)
     check_options(cfg, options or {})

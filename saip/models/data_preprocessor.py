@@ -20,10 +20,8 @@ from saip.datasets.views import (
     check_recipe,
     draw_plan,
     draw_two_views,
-    masked_grids,
 )
 from saip.registry import MODELS
-from saip.structures import Grid
 
 RENDERERS: dict[str, type[Renderer]] = {
     'device': DeviceRenderer,
@@ -112,16 +110,6 @@ class ViewsPreprocessor(BaseDataPreprocessor):
     def num_multires(self) -> int:
         """Number of multires views, ``multires_0`` and so on; 0 without."""
         return 0 if self.recipe.multires is None else self.recipe.multires.number
-
-    @property
-    def masked_grids(self) -> tuple[Grid, ...]:
-        """Patch grids that the masked view can have, smallest first."""
-        return masked_grids(self.recipe)
-
-    @property
-    def max_masked_grid(self) -> Grid:
-        """The largest of :attr:`masked_grids`."""
-        return self.masked_grids[-1]
 
     def select(self, names: Iterable[str]) -> None:
         """From now on, draw and render these views only, and what they are made from.

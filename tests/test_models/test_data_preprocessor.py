@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from saip.datasets.views.plan import ViewPlan
+from saip.datasets.views.sizes import masked_grids
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.registry import MODELS
 from saip.structures import Views
@@ -55,8 +56,7 @@ def test_training_batch():
     grid = views.images['masked'].shape[-2] // 16, views.images['masked'].shape[-1] // 16
     assert views.mask.keep.shape == (4, grid[0] * grid[1] // 4)
     assert out['data_samples'] == {}
-    assert grid in preprocessor.masked_grids
-    assert preprocessor.max_masked_grid == (12, 6)
+    assert grid in masked_grids(preprocessor.recipe)
     assert preprocessor.num_multires == 2
     assert preprocessor.size == (128, 64)
     assert not preprocessor.state_dict()

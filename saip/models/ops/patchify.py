@@ -1,8 +1,6 @@
-"""Pictures as sequences of patches and back, on rectangular grids."""
+"""Pictures as sequences of patches, on rectangular grids."""
 
 from torch import Tensor
-
-from saip.structures import Grid
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -27,20 +25,3 @@ def patchify(images: Tensor, patch: int) -> Tensor:
     h, w = height // patch, width // patch
     x = images.reshape(b, c, h, patch, w, patch)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(b, h * w, patch * patch * c)
-
-
-def unpatchify(patches: Tensor, grid: Grid, patch: int) -> Tensor:
-    """Inverse of :func:`patchify`.
-
-    Args:
-        patches: (B, h * w, patch * patch * C).
-        grid: (h, w).
-        patch: side of a patch in pixels.
-
-    Returns:
-        (B, C, h * patch, w * patch).
-    """
-    b, _, values = patches.shape
-    h, w = grid
-    x = patches.reshape(b, h, w, patch, patch, values // (patch * patch))
-    return x.permute(0, 5, 1, 3, 2, 4).reshape(b, -1, h * patch, w * patch)

@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 
 from saip.models.ops.blocks import SelfBlock
-from saip.models.ops.patchify import patchify, unpatchify
+from saip.models.ops.patchify import patchify
 from saip.models.ops.pos_embed import resample, resample_sequence
 
 
@@ -13,12 +13,6 @@ def test_patchify_orders_values_by_row_column_channel():
     assert patches.shape == (2, 2, 768)
     expected = torch.stack([image[1, :, 16 + r, c] for r in range(16) for c in range(16)])
     assert torch.equal(patches[1, 1], expected.flatten())
-
-
-def test_unpatchify_inverts_patchify_on_rectangles():
-    for h, w in ((16, 8), (14, 14), (3, 5)):
-        image = torch.randn(2, 3, h * 4, w * 4)
-        assert torch.equal(unpatchify(patchify(image, 4), (h, w), 4), image)
 
 
 def test_grid_resampling_equals_mmpretrains():

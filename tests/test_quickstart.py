@@ -1,0 +1,85 @@
+"""The quickstart's decisions, and (slowly) the whole of it on a handful of pictures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from saip.datasets.people.market import SIZES, write_market1501
+from saip.engine.launch import StartError
+from saip.quickstart import run
+from saip.quickstart.run import choose_plan, judge
+from tests.tiny import ROOT
+
+
+@pytest.mark.parametrize('folder', [False, True])
+@pytest.mark.parametrize('gpu', [False, True])
+def test_plans_fit_their_configs(folder, gpu):
+    plan = choose_plan(ROOT / 'configs', folder, gpu)
+    cfg = Config.fromfile(plan.config)
+    assert cfg.train_dataloader.batch_size == plan.batch
+    assert cfg.preset == ('saip' if gpu else 'saip-small')
+    assert ('folder' in plan.config.stem) is folder
+
+
+def retrieval(before: float, after: float) -> dict:
+    rows = {'random weights': before, 'student': after, 'colour histogram': 9.0}
+    return {'protocol': 'retrieval', 'rows': {name: {'mAP': x} for name, x in rows.items()}}
+
+
+def test_three_times_the_untrained_map_is_learning():
+    learnt, words = judge(retrieval(2.5, 7.5))
+    assert learnt
+    assert 'mAP 2.5 % untrained, 7.5 % trained (3.0 times' in words
+    learnt, words = judge(retrieval(2.5, 7.4))
+    assert not learnt
+    assert 'NOT' in words
+
+
+def test_more_recall_than_untrained_is_learning():
+    rows = {'random weights': {'recall@1': 40.0}, 'student': {'recall@1': 60.0}}
+    learnt, words = judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8})
+    assert learnt
+    assert '40.0 % of the cases untrained, 60.0 % trained (chance 0.8 %)' in words
+    rows['student']['recall@1'] = 40.0
+    assert not judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8})[0]
+
+
+def test_too_few_pictures_and_other_runs_are_refused(tmp_path):
+    plan = choose_plan(ROOT / 'configs', False, False)
+    assert run._count_epochs(plan, 4800, tmp_path) * 4800 >= plan.pictures
+    with pytest.raises(StartError, match='31 pictures to train on; at least 32'):
+        run._count_epochs(plan, 31, tmp_path)
+    run._refuse_other_run(tmp_path / 'out', plan, 3)
+    run._refuse_other_run(tmp_path / 'out', plan, 3)
+    with pytest.raises(StartError, match='holds another run'):
+        run._refuse_other_run(tmp_path / 'out', plan, 4)
+
+
+@pytest.mark.slow
+def test_a_folder_becomes_a_report_and_a_backbone(tmp_path):
+    write_market1501(tmp_path / 'people', SIZES['tiny'])
+    pictures = tmp_path / 'people/bounding_box_train'
+    for index, path in enumerate(sorted(pictures.glob('*.jpg'))):
+        for copy in range(3):
+            (pictures / f'copy{copy}_{index}.jpg').write_bytes(path.read_bytes())
+    script = f"""
+from pathlib import Path
+from saip.quickstart import run
+run.SMALL_PICTURES = 128
+run.quickstart(Path('{ROOT}/configs'), Path('{pictures}'), Path('{tmp_path}/out'), Path('x'))
+"""
+    env = os.environ | {'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', script], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    out = Path(tmp_path / 'out')
+    page = (out / 'report/report.html').read_text()
+    assert page.count('<img') >= 5
+    assert 'src="http' not in page
+    assert len(list(out.glob('*.safetensors'))) == 1
+    assert 'two-view recall' in done.stdout
