@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import safetensors.torch
 import torch
 
+from saip.datasets.files import write_atomic
 from saip.engine.checkpoint_io import (
     SAFETENSORS_KEY,
     CheckpointError,
     file_sha256,
     load_checkpoint_file,
     tensors_sha256,
-    write_atomic,
 )
 from saip.engine.pretrained import LoadReport, WeightsError, load_pretrained
 from saip.engine.stored_encoder import build_stored_encoder, describe_encoder
