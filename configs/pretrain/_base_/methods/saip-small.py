@@ -24,7 +24,7 @@ model = dict(
         gray=0.1,
         anchor=dict(area=(0.6, 1.0)),
         augmented=dict(area=(0.6, 1.0)),
-        locals=dict(number=4, size=(64, 32), area=(0.2, 0.8), blur=0.0),
+        locals=dict(number=4, size=(64, 32), area=(0.5, 1.0), blur=0.0),
         multires=dict(number=2, eighths=(4, 6), source='anchor'),
         masked=dict(source='augmented', eighths=(6, 8), ratio=0.75, mode='exact'),
         scene=dict(size=(128, 128), layout='visible', alpha=0.7, others=1),
