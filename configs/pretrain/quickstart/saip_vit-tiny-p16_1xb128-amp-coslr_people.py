@@ -1,5 +1,6 @@
 # make quickstart (on a machine with a GPU)
-# The full encoder and views; fewer prototypes and a faster expert, since the run is short.
+# The full encoder and views; fewer prototypes and a spread term, since the run is short. Not yet
+# measured on a GPU.
 _base_ = [
     '../_base_/methods/saip.py',
     '../_base_/data/people.py',
