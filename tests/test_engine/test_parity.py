@@ -47,5 +47,5 @@ def test_what_is_no_record_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'text\.pt'):
         load_dump(tmp_path / 'text.pt')
     torch.save({'config': {}}, tmp_path / 'other.pt')
-    with pytest.raises(ValueError, match='it lacks .*center_before'):
+    with pytest.raises(ValueError, match=r'it lacks .*center_before'):
         load_dump(tmp_path / 'other.pt')

@@ -1,30 +1,7 @@
-# Table VIII of the paper: AdamW, 2.5e-4 per 256 pictures (2e-3 for 8 x 256), 10 epochs warm-up.
 # Preset `saip-paper`: where the text defers to DINO, gradients are clipped to 3 per tensor and the
 # learning rate ends at 1e-6.
-optim_wrapper = dict(
-    type='saip.AutocastOptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
-    clip_grad=dict(type='per_tensor', max_norm=3.0),
-    constructor='saip.MatrixDecayConstructor',
-)
-param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=1e-6,
-        by_epoch=True,
-        begin=0,
-        end=10,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=290,
-        eta_min=1e-6,
-        by_epoch=True,
-        begin=10,
-        end=300,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(by_epoch=True, max_epochs=300)
-auto_scale_lr = dict(base_batch_size=2048)
+_base_ = './adamw-coslr-300e.py'
+optim_wrapper = dict(clip_grad=dict(type='per_tensor', max_norm=3.0))
+warm_up, cosine = _base_.param_scheduler
+cosine.eta_min = 1e-6
+param_scheduler = [warm_up, cosine]
