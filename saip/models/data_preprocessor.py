@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from saip.datasets.person_images import PersonImages
 from saip.datasets.views import (
     Clock,
     DeviceRenderer,
@@ -21,6 +23,7 @@ from saip.datasets.views import (
     draw_plan,
     draw_two_views,
 )
+from saip.datasets.views.upload import upload
 from saip.registry import MODELS
 
 RENDERERS: dict[str, type[Renderer]] = {
@@ -28,6 +31,7 @@ RENDERERS: dict[str, type[Renderer]] = {
     'reference': ReferenceRenderer,
 }
 EVALUATION_EPOCH = -1
+POOL_LIMIT = 1000
 
 
 @MODELS.register_module()
@@ -46,11 +50,16 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         std: of each channel, in grey levels.
         renderer: ``device`` (batched) or ``reference`` (Pillow, one picture at a time).
         resize_mode: how views are resized, ``bilinear`` (antialiased) or ``nearest``.
+        background_pool: folder (or list, or LMDB) whose pictures are the scenes' backgrounds, at
+            most 1,000 of them, kept on the device; None takes other pictures of the batch.
         non_blocking: whether copies to the device may overlap with computation.
 
     Raises:
         ValueError: a recipe that cannot work, with the reason.
+        FileNotFoundError: there is no such pool.
     """
+
+    pool: Tensor | None
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         std: tuple[float, ...] = (58.395, 57.12, 57.375),
         renderer: str = 'device',
         resize_mode: str = 'bilinear',
+        background_pool: str | None = None,
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
@@ -92,6 +102,9 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         self.seed = seed
         self.register_buffer('mean', _per_channel(mean), persistent=False)
         self.register_buffer('std', _per_channel(std), persistent=False)
+        self._pool_set = None if background_pool is None else PersonImages(background_pool)
+        self._pool_sizes: np.ndarray | None = None
+        self.register_buffer('pool', None, persistent=False)
         self._selected = self.recipe.available
         self._epoch = 0
         self._step = 0
@@ -135,7 +148,27 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         """Draw the plan of a training batch at the current clock."""
         clock = Clock(self.seed, self._epoch, self._step, get_rank(), get_world_size())
         keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
-        return draw_plan(self.recipe, self._selected, keys, sizes, clock)
+        return draw_plan(
+            self.recipe, self._selected, keys, sizes, clock, pool_sizes=self._pool_sizes
+        )
+
+    def _load_pool(self, canvas: tuple[int, int]) -> None:
+        """Read the backgrounds, once the size of the batch's canvases is known."""
+        pictures = self._pool_set
+        if pictures is None or self.pool is not None or 'scene' not in self._selected:
+            return
+        pictures.canvas = canvas
+        chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), POOL_LIMIT)).astype(int)
+        samples = [pictures[int(i)] for i in chosen]
+        self.pool = torch.stack([sample['canvas'] for sample in samples]).to(self.device)
+        self._pool_sizes = torch.stack([sample['size'] for sample in samples]).numpy()
+
+    def _with_backgrounds(self, canvas: Tensor, plan: ViewPlan) -> Tensor:
+        """Append each scene's background to the batch's canvases."""
+        if plan.pool is None or self.pool is None:
+            return canvas
+        (chosen,) = upload([plan.pool], canvas.device)
+        return torch.cat([canvas, self.pool[chosen]])
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch.
@@ -152,6 +185,8 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         # Plans are drawn from the host's tensors, before the copy: no synchronisation.
         plan = None
         if training:
+            height, width = data['canvas'].shape[-2:]
+            self._load_pool((height, width))
             plan = self.draw(data)
         elif 'image' not in data:
             clock = Clock(self.seed, EVALUATION_EPOCH, 0)
@@ -163,7 +198,8 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             if plan is None:
                 inputs = (batch.pop('image').float() - self.mean) / self.std
             elif training:
-                inputs = self.renderer.render(plan, batch.pop('canvas'), self._selected)
+                canvas = self._with_backgrounds(batch.pop('canvas'), plan)
+                inputs = self.renderer.render(plan, canvas, self._selected)
             else:
                 both = frozenset(plan.random)
                 inputs = self.renderer.render(plan, batch.pop('canvas'), both).images

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch import Tensor
 
 from saip.datasets.views.plan import ViewPlan
@@ -24,6 +25,31 @@ RECIPE = {
     'masked': {},
     'scene': {'size': (112, 112), 'others': 1},
 }
+
+
+def test_backgrounds_come_from_the_pool(tmp_path):
+    for level in (40, 120, 200):
+        Image.new('RGB', (90 + level, 60), (level,) * 3).save(tmp_path / f'{level}.png')
+    plain = {'probability': 0.0}
+    recipe = {**RECIPE, 'jitter': plain, 'gray': 0.0, 'background_pool': str(tmp_path)}
+    preprocessor = ViewsPreprocessor(**recipe)
+    batch = make_batch(8)
+    plan = preprocessor.draw(batch)
+    assert plan.pool is None  # nothing is read before the first batch
+    views = preprocessor(batch, training=True)['inputs']
+    plan = preprocessor.draw(batch)
+    assert len(set(plan.pool)) > 1
+    levels = np.array([120, 200, 40])[plan.pool]  # in the order of the file names
+    scene = views.images['scene'] * preprocessor.std + preprocessor.mean
+    for i, level in enumerate(levels):
+        level = 255 - level if plan.random['background'].solarize[i] and level > 127 else level
+        shown = (scene[i] - float(level)).abs().amax(0) < 1
+        # The pastes cover at most three fifths of the scene.
+        assert shown.float().mean() > 0.3
+    again = ViewPlan.from_dict(plan.to_dict())
+    assert np.array_equal(again.pool, plan.pool)
+    preprocessor.set_clock(1, 1)
+    assert not np.array_equal(preprocessor.draw(batch).pool, plan.pool)
 
 
 def make_batch(count: int = 4) -> dict[str, Tensor]:

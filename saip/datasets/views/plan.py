@@ -8,7 +8,7 @@ plan renders the same views again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class ViewPlan:
     """All draws of a batch of B pictures.
 
     Attributes:
-        sizes: (B, 2) original height and width.
+        sizes: (B, 2) original height and width; with a pool (2 B, 2), the pool's pictures last.
         random: draws by name: ``anchor``, ``augmented``, ``locals`` (n * B, view-major),
             ``region`` (the further local crop of the official recipe), ``background``.
         multires: scale of each multires view in eighths; empty if none is made.
@@ -45,6 +45,8 @@ class ViewPlan:
             for it, that view's number; -1 if none is made.
         mask: hidden patches of the masked view.
         scene: layout of the scene.
+        pool: (B,) picture of the pool that each scene's background is cut from; None without a
+            pool, when it is another picture of the batch (``random['background'].source``).
     """
 
     sizes: np.ndarray
@@ -53,6 +55,7 @@ class ViewPlan:
     masked: int = -1
     mask: MaskDraw | None = None
     scene: SceneDraw | None = None
+    pool: np.ndarray | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, numbers and arrays."""
@@ -63,6 +66,7 @@ class ViewPlan:
             'masked': self.masked,
             'mask': None if self.mask is None else vars(self.mask).copy(),
             'scene': None if self.scene is None else vars(self.scene).copy(),
+            'pool': self.pool,
         }
 
     @staticmethod
@@ -76,6 +80,7 @@ class ViewPlan:
             masked=int(stored['masked']),
             mask=None if mask is None else MaskDraw(**_arrays(mask)),
             scene=None if scene is None else SceneDraw(**_arrays(scene)),
+            pool=None if stored['pool'] is None else np.asarray(stored['pool']),
         )
 
 
@@ -112,6 +117,7 @@ def draw_plan(
     keys: np.ndarray,
     sizes: np.ndarray,
     clock: Clock,
+    pool_sizes: np.ndarray | None = None,
 ) -> ViewPlan:
     """Draw the plan of a batch.
 
@@ -121,10 +127,18 @@ def draw_plan(
         keys: (B,) stable key of each picture.
         sizes: (B, 2) original height and width of each picture.
         clock: seed, epoch, step and process.
+        pool_sizes: (P, 2) original sizes of the pictures that backgrounds are cut from; None
+            takes other pictures of the batch.
     """
     parts = parts_for(recipe, names)
     partners = draw_partners(keys, clock.epoch, clock.seed, clock.rank, clock.world_size)
     plan: dict[str, Any] = {}
+    if pool_sizes is not None and 'background' in parts:
+        draws = uniforms(clock.seed, 'pool', keys, clock.epoch, 1)[:, 0]
+        plan['pool'] = integers(draws, len(pool_sizes))
+        sizes = np.concatenate([sizes, pool_sizes[plan['pool']]])
+        behind = len(keys) + np.arange(len(keys))
+        partners = replace(partners, background=behind)
     if 'multires' in parts:
         plan['multires'] = _draw_multires(recipe, clock)
     if 'masked' in parts:
