@@ -259,3 +259,10 @@ def test_attention_tool(
     ):
         assert run(*bad, '--out', out) == 1
         assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_scores_without_labels_are_called_what_they_are(tmp_path):
+    scores = {'before training': {'recall@1': 11.0}, 'after training': {'recall@1': 32.0}}
+    page = write_report(tmp_path, ReportData('SAIP', {}, retrieval=scores)).read_text()
+    assert 'Finding the other view' in page
+    assert 'another camera' not in page
