@@ -163,12 +163,16 @@ def prepare_resume(cfg: Config, resume: str) -> None:
         CheckpointError: the checkpoint is damaged.
         FileNotFoundError: there is no such file.
     """
-    path = newest_checkpoint(Path(cfg.work_dir)) if resume == 'auto' else Path(resume)
+    path: Path | None
+    if resume == 'auto':
+        path = newest_checkpoint(Path(cfg.work_dir))  # read and checked there
+    else:
+        path = Path(resume)
+        check_resumable(path)
     if path is None:
         print(f'--resume auto: {cfg.work_dir} holds no checkpoint, the run begins anew')
         cfg.resume = False
         return
-    check_resumable(path)
     cfg.resume, cfg.load_from = True, str(path)
     drop_pretrained(cfg.model)
 

@@ -49,13 +49,13 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             )
         preprocessor = MODELS.build(data_preprocessor)
         super().__init__(
-            backbone={'img_size': preprocessor.recipe.size, **backbone},
+            backbone={'img_size': preprocessor.size, **backbone},
             data_preprocessor=preprocessor,
         )
-        if tuple(self.backbone.img_size) != tuple(preprocessor.recipe.size):
+        if tuple(self.backbone.img_size) != tuple(preprocessor.size):
             raise ValueError(
                 f'model.backbone.img_size={tuple(self.backbone.img_size)} but the anchor is '
-                f'{tuple(preprocessor.recipe.size)} (model.data_preprocessor.size); '
+                f'{tuple(preprocessor.size)} (model.data_preprocessor.size); '
                 'leave img_size out'
             )
         if self.backbone.patch_stride != preprocessor.recipe.patch_size:
