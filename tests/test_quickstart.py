@@ -12,6 +12,7 @@ from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine.launch import StartError
 from saip.quickstart import run
 from saip.quickstart.run import choose_plan, judge
+from saip.registry import MODELS
 from tests.tiny import ROOT
 
 
@@ -23,6 +24,24 @@ def test_plans_fit_their_configs(folder, gpu):
     assert cfg.train_dataloader.batch_size == plan.batch
     assert cfg.preset == ('saip' if gpu else 'saip-small')
     assert ('folder' in plan.config.stem) is folder
+    assert plan.factor == 3
+    assert MODELS.build(cfg.model.backbone).num_layers == (12 if gpu else 4)
+
+
+def test_another_encoder_is_expected_to_beat_itself_untrained(monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', 'starnet-s3')
+    plan = choose_plan(ROOT / 'configs', False, False)
+    assert plan.name == 'saip-small_starnet-s3_1xb32-amp-coslr_people'
+    assert Config.fromfile(plan.config).model.backbone.model == 'starnet_s3'
+    assert judge(retrieval(2.5, 2.6), plan.factor)[0]
+    assert not judge(retrieval(2.5, 2.5), plan.factor)[0]
+
+
+def test_an_unknown_encoder_is_refused_before_anything_is_drawn(monkeypatch, tmp_path):
+    monkeypatch.setenv('SAIP_BACKBONE', 'starnet')
+    with pytest.raises(StartError, match='SAIP_BACKBONE=starnet'):
+        run.quickstart(ROOT / 'configs', None, tmp_path / 'out', tmp_path / 'people')
+    assert not list(tmp_path.iterdir())
 
 
 def retrieval(before: float, after: float) -> dict:
@@ -31,21 +50,21 @@ def retrieval(before: float, after: float) -> dict:
 
 
 def test_three_times_the_untrained_map_is_learning():
-    learnt, words = judge(retrieval(2.5, 7.5))
+    learnt, words = judge(retrieval(2.5, 7.5), 3)
     assert learnt
     assert 'mAP 2.5 % untrained, 7.5 % trained (3.0 times' in words
-    learnt, words = judge(retrieval(2.5, 7.4))
+    learnt, words = judge(retrieval(2.5, 7.4), 3)
     assert not learnt
     assert 'NOT' in words
 
 
 def test_more_recall_than_untrained_is_learning():
     rows = {'random weights': {'recall@1': 40.0}, 'student': {'recall@1': 60.0}}
-    learnt, words = judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8})
+    learnt, words = judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8}, 3)
     assert learnt
     assert '40.0 % of the cases untrained, 60.0 % trained (chance 0.8 %)' in words
     rows['student']['recall@1'] = 40.0
-    assert not judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8})[0]
+    assert not judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8}, 3)[0]
 
 
 def test_too_few_pictures_and_other_runs_are_refused(tmp_path):

@@ -1,10 +1,12 @@
 """Pretrain on drawn people (or a folder of person crops), evaluate, export, and report.
 
 python tools/quickstart.py [--data FOLDER]
+SAIP_BACKBONE=starnet-s3 python tools/quickstart.py     # another file of configs/_base_/backbones
 """
 
 import argparse
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -27,11 +29,13 @@ def main() -> int:
 
 
 def folder_name(data: Path | None) -> str:
-    """Name the results of one folder; another folder of the same name gets another name."""
+    """Name the results of one folder; another folder or encoder gets another name."""
+    encoder = os.environ.get('SAIP_BACKBONE')
+    suffix = f'_{encoder}' if encoder else ''
     if data is None:
-        return 'people'
+        return f'people{suffix}'
     digest = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
-    return f'{data.resolve().name}-{digest}'
+    return f'{data.resolve().name}-{digest}{suffix}'
 
 
 if __name__ == '__main__':

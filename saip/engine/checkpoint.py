@@ -21,7 +21,11 @@ from saip.engine.checkpoint_io import (
     tensors_sha256,
 )
 from saip.engine.pretrained import LoadReport, WeightsError, load_pretrained
-from saip.engine.stored_encoder import build_stored_encoder, describe_encoder
+from saip.engine.stored_encoder import (
+    build_stored_encoder,
+    describe_encoder,
+    frozen_expert_file,
+)
 from saip.version import __version__
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ __all__ = [
     'load_checkpoint_file',
     'load_encoder',
     'load_pretrained',
+    'write_checkpoint',
 ]
 
 Which = Literal['student', 'expert']
@@ -84,6 +89,12 @@ def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[BaseEncoder, d
     stored_as = meta.get('which')
     if stored_as not in (None, which):
         raise CheckpointError(f'this exported file holds the {stored_as}, not the {which}')
+    frozen = frozen_expert_file(meta) if which == 'expert' else None
+    if frozen is not None:
+        raise CheckpointError(
+            f'the expert of this run was frozen, so it is in no checkpoint and there is nothing '
+            f'to export: it is still what {frozen} holds'
+        )
     prefix = 'backbone.' if stored_as else PREFIXES[which]
     state_dict = {
         key[len(prefix) :]: value
@@ -138,13 +149,23 @@ def export_backbone(
         'source_sha256': file_sha256(source) if source is not None else None,
         'saip_version': __version__,
     }
-    contents = {'pth': _pth_bytes, 'safetensors': _safetensors_bytes}
-    paths = []
-    for kind in formats:
-        path = Path(out_dir) / f'{name}-{digest[:8]}.{kind}'
-        write_atomic(path, contents[kind](tensors, meta))
-        paths.append(path)
+    paths = [Path(out_dir) / f'{name}-{digest[:8]}.{kind}' for kind in formats]
+    for path in paths:
+        write_checkpoint(path, tensors, meta)
     return paths[0]
+
+
+def write_checkpoint(
+    path: str | os.PathLike, tensors: dict[str, torch.Tensor], meta: dict[str, Any]
+) -> None:
+    """Write tensors and plain values: ``.safetensors`` by its suffix, everything else by torch.
+
+    The same contents give the same bytes; :func:`load_checkpoint_file` gives them back as
+    ``{'state_dict': tensors, 'meta': meta}``.
+    """
+    kind = Path(path).suffix
+    content = _safetensors_bytes if kind == '.safetensors' else _pth_bytes
+    write_atomic(path, content(tensors, meta))
 
 
 def config_snippet(path: str | os.PathLike, meta: dict[str, Any], num_classes: int = 10) -> str:
@@ -153,18 +174,15 @@ def config_snippet(path: str | os.PathLike, meta: dict[str, Any], num_classes: i
     left_out = ('grid', 'pos_interp')
     encoder = {k: v for k, v in meta['architecture'].items() if k not in left_out}
     mean, std = (meta['statistics'][key] for key in ('mean', 'std'))
-    # The image token of a transformer retrieves better than the mean of its patches.
-    has_token = encoder['type'] == 'saip.ViTEncoder'
     lines = [
         "    type='ImageClassifier',",
         '    data_preprocessor=dict(',
         f'        num_classes={num_classes}, mean={mean}, std={std}, to_rgb=True),',
         '    backbone=dict(',
         *(f'        {key}={value!r},' for key, value in encoder.items()),
-        *(["        out_type='cls_token',"] if has_token else []),
+        "        out_type='image_token',",
         '        init_cfg=dict(',
         f"            type='Pretrained', checkpoint={str(path)!r}, prefix='backbone.')),",
-        *([] if has_token else ["    neck=dict(type='GlobalAveragePooling'),"]),
         f"    head=dict(type='LinearClsHead', num_classes={num_classes}, "
         f'in_channels={meta["embed_dims"]}))',
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import json
 import math
@@ -100,7 +101,8 @@ def load_checkpoint_file(
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
+    # torch looks for the end of a short file before its beginning: EINVAL.
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return error.strerror
     asked = re.search(r'(?:GLOBAL|class) ([\w.]+(?:\(.*?\))?)', str(error))
     if isinstance(error, pickle.UnpicklingError) and asked:
@@ -108,7 +110,7 @@ def _reason(error: Exception) -> str:
             f'refused, because reading it would run {asked.group(1)}, which no checkpoint of '
             'this project needs'
         )
-    return 'truncated, damaged, or not a checkpoint at all'
+    return 'truncated, damaged, or not a checkpoint at all; copy or write it again'
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
@@ -118,7 +120,9 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
             state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             meta = json.loads(metadata.get(SAFETENSORS_KEY, '{}'))
     except (safetensors.SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f'{path}: truncated, damaged, or not safetensors') from error
+        raise CheckpointError(
+            f'{path}: truncated, damaged, or not safetensors; copy or write it again'
+        ) from error
     return {'state_dict': state_dict, 'meta': meta}
 
 

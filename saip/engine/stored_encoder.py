@@ -56,6 +56,19 @@ def stored_architecture(meta: dict[str, Any]) -> dict[str, Any] | None:
     return build_stored_encoder(meta).architecture() if has_saip_config(meta) else None
 
 
+def frozen_expert_file(meta: dict[str, Any]) -> str | None:
+    """The weights of a training's frozen expert, as its configuration names them.
+
+    Returns:
+        The file; None where the expert is an average and therefore in the checkpoint, or where
+        nothing is known.
+    """
+    if not has_saip_config(meta):
+        return None
+    expert = _model_config(meta).get('expert') or {}
+    return expert.get('checkpoint')
+
+
 def _model_config(meta: dict[str, Any]) -> dict[str, Any]:
     config = parse_config_text(meta['cfg'])
     if 'backbone' not in config.get('model', {}):

@@ -2,41 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.engine.checkpoint import CheckpointError, WeightsError, load_pretrained
+from saip.models.backbones.base import BaseEncoder
+from saip.models.ops.blocks import NORM_EPS
 from saip.registry import MODELS
+
+EXPERT_REMEDY = (
+    "name a file of this project's keys by SAIP_EXPERT or model.expert.checkpoint: PATH's "
+    'release is converted by tools/model_converters/path_to_saip.py, backbones of this project '
+    'are exported by tools/export_backbone.py'
+)
+
+
+class BaseExpert(BaseModule):
+    """An encoder that gives learning targets, without gradient and in eval mode.
+
+    Attributes:
+        is_average: the expert is an average of the student, so that features of both mean the
+            same; what reads one may read the other.
+        embed_dims: width of the image token.
+        pixel_dims: width of the tokens at the feature level.
+        patch_stride: pixels per patch token at the feature level.
+        pixel_norm: norm of the pixel features.
+    """
+
+    is_average: bool
+    embed_dims: int
+    pixel_dims: int
+    patch_stride: int
+    pixel_norm: nn.Module
+
+    @abstractmethod
+    def encoder(self) -> BaseEncoder:
+        """The encoder, with its weights."""
+
+    @abstractmethod
+    def follow(self, sources: Mapping[str, nn.Module]) -> None:
+        """Learn which of the student's modules there are to average.
+
+        Args:
+            sources: the student's modules by the name the expert gives them; ``backbone`` and
+                ``pixel_norm`` are among them.
+        """
+
+    @abstractmethod
+    def modules_by_name(self) -> dict[str, nn.Module]:
+        """Twins of the followed modules; empty without any."""
+
+    @abstractmethod
+    def copy_from_student(self) -> None:
+        """Make what is averaged equal to the student."""
+
+    @abstractmethod
+    def update(self, momentum: float) -> None:
+        """Move what is averaged once: momentum * expert + (1 - momentum) * student."""
+
+
+# Weight of step t in the averages of buffers: (DECAY + 1) / (t + DECAY). Measured on StarNet-S3
+# (preset saip, lr 2e-4) after 20 steps, as the deviation of the expert's image tokens between
+# pictures, which is 0.42 if its BatchNorm uses the batch: 0.001 with momentum 0.996 alone (a
+# constant target), 0.03 with a plain mean over all steps (DECAY 0), 0.24 with 4, 0.28 with 8.
+DECAY = 4
 
 
 @MODELS.register_module()
-class EMAExpert(BaseModule):
-    """Moving averages of some of the student's modules, without gradient and in eval mode.
+class EMAExpert(BaseExpert):
+    """Moving averages of some of the student's modules.
 
-    Parameters and floating-point buffers (BatchNorm statistics) are averaged, integer buffers
-    are copied.
+    Parameters are averaged with the momentum from the first step on. Floating-point buffers, the
+    statistics of BatchNorm, begin at (0, 1), which is no measurement and must be forgotten sooner:
+    step t weighs at least 5 / (t + 4), so that the mean over all steps so far favours recent ones
+    (polynomial-decay averaging, Shamir and Zhang, 2013) until the momentum takes over. Integer
+    buffers are copied.
 
     Args:
-        sources: the student's modules by the name the expert gives them; ``backbone`` is one.
+        student: the encoder that learns.
 
     Attributes:
         steps: number of updates so far; kept in checkpoints.
     """
 
+    is_average = True
     steps: Tensor
 
-    def __init__(self, sources: Mapping[str, nn.Module]) -> None:
+    def __init__(self, student: BaseEncoder) -> None:
         super().__init__()
+        self.embed_dims = student.embed_dims
+        self.pixel_dims = student.pixel_dims
+        self.patch_stride = student.patch_stride
+        # A tuple hides the student's modules from state_dict and parameters().
+        self._sources: tuple[dict[str, nn.Module]] = ({},)
+
+    def follow(self, sources: Mapping[str, nn.Module]) -> None:
+        """Make a twin of each of the student's modules."""
         for name, module in sources.items():
             self.add_module(name, deepcopy(module))
         self.requires_grad_(False)
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
-        # A tuple hides the student's modules from state_dict and parameters().
         self._sources = (dict(sources),)
         self.eval()
+
+    def encoder(self) -> BaseEncoder:
+        """The average of the student's encoder."""
+        return self.backbone
 
     def train(self, mode: bool = True) -> EMAExpert:
         """Stay in eval mode."""
@@ -49,36 +126,151 @@ class EMAExpert(BaseModule):
         """The averaged modules."""
         return dict(self.named_children())
 
-    def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """Floating-point tensors of expert and student, then the integer ones."""
-        ours: list[Tensor] = []
-        theirs: list[Tensor] = []
-        our_counts: list[Tensor] = []
-        their_counts: list[Tensor] = []
+    def _pairs(self) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
+        """Tensors of expert and student: ``parameters``, ``averages`` and ``counts``."""
+        pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {
+            kind: ([], []) for kind in ('parameters', 'averages', 'counts')
+        }
         for name, source in self._sources[0].items():
             twin = self.get_submodule(name)
-            pairs = zip(
-                [*twin.parameters(), *twin.buffers()],
-                [*source.parameters(), *source.buffers()],
-                strict=True,
-            )
-            for mine, his in pairs:
-                floating = mine.is_floating_point()
-                (ours if floating else our_counts).append(mine)
-                (theirs if floating else their_counts).append(his)
-        return ours, theirs, our_counts, their_counts
+            pairs['parameters'][0].extend(twin.parameters())
+            pairs['parameters'][1].extend(source.parameters())
+            for mine, his in zip(twin.buffers(), source.buffers(), strict=True):
+                kind = 'averages' if mine.is_floating_point() else 'counts'
+                pairs[kind][0].append(mine)
+                pairs[kind][1].append(his)
+        return pairs
 
     @torch.no_grad()
     def copy_from_student(self) -> None:
         """Make the expert equal to the student."""
-        ours, theirs, our_counts, their_counts = self._tensors()
-        torch._foreach_copy_(ours + our_counts, theirs + their_counts)
+        for ours, theirs in self._pairs().values():
+            if ours:
+                torch._foreach_copy_(ours, theirs)
+        self.eval()
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:
         """Move once: expert = momentum * expert + (1 - momentum) * student."""
-        ours, theirs, our_counts, their_counts = self._tensors()
+        pairs = self._pairs()
+        ours, theirs = pairs['parameters']
         torch._foreach_lerp_(ours, theirs, 1 - momentum)
-        if our_counts:
-            torch._foreach_copy_(our_counts, their_counts)
         self.steps += 1
+        ours, theirs = pairs['averages']
+        if ours:
+            # A tensor on the device: reading the steps here would stall a GPU in every step.
+            weight = ((DECAY + 1) / (self.steps + DECAY)).clamp(min=1 - momentum)
+            change = torch._foreach_sub(theirs, ours)
+            torch._foreach_mul_(change, weight)
+            torch._foreach_add_(ours, change)
+        ours, theirs = pairs['counts']
+        if ours:
+            torch._foreach_copy_(ours, theirs)
+        # Some networks (TinyViT) keep values that they derive from their weights in eval mode
+        # until the mode is set again.
+        self.eval()
+
+
+@MODELS.register_module()
+class FrozenExpert(BaseExpert):
+    """A pretrained encoder that stays as it is (SAIP* in the paper).
+
+    Nothing trains it, so its tensors are in no optimizer, no checkpoint and no distributed
+    reduction: the encoder is hidden from all of them, and whoever resumes or tests a run has it
+    read from its own file again, at the latest when it is first used. Its pixel features pass a
+    norm without parameters, unless they are already normed by the encoder's last.
+
+    Args:
+        student: the encoder that learns; its patches must be as large as the expert's.
+        encoder: configuration of the expert's encoder.
+        checkpoint: file with all its weights below ``backbone.``.
+
+    Raises:
+        ValueError: there is no checkpoint, or the patches differ.
+    """
+
+    is_average = False
+
+    def __init__(
+        self, student: BaseEncoder, encoder: dict[str, Any], checkpoint: str | None
+    ) -> None:
+        super().__init__()
+        if checkpoint is None:
+            raise ValueError(
+                'model.expert.checkpoint is None, but a frozen expert with random weights '
+                f'teaches nothing; {EXPERT_REMEDY}'
+            )
+        built: BaseEncoder = MODELS.build(dict(encoder))
+        if built.patch_stride != student.patch_stride:
+            raise ValueError(
+                f'model.expert.encoder has patches of {built.patch_stride} pixels, '
+                f'model.backbone of {student.patch_stride}; views and masks fit only one of them'
+            )
+        self.embed_dims = built.embed_dims
+        self.pixel_dims = built.pixel_dims
+        self.patch_stride = built.patch_stride
+        self.checkpoint = checkpoint
+        self.pixel_norm = (
+            nn.Identity()
+            if built.pixel_is_final
+            else nn.LayerNorm(built.pixel_dims, eps=NORM_EPS, elementwise_affine=False)
+        )
+        # A tuple hides the encoder from state_dict, parameters(), train() and init_weights().
+        self._hidden = (built.requires_grad_(False).eval(),)
+        self._loaded = False
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> FrozenExpert:
+        """Take the hidden encoder along to another device or type."""
+        self._hidden[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def encoder(self) -> BaseEncoder:
+        """The encoder; the first call reads its weights.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
+            WeightsError: the checkpoint is not one of this encoder.
+            CheckpointError: the checkpoint cannot be read.
+        """
+        if not self._loaded:
+            self._load()
+        return self._hidden[0]
+
+    def _load(self) -> None:
+        try:
+            load_pretrained(
+                self._hidden[0], {'checkpoint': self.checkpoint, 'prefix': 'backbone.'}
+            )
+        except (FileNotFoundError, WeightsError, CheckpointError) as error:
+            kind = type(error)
+            raise kind(f'{error}. For a frozen expert: {EXPERT_REMEDY}') from error
+        self._loaded = True
+
+    def init_weights(self) -> None:
+        """Read the weights now, so that a run without them stops before it starts."""
+        self.encoder()
+
+    def follow(self, sources: Mapping[str, nn.Module]) -> None:
+        """Refuse to average.
+
+        Raises:
+            ValueError: an objective asks for an average of one of its modules.
+        """
+        asked = sorted(set(sources) - {'backbone', 'pixel_norm'})
+        if asked:
+            raise ValueError(
+                f'a frozen expert has no moving average of the {", ".join(asked)}, which '
+                'saip.CrossScaleMatching asks for and preset saip-official cannot do without; '
+                'take saip.CrossScaleAlignment, as in configs/pretrain/_base_/methods/'
+                'saip-star.py, or model.expert.type=saip.EMAExpert'
+            )
+
+    def modules_by_name(self) -> dict[str, nn.Module]:
+        """Nothing: no module is averaged."""
+        return {}
+
+    def copy_from_student(self) -> None:
+        """Do nothing."""
+
+    def update(self, momentum: float) -> None:
+        """Do nothing."""

@@ -1,3 +1,4 @@
 # ViT-Tiny/16: 5.5M parameters, 192 wide, 12 blocks, 3 heads (Touvron et al., DeiT, 2021).
 backbone = dict(type='saip.ViTEncoder', arch='deit-tiny', patch_size=16)
 embed_dims = 192
+pyramid_channels = [48, 96, 192, 192]

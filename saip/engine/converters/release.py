@@ -1,7 +1,7 @@
 """Parameter names of the method's first release, to ours and back.
 
-The tables below are read in both directions, so the two cannot drift apart. ``*`` stands for a
-block number; a row also covers the ``.weight`` and ``.bias`` below it.
+The tables below are read in both directions, so the two cannot drift apart; see
+:mod:`saip.engine.converters.names`.
 
 Dropped, because nothing reads them:
 
@@ -14,26 +14,23 @@ Dropped, because nothing reads them:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 
 from saip.engine.checkpoint_io import CheckpointError
+from saip.engine.converters.names import (
+    VIT_BLOCK,
+    missing_rows,
+    numbers,
+    rename,
+    renaming_rules,
+)
 from saip.engine.pretrained import infer_grid
 
 Owner = Literal['student', 'teacher']
 
 _BLOCK = ('norm1', 'attn.qkv', 'attn.proj', 'norm2', 'mlp.fc1', 'mlp.fc2')
-_VIT_BLOCK = {
-    'norm1': 'ln1',
-    'attn.qkv': 'attn.qkv',
-    'attn.proj': 'attn.proj',
-    'norm2': 'ln2',
-    'mlp.fc1': 'ffn.layers.0.0',
-    'mlp.fc2': 'ffn.layers.1',
-}
 _CROSS_BLOCK = (
     *('norm1', 'attn.in_proj_weight', 'attn.in_proj_bias', 'attn.out_proj'),
     *('norm2', 'mlp.fc1', 'mlp.fc2'),
@@ -43,7 +40,7 @@ ENCODER = {
     'backbone.cls_token': 'backbone.cls_token',
     'backbone.pos_embed': 'backbone.pos_embed',
     'backbone.patch_embed.proj': 'backbone.patch_embed.projection',
-    **{f'backbone.blocks.*.{a}': f'backbone.layers.*.{b}' for a, b in _VIT_BLOCK.items()},
+    **{f'backbone.blocks.*.{a}': f'backbone.layers.*.{b}' for a, b in VIT_BLOCK.items()},
     'backbone.norm': 'backbone.ln1',
     'backbone.inter_norm': 'pixel_norm',
 }
@@ -148,14 +145,14 @@ def revert_release(state_dict: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     """
     reverted: dict[Owner, dict[str, Any]] = {'student': {}, 'teacher': {}}
     rules = {
-        owner: _rules({ours: theirs for theirs, ours in table.items()})
+        owner: renaming_rules({ours: theirs for theirs, ours in table.items()})
         for owner, table in TABLES.items()
     }
     for key, value in state_dict.items():
         if key in OURS_ALONE:
             continue
         owner: Owner = 'teacher' if key.startswith('expert.') else 'student'
-        name = _rename(key, rules[owner])
+        name = rename(key, rules[owner])
         if name is None:
             raise CheckpointError(f'{key!r} has no counterpart in the release')
         reverted[owner][name] = value
@@ -197,7 +194,7 @@ def release_architecture(
         'type': 'saip.ViTEncoder',
         'arch': {
             'embed_dims': width,
-            'num_layers': len(_numbers('backbone.layers.*.ln1', state_dict)),
+            'num_layers': len(numbers('backbone.layers.*.ln1', state_dict)),
             'num_heads': heads,
             'feedforward_channels': len(state_dict['backbone.layers.0.ffn.layers.0.0.bias']),
         },
@@ -217,58 +214,19 @@ def _part(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _convert_part(part: dict[str, Any], owner: Owner) -> dict[str, Any]:
-    rules = _rules(TABLES[owner])
+    rules = renaming_rules(TABLES[owner])
     converted, unknown = {}, []
     for key, value in part.items():
         if key == GAINS and not torch.equal(value, torch.ones_like(value)):
             raise CheckpointError(f'{owner} {GAINS}: gains other than 1 are not supported')
-        name = _rename(key, rules)
+        name = rename(key, rules)
         if name is not None:
             converted[name] = value
         elif not key.startswith(DROPPED[owner]):
             unknown.append(key)
     if unknown:
         raise CheckpointError(f'{owner}: unknown keys {unknown[:5]} ({len(unknown)} in all)')
-    missing = list(_missing(TABLES[owner], part))
+    missing = list(missing_rows(TABLES[owner], part))
     if missing:
         raise CheckpointError(f'{owner}: missing keys {missing[:5]} ({len(missing)} in all)')
     return converted
-
-
-def _rules(table: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
-    return [(_pattern(old), new.replace('*', r'\g<n>')) for old, new in table.items()]
-
-
-def _pattern(row: str) -> re.Pattern[str]:
-    number = re.escape(row).replace(r'\*', r'(?P<n>\d+)')
-    return re.compile(rf'{number}(?P<leaf>\.weight|\.bias|)')
-
-
-def _rename(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str | None:
-    for pattern, new in rules:
-        match = pattern.fullmatch(key)
-        if match:
-            return match.expand(new) + match['leaf']
-    return None
-
-
-def _numbers(row: str, keys: dict[str, Any]) -> set[int]:
-    """Block numbers with which a row of a table occurs."""
-    pattern = _pattern(row)
-    return {int(match['n']) for key in keys if (match := pattern.fullmatch(key))}
-
-
-def _missing(table: dict[str, str], part: dict[str, Any]) -> Iterator[str]:
-    """Rows without a key; of a stack of blocks, the blocks that a row lacks."""
-    stacks = {row.split('*')[0] for row in table if '*' in row}
-    blocks = {
-        stack: set().union(*(_numbers(row, part) for row in table if row.startswith(stack)))
-        for stack in stacks
-    }
-    for row in table:
-        if '*' not in row:
-            if not any(_pattern(row).fullmatch(key) for key in part):
-                yield row
-            continue
-        wanted = range(max(blocks[row.split('*')[0]], default=0) + 1)
-        yield from (row.replace('*', str(i)) for i in sorted(set(wanted) - _numbers(row, part)))

@@ -37,6 +37,18 @@ class ExportBackboneHook(Hook):
         self.interval = interval
         self.which = which
 
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a frozen expert now and not at the first export.
+
+        Raises:
+            ValueError: the expert to export is in no checkpoint.
+        """
+        if self.which == 'expert' and not unwrap(runner.model).expert.is_average:
+            raise ValueError(
+                "ExportBackboneHook which='expert': the expert of this run is frozen and stays "
+                "what model.expert.checkpoint holds; which='student' exports what is trained"
+            )
+
     def after_train_epoch(self, runner: Runner) -> None:
         """Export after every ``interval``-th epoch and after the last."""
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):

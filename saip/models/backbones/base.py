@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -16,9 +17,14 @@ from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatur
 class BaseEncoder(BaseModule):
     """An image encoder that can be pretrained with every objective.
 
+    ``forward(images)`` is what other libraries call: a tuple of maps (B, C, h, w), or with
+    ``out_type='image_token'`` a tuple of one (B, D) image token.
+
     Attributes:
         embed_dims: width of the image token.
+        patch_dims: width of the patch tokens that :meth:`encode` returns.
         pixel_dims: width of the tokens at the feature level.
+        map_channels: channels of the feature maps that the encoder has by itself, by stride.
         patch_stride: pixels per patch token at the feature level.
         img_size: (height, width) for which position embeddings are learnt.
         pixel_is_final: the feature level is the last block, after the final norm, so that the
@@ -27,7 +33,9 @@ class BaseEncoder(BaseModule):
     """
 
     embed_dims: int
+    patch_dims: int
     pixel_dims: int
+    map_channels: dict[int, int]
     patch_stride: int
     img_size: tuple[int, int]
     pixel_is_final: bool
@@ -43,7 +51,8 @@ class BaseEncoder(BaseModule):
 
         Args:
             images: (B, 3, h, w), normalised.
-            keep: (B, K) raster indices of the visible patches; None encodes all.
+            keep: (B, K) raster indices of the visible patches of ``patch_stride`` pixels; None
+                encodes all. The patch tokens are those of the kept patches, in this order.
         """
         request = EncodeRequest(images, Need(image=True, patches=True), keep)
         return self.encode_requests([request])[0].require_final()
@@ -53,7 +62,27 @@ class BaseEncoder(BaseModule):
         """Take the pixel features from the last block, after the final norm.
 
         For trainings in which nothing else reads the last block: what lies after the feature
-        level would stay random.
+        level would stay random. May change ``pixel_dims``; parameters that the image token alone
+        passes through are frozen.
+        """
+
+    @abstractmethod
+    def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
+        """Feature maps (B, C, h, w) at these strides, C as ``map_channels`` says.
+
+        The map of the last block is normed as :meth:`encode` returns it.
+
+        Raises:
+            ValueError: the encoder has no map at one of the strides.
+        """
+
+    @abstractmethod
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter and number of layers, for learning rates that decay with depth.
+
+        The protocol of mmpretrain's ``LearningRateDecayOptimWrapperConstructor``: 0 is the
+        stem, the number of layers minus 1 what follows the encoder, such as a name without
+        ``prefix``.
         """
 
     @abstractmethod
@@ -99,6 +128,20 @@ class BaseEncoder(BaseModule):
         super().init_weights()
         self.init_cfg = cfg
         load_pretrained(self, cfg)
+
+
+def check_strides(encoder: BaseEncoder, strides: Sequence[int]) -> None:
+    """Compare wanted strides with those that the encoder has.
+
+    Raises:
+        ValueError: it has no map at one of them.
+    """
+    missing = [stride for stride in strides if stride not in encoder.map_channels]
+    if missing:
+        raise ValueError(
+            f'{type(encoder).__name__} has no feature map at stride '
+            f'{", ".join(map(str, missing))}; it has {", ".join(map(str, encoder.map_channels))}'
+        )
 
 
 def build_encoder(architecture: dict[str, Any]) -> BaseEncoder:

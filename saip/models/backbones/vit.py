@@ -5,6 +5,7 @@ Legend: n requests, b images and T tokens of one request, D width, H heads, d = 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from saip.models.backbones.base import BaseEncoder
+from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.attention import attend
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
 from saip.registry import MODELS
@@ -62,7 +63,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1).
         drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
         out_indices: blocks whose output :meth:`forward` returns.
-        out_type: what :meth:`forward` returns, see mmpretrain.
+        out_type: what :meth:`forward` returns, see mmpretrain; ``image_token`` is its
+            ``cls_token``.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
     """
 
@@ -91,7 +93,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             patch_size=patch_size,
             drop_path_rate=drop_path_rate,
             out_indices=list(out_indices) if not isinstance(out_indices, int) else out_indices,
-            out_type=out_type,
+            out_type='cls_token' if out_type == 'image_token' else out_type,
             init_cfg=init_cfg,
         )
         if feature_level is not None and not 0 <= feature_level < self.num_layers:
@@ -107,7 +109,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.pos_interp = pos_interp
         self.pos_init = pos_init
         self.patch_stride = patch_size
-        self.pixel_dims = self.embed_dims
+        self.patch_dims = self.pixel_dims = self.embed_dims
+        self.map_channels = {patch_size: self.embed_dims}
         self.pixel_is_final = feature_level is None
         self.num_heads = self.arch_settings['num_heads']
 
@@ -134,6 +137,17 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         """Take the pixel features from the last block, after the final norm."""
         self.feature_level = None
         self.pixel_is_final = True
+
+    def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
+        """Normed patch tokens of the last block as a map (B, D, h, w), once per stride."""
+        check_strides(self, strides)
+        output = self.encode(images)
+        tokens = output.require_patch_tokens()
+        return [tokens.transpose(1, 2).unflatten(-1, output.grid)] * len(strides)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter (embeddings, blocks, final norm) and number of layers."""
+        return VisionTransformer.get_layer_depth(self, param_name, prefix)
 
     def _prepare_pos_embed(
         self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any

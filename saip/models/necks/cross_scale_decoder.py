@@ -24,6 +24,9 @@ class CrossScaleDecoder(BaseModule):
 
     Args:
         in_channels: width of the encoder's pixel features.
+        masked_channels: width of the masked view's features where another encoder than the
+            anchor's gives them; they get an embedding of their own. None: the same encoder,
+            one embedding for both.
         grid: anchor grid on which the decoder's position embeddings are learnt.
         patch_size: side of a predicted patch in pixels.
         condition: ``patch_tokens``: each block queries the anchor's patch tokens by
@@ -42,6 +45,7 @@ class CrossScaleDecoder(BaseModule):
         in_channels: int,
         grid: Grid,
         patch_size: int = 16,
+        masked_channels: int | None = None,
         condition: Literal['patch_tokens', 'image_token'] = 'patch_tokens',
         dims: int = 512,
         depth: int = 6,
@@ -60,6 +64,9 @@ class CrossScaleDecoder(BaseModule):
         self.pos_interp = pos_interp
         self.pos_init = pos_init
         self.embed = nn.Linear(in_channels, dims)
+        self.embed_masked = (
+            None if masked_channels is None else nn.Linear(masked_channels, dims)
+        )
         self.mask_token = nn.Parameter(torch.empty(1, 1, dims))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + grid[0] * grid[1], dims))
         block = ConditionedBlock if condition == 'patch_tokens' else SelfBlock
@@ -93,13 +100,17 @@ class CrossScaleDecoder(BaseModule):
         Returns:
             (B, S, patch * patch * 3) pixels in the order of ``patchify``.
         """
-        tokens = self._restore(self.embed(masked.require_patch_tokens()), mask)
+        tokens = self._restore(self._of_masked(masked.require_patch_tokens()), mask)
         if self.condition == 'patch_tokens':
             x = self._query_anchor(tokens, masked.grid, anchor)
         else:
             x = self._attend_together(tokens, masked, anchor)
         x = x.gather(1, scored[..., None].expand(-1, -1, x.shape[-1]))
         return self.predict(self.norm(x))
+
+    def _of_masked(self, tokens: Tensor) -> Tensor:
+        """Embed tokens of the masked view, (..., masked_channels) -> (..., D)."""
+        return (self.embed if self.embed_masked is None else self.embed_masked)(tokens)
 
     def _restore(self, visible: Tensor, mask: PatchMask) -> Tensor:
         """(B, K, D) visible tokens -> (B, L, D) in raster order, mask tokens in the gaps."""
@@ -127,8 +138,11 @@ class CrossScaleDecoder(BaseModule):
         With ``flat1d`` the anchor's image token takes the first of L + 1 resampled rows, as in
         the method's first release; with ``grid2d`` it shares the class row.
         """
-        leading = torch.stack([masked.require_image_token(), anchor.require_image_token()], 1)
-        x = torch.cat([self.embed(leading), tokens], dim=1)
+        leading = [
+            self._of_masked(masked.require_image_token()),
+            self.embed(anchor.require_image_token()),
+        ]
+        x = torch.cat([torch.stack(leading, 1), tokens], dim=1)
         token_row, rows = self.pos_embed[0, :1], self.pos_embed[0, 1:]
         if self.pos_interp == 'flat1d':
             positions = [token_row, resample_sequence(rows, tokens.shape[1] + 1)]

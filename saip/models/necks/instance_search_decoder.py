@@ -23,18 +23,25 @@ class InstanceSearchDecoder(BaseModule):
     it is computed; keys and scene maps do not depend on the query and are computed once.
 
     Args:
-        in_channels: width of the encoder's pixel features.
+        in_channels: width of the queries' pixel features.
+        scene_channels: width of the scene's; None: as the queries'.
         dims: width D.
         num_heads: attention heads.
         mlp_ratio: hidden width of the feed-forward layers over D.
     """
 
     def __init__(
-        self, in_channels: int, dims: int = 512, num_heads: int = 16, mlp_ratio: float = 4.0
+        self,
+        in_channels: int,
+        scene_channels: int | None = None,
+        dims: int = 512,
+        num_heads: int = 16,
+        mlp_ratio: float = 4.0,
     ) -> None:
         super().__init__()
+        scene_channels = in_channels if scene_channels is None else scene_channels
         self.query_embed = nn.Linear(in_channels, dims)
-        self.key_embed = nn.Linear(in_channels, dims)
+        self.key_embed = nn.Linear(scene_channels, dims)
         self.key_norm = nn.LayerNorm(dims, eps=NORM_EPS)
         self.self_blocks = nn.ModuleList(
             SelfBlock(dims, num_heads, mlp_ratio) for _ in range(2)
@@ -43,7 +50,7 @@ class InstanceSearchDecoder(BaseModule):
         self.query_norm = nn.LayerNorm(dims, eps=NORM_EPS)
         self.kernel = nn.Linear(dims, dims)
         self.mask_head = nn.Sequential(
-            nn.Conv2d(in_channels, dims, 1),
+            nn.Conv2d(scene_channels, dims, 1),
             nn.GELU(),
             nn.Conv2d(dims, dims, 3, padding=1),
             nn.GELU(),
@@ -58,8 +65,8 @@ class InstanceSearchDecoder(BaseModule):
         """Score every cell of the scene for every query.
 
         Args:
-            queries: Q pixel features of (B, T, C) tokens each.
-            scene: pixel features of the scene, (B, L, C) patch tokens.
+            queries: Q pixel features of (B, T, in_channels) tokens each.
+            scene: pixel features of the scene, (B, L, scene_channels) patch tokens.
 
         Returns:
             (B, Q, h, w) logits.

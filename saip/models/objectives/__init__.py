@@ -1,5 +1,6 @@
 """Objectives: what a pretraining method asks of the views, and the losses it gets."""
 
+from saip.models.objectives.alignment import CrossScaleAlignment
 from saip.models.objectives.base import BaseObjective
 from saip.models.objectives.csm import CrossScaleMatching
 from saip.models.objectives.csr import CrossScaleReconstruction
@@ -9,6 +10,7 @@ from saip.models.objectives.spread import TokenSpread
 
 __all__ = [
     'BaseObjective',
+    'CrossScaleAlignment',
     'CrossScaleMatching',
     'CrossScaleReconstruction',
     'CrossScaleSearch',

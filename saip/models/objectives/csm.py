@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
 from saip.models.objectives.base import MULTIRES, BaseObjective, expand_views
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
@@ -15,7 +16,7 @@ from saip.structures import Encoded, Need, Views
 Target = Literal['expert_globals', 'expert_multires', 'student_anchor']
 
 # Who gives the target, on which views, and which views predict it.
-_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     'expert_globals': (('anchor', 'augmented'), ('anchor', 'augmented', 'locals', MULTIRES)),
     'expert_multires': ((MULTIRES,), ('anchor',)),
     'student_anchor': (('anchor',), (MULTIRES,)),
@@ -28,6 +29,7 @@ class CrossScaleMatching(BaseObjective):
 
     Args:
         encoder: the encoder to be trained; gives the projector's input width.
+        expert: the expert; it projects its tokens with an average of the projector.
         neck: the projector.
         head: the loss.
         target: ``expert_globals``: the expert's view of anchor and augmented is the target that
@@ -41,6 +43,7 @@ class CrossScaleMatching(BaseObjective):
     def __init__(
         self,
         encoder: BaseEncoder,
+        expert: BaseExpert,
         neck: dict[str, Any],
         head: dict[str, Any],
         num_multires: int,
@@ -48,12 +51,12 @@ class CrossScaleMatching(BaseObjective):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        if target not in _ROLES:
-            raise ValueError(f'csm target={target!r}: choose one of {", ".join(_ROLES)}')
+        if target not in ROLES:
+            raise ValueError(f'csm target={target!r}: choose one of {", ".join(ROLES)}')
         self.neck = MODELS.build({'in_channels': encoder.embed_dims, **neck})
         self.head = MODELS.build({'out_channels': self.neck.out_channels, **head})
         self.target = target
-        targets, predictors = _ROLES[target]
+        targets, predictors = ROLES[target]
         self.target_views = expand_views(targets, num_multires)
         self.predicting_views = expand_views(predictors, num_multires)
 
@@ -74,10 +77,10 @@ class CrossScaleMatching(BaseObjective):
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Cross-entropy between the prototype distributions of different views."""
         with torch.no_grad():
-            theirs, expert_views = _project(
-                expert.modules['projector'], expert, list(self.expert_needs()), views
-            )
-        ours, student_views = _project(self.neck, student, list(self.student_needs()), views)
+            tokens, expert_views = gather_image_tokens(expert, list(self.expert_needs()), views)
+            theirs = expert.modules['projector'](tokens)
+        tokens, student_views = gather_image_tokens(student, list(self.student_needs()), views)
+        ours = self.neck(tokens)
         if self.target == 'student_anchor':
             predictions, predictors, targets, target_views = (
                 theirs,
@@ -92,11 +95,7 @@ class CrossScaleMatching(BaseObjective):
                 theirs,
                 expert_views,
             )
-        same_view = {
-            i: target_views.index(name)
-            for i, name in enumerate(predictors)
-            if name in target_views
-        }
+        same_view = same_views(predictors, target_views)
         out = self.head.loss(predictions, targets, same_view, len(predictors))
         return {'loss': self.loss_weight * out['loss'], 'teacher_entropy': out['entropy']}
 
@@ -105,10 +104,15 @@ class CrossScaleMatching(BaseObjective):
         self.head.update_center()
 
 
-def _project(
-    projector: nn.Module, encoded: Encoded, names: list[str], views: Views
+def same_views(predictors: list[str], targets: list[str]) -> dict[int, int]:
+    """Positions in ``predictors`` of views that are targets too -> those in ``targets``."""
+    return {i: targets.index(name) for i, name in enumerate(predictors) if name in targets}
+
+
+def gather_image_tokens(
+    encoded: Encoded, names: list[str], views: Views
 ) -> tuple[Tensor, list[str]]:
-    """Scores of all image tokens of the named views, view-major, and the name of each view.
+    """All image tokens of the named views, (V * B, D) view-major, and the name of each view.
 
     ``locals`` holds several views of every picture, so its name stands once for each.
     """
@@ -117,4 +121,4 @@ def _project(
     repeated = [
         name for name, x in zip(names, tokens, strict=True) for _ in range(len(x) // batch)
     ]
-    return projector(torch.cat(tokens)), repeated
+    return torch.cat(tokens), repeated

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
 from saip.models.objectives.base import BaseObjective
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
@@ -18,6 +19,8 @@ class CrossScaleReconstruction(BaseObjective):
 
     Args:
         encoder: the encoder to be trained; gives widths, grid and patch size of the decoder.
+        expert: the expert; one that does not average the student needs an embedding of its own
+            for the tokens it masks.
         neck: the decoder.
         head: the loss.
         masked_by: whose tokens of the masked view are used; the ``expert``'s carry no gradient.
@@ -28,6 +31,7 @@ class CrossScaleReconstruction(BaseObjective):
     def __init__(
         self,
         encoder: BaseEncoder,
+        expert: BaseExpert,
         neck: dict[str, Any],
         head: dict[str, Any],
         num_multires: int,
@@ -40,9 +44,10 @@ class CrossScaleReconstruction(BaseObjective):
         stride = encoder.patch_stride
         grid = (encoder.img_size[0] // stride, encoder.img_size[1] // stride)
         size = {'patch_size': stride}
-        self.neck = MODELS.build(
-            {'in_channels': encoder.pixel_dims, 'grid': grid, **size, **neck}
-        )
+        widths: dict[str, int] = {'in_channels': encoder.pixel_dims}
+        if masked_by == 'expert' and not expert.is_average:
+            widths['masked_channels'] = expert.pixel_dims
+        self.neck = MODELS.build({**widths, 'grid': grid, **size, **neck})
         self.head = MODELS.build({**size, **head})
         self.masked_by = masked_by
 

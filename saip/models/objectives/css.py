@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
 from saip.models.objectives.base import MULTIRES, BaseObjective, expand_views
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
@@ -17,7 +18,8 @@ class CrossScaleSearch(BaseObjective):
     """Each query view finds itself in a scene of several people, which the expert encodes.
 
     Args:
-        encoder: the encoder to be trained; gives the decoder's input width.
+        encoder: the encoder to be trained; gives the width of the queries.
+        expert: the expert; gives the width of the scene's tokens.
         neck: the decoder.
         head: the loss.
         queries: names of the query views, in the order of the scene's masks.
@@ -28,6 +30,7 @@ class CrossScaleSearch(BaseObjective):
     def __init__(
         self,
         encoder: BaseEncoder,
+        expert: BaseExpert,
         neck: dict[str, Any],
         head: dict[str, Any],
         num_multires: int,
@@ -35,7 +38,8 @@ class CrossScaleSearch(BaseObjective):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        self.neck = MODELS.build({'in_channels': encoder.pixel_dims, **neck})
+        widths = {'in_channels': encoder.pixel_dims, 'scene_channels': expert.pixel_dims}
+        self.neck = MODELS.build({**widths, **neck})
         self.head = MODELS.build(head)
         self.queries = expand_views(tuple(queries), num_multires)
 

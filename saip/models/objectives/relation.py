@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
 from saip.models.objectives.base import BaseObjective
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Relations, Views
@@ -21,17 +22,19 @@ class RelationMatching(BaseObjective):
 
     Args:
         encoder: the encoder to be trained.
+        expert: the expert, an average of it.
         head: the loss.
         num_multires: number of multires views; not used here.
         loss_weight: factor of the loss.
 
     Raises:
-        ValueError: the encoder has no attention over all tokens.
+        ValueError: the encoder has no attention over all tokens, or the expert is frozen.
     """
 
     def __init__(
         self,
         encoder: BaseEncoder,
+        expert: BaseExpert,
         head: dict[str, Any],
         num_multires: int,
         loss_weight: float = 1.0,
@@ -41,6 +44,12 @@ class RelationMatching(BaseObjective):
             raise ValueError(
                 f'the relation objective (preset saip-official) needs a ViT; '
                 f'{type(encoder).__name__} has no attention over all tokens'
+            )
+        if not expert.is_average:
+            raise ValueError(
+                'the relation objective (preset saip-official) compares attention head by head, '
+                'so its expert is an average of the student: model.expert.type=saip.EMAExpert; '
+                f'{type(expert).__name__} has heads of its own'
             )
         self.head = MODELS.build(head)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
 from saip.models.losses.spread import nearest_neighbour_spread
 from saip.models.objectives.base import BaseObjective
 from saip.registry import MODELS
@@ -21,12 +22,17 @@ class TokenSpread(BaseObjective):
 
     Args:
         encoder: the encoder to be trained; not used here.
+        expert: the expert; not used here.
         num_multires: number of multires views; not used here.
         loss_weight: factor of the loss.
     """
 
     def __init__(
-        self, encoder: BaseEncoder, num_multires: int, loss_weight: float = 0.1
+        self,
+        encoder: BaseEncoder,
+        expert: BaseExpert,
+        num_multires: int,
+        loss_weight: float = 0.1,
     ) -> None:
         super().__init__(loss_weight)
 

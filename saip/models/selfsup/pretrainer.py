@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 
+from saip.models.experts import BaseExpert
 from saip.models.objectives.base import MULTIRES
 from saip.models.ops.blocks import NORM_EPS
 from saip.models.selfsup.encoding import encode_views
@@ -49,7 +50,8 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             )
         preprocessor = MODELS.build(data_preprocessor)
         super().__init__(
-            backbone={'img_size': preprocessor.size, **backbone},
+            # Trained for its image token: nothing that it passes through is frozen.
+            backbone={'img_size': preprocessor.size, 'out_type': 'image_token', **backbone},
             data_preprocessor=preprocessor,
         )
         if tuple(self.backbone.img_size) != tuple(preprocessor.size):
@@ -63,14 +65,10 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
                 f'the encoder has patches of {self.backbone.patch_stride} pixels, the views '
                 f'(model.data_preprocessor.patch_size) of {preprocessor.recipe.patch_size}'
             )
-        shared = {'encoder': self.backbone, 'num_multires': preprocessor.num_multires}
-        self.objectives = nn.ModuleDict(
-            {name: MODELS.build(dict(cfg), default_args=shared) for name, cfg in wanted.items()}
-        )
-        self.student_needs = self._merge([o.student_needs() for o in self.objectives.values()])
-        self.expert_needs = self._merge([o.expert_needs() for o in self.objectives.values()])
+        chosen = self._build_objectives(expert, wanted)
         self._request_views()
-        self._read_all_blocks()
+        if self._read_all_blocks():
+            chosen = self._build_objectives(expert, wanted)  # the pixel features' width moved
         reads_pixels = any(
             need.pixel for need in (*self.student_needs.values(), *self.expert_needs.values())
         )
@@ -82,7 +80,25 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         sources = {'backbone': self.backbone, 'pixel_norm': self.pixel_norm}
         for objective in self.objectives.values():
             sources.update(objective.momentum_modules())
-        self.expert = MODELS.build(dict(expert), default_args={'sources': sources})
+        chosen.follow(sources)
+        self.expert = chosen
+
+    def _build_objectives(
+        self, expert: dict[str, Any], wanted: dict[str, dict[str, Any]]
+    ) -> BaseExpert:
+        """Build the expert, which is returned, and the objectives; note what they read."""
+        chosen = MODELS.build(dict(expert), default_args={'student': self.backbone})
+        shared = {
+            'encoder': self.backbone,
+            'expert': chosen,
+            'num_multires': self.data_preprocessor.num_multires,
+        }
+        self.objectives = nn.ModuleDict(
+            {name: MODELS.build(dict(cfg), default_args=shared) for name, cfg in wanted.items()}
+        )
+        self.student_needs = self._merge([o.student_needs() for o in self.objectives.values()])
+        self.expert_needs = self._merge([o.expert_needs() for o in self.objectives.values()])
+        return chosen
 
     @staticmethod
     def _merge(needs: list[dict[str, Need]]) -> dict[str, Need]:
@@ -109,27 +125,33 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             required |= read
         self.data_preprocessor.select(required)
 
-    def _read_all_blocks(self) -> None:
-        """Leave no block of the encoder without a gradient, for subsets without image tokens."""
-        if self.backbone.pixel_is_final:
-            return
+    def _read_all_blocks(self) -> bool:
+        """Leave no block of the encoder without a gradient, for subsets without image tokens.
+
+        Returns:
+            Whether the pixel features are now others than before.
+        """
         if any(need.image for need in self.student_needs.values()):
-            return
+            return False
         if not any(need.pixel for need in self.student_needs.values()):
             raise ValueError(
                 f'the objectives {", ".join(self.objectives)} read neither image nor patch tokens '
                 'of the student; add csm, csr or css'
             )
-        print_log(
-            f'the objectives {", ".join(self.objectives)} read no image token of the student, so '
-            'the pixel features are taken from the last block: later blocks would stay random',
-            'current',
-            logging.WARNING,
-        )
+        moves = not self.backbone.pixel_is_final
+        if moves:
+            print_log(
+                f'the objectives {", ".join(self.objectives)} read no image token of the student, '
+                'so the pixel features are taken from the last block: later blocks would stay '
+                'random',
+                'current',
+                logging.WARNING,
+            )
         self.backbone.read_pixels_at_the_end()
+        return moves
 
     def init_weights(self) -> None:
-        """Initialise, then make the expert equal to the student.
+        """Initialise, then make what the expert averages equal to the student.
 
         Here and not before training, where it would overwrite a resumed expert.
         """
@@ -150,7 +172,7 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         """Losses ``loss_<objective>`` and diagnostics of a batch of views."""
         with torch.no_grad():
             seen = encode_views(
-                self.expert.backbone, self.expert.pixel_norm, inputs, self.expert_needs
+                self.expert.encoder(), self.expert.pixel_norm, inputs, self.expert_needs
             )
         expert = Encoded(seen, self.expert.modules_by_name())
         student = Encoded(
@@ -164,7 +186,7 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         return losses
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        """``loss``: a dict of losses; ``predict``: features per sample; ``tensor``: maps."""
+        """``loss``: dict of losses; ``predict``: features per sample; ``tensor``: image tokens."""
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         return super().forward(inputs, data_samples, mode)
@@ -180,11 +202,11 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             data_samples: what the data set says of each picture, as (B,) tensors.
 
         Returns:
-            Per picture ``student`` and ``expert``, (D,) or (number of views, D), and the integers
-            of ``data_samples``.
+            Per picture ``student`` and ``expert``, (D,) or (number of views, D) with a width D of
+            their own, and the integers of ``data_samples``.
         """
         views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-        encoders = {'student': self.backbone, 'expert': self.expert.backbone}
+        encoders = {'student': self.backbone, 'expert': self.expert.encoder()}
         features = {
             name: torch.stack(
                 [encoder.encode(view).require_image_token().float() for view in views], 1

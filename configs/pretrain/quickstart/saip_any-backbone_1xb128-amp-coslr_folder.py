@@ -1,11 +1,11 @@
-# make quickstart (on a machine with a GPU)
+# make quickstart DATA=folder (on a machine with a GPU)
 # The full encoder and views; fewer prototypes and a spread term, since the run is short. Not yet
 # measured on a GPU.
 _base_ = [
     '../_base_/methods/saip.py',
-    '../_base_/data/people.py',
+    '../_base_/data/folder.py',
     '../_base_/schedules/adamw-coslr-short.py',
-    '../../_base_/backbones/vit-tiny-p16.py',
+    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../_base_/default_runtime.py',
 ]
 short_csm = dict(neck=dict(out_channels=4096), head=dict(teacher_temp=0.03))

@@ -4,8 +4,10 @@ _base_ = [
     '../_base_/methods/saip-small.py',
     '../_base_/data/people.py',
     '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-4blocks-p16}}.py',
     '../../_base_/default_runtime.py',
 ]
+model = dict(backbone=_base_.backbone)
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(canvas=(160, 80)))
 val_dataloader = dict(dataset=dict(size=(128, 64)), num_workers=0, persistent_workers=False)
 test_dataloader = val_dataloader

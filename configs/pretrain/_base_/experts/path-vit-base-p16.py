@@ -1,0 +1,16 @@
+# What SAIP* takes for its frozen expert: PATH's ViT-B/16 (HumanBench), 86M parameters, positions
+# learnt at 224x224; and what takes the place of cross-scale matching by prototypes.
+#
+# SAIP_EXPERT names the weights, which tools/model_converters/path_to_saip.py makes of PATH's release.
+expert_encoder = dict(
+    type='saip.ViTEncoder',
+    arch=dict(embed_dims=768, num_layers=12, num_heads=12, feedforward_channels=3072),
+    img_size=(224, 224),
+    patch_size=16,
+)
+expert_checkpoint = '{{$SAIP_EXPERT:data/experts/path_vit-base-p16.pth}}'
+alignment = dict(
+    type='saip.CrossScaleAlignment',
+    neck=dict(type='saip.AlignmentProjector'),
+    head=dict(type='saip.AlignmentHead', measure='smooth_l1'),
+)

@@ -1,0 +1,15 @@
+# SAIP* by the text: preset `saip-paper` with a frozen, larger expert; docs/method.md says what
+# changes.
+_base_ = ['./saip-paper.py', '../experts/path-vit-base-p16.py']
+preset = 'saip-paper-star'
+model = dict(
+    expert=dict(
+        _delete_=True,
+        type='saip.FrozenExpert',
+        encoder=dict(**_base_.expert_encoder, feature_level=None),
+        checkpoint=_base_.expert_checkpoint,
+    ),
+    objectives=dict(csm=dict(_delete_=True, target='expert_multires', **_base_.alignment)),
+)
+# There are no prototypes to freeze.
+custom_hooks = [h for h in _base_.custom_hooks if h['type'] != 'saip.FreezePrototypesHook']

@@ -1,0 +1,128 @@
+"""Feature pyramids of encoders, as backbones of detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from timm.layers import LayerNorm2d
+from torch import Tensor, nn
+
+from saip.engine.pretrained import WeightsError
+from saip.models.backbones.base import BaseEncoder, check_strides
+from saip.models.ops.freeze import freeze_unread
+from saip.registry import MODELS
+
+
+@MODELS.register_module()
+class FeaturePyramid(BaseModule):
+    """Maps of an encoder at several strides, for a neck such as mmdet's FPN.
+
+    Maps that the encoder has are returned unchanged. An encoder with a single map, a plain ViT,
+    gets the others made from it by ViTDet's rule (Li et al., Exploring Plain Vision Transformer
+    Backbones for Object Detection, 2022, section 3): a quarter of its stride by two 2x2
+    deconvolutions with LayerNorm and GELU between, half by one, the double by 2x2 max pooling.
+    LayerNorm goes over the channels, so the batch may be one image. Pooling keeps the last row and
+    column of an odd map, as a convolution with padding does.
+
+    Args:
+        encoder: configuration of the encoder; its ``init_cfg`` loads its weights strictly.
+        strides: of the maps, in the order in which :meth:`forward` returns them.
+        init_cfg: only for initialisers; pretrained weights belong to ``encoder``.
+
+    Attributes:
+        pyramid_channels: channels of the maps, in the order of ``strides``.
+
+    Raises:
+        ValueError: the encoder neither has a map at one of the strides nor can it be made.
+        WeightsError: ``init_cfg`` asks for pretrained weights.
+    """
+
+    def __init__(
+        self,
+        encoder: dict[str, Any],
+        strides: Sequence[int] = (4, 8, 16, 32),
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
+        if any(entry.get('type') == 'Pretrained' for entry in entries):
+            raise WeightsError(
+                'saip.FeaturePyramid: init_cfg of type Pretrained belongs one level deeper: '
+                "backbone=dict(type='saip.FeaturePyramid', encoder=dict(..., init_cfg=...))"
+            )
+        super().__init__(init_cfg)
+        if len(strides) == 0:
+            raise ValueError('saip.FeaturePyramid: strides is empty; name at least one')
+        self.encoder: BaseEncoder = MODELS.build(encoder)
+        self.strides = tuple(strides)
+        own = self.encoder.map_channels
+        single = min(own) if len(own) == 1 else None
+        # Stride of the encoder's map that each wanted map is, or is made from.
+        self.sources = [s if s in own or single is None else single for s in strides]
+        self.read_strides = sorted(set(self.sources))
+        check_strides(self.encoder, self.read_strides)
+        levels, self.pyramid_channels = [], []
+        for stride, source in zip(self.strides, self.sources, strict=True):
+            level, channels = _make_level(own[source], source, stride)
+            levels.append(level)
+            self.pyramid_channels.append(channels)
+        self.levels = nn.ModuleList(levels)
+        # The encoder has frozen what its own forward does not read; here the maps are others.
+        self.encoder.requires_grad_(True)
+        freeze_unread(self.encoder, self._read)
+
+    def init_weights(self) -> None:
+        """Initialise the encoder, or load its weights, and the pyramid's own layers.
+
+        Each cell of a deconvolution whose stride equals its kernel sums over the input channels
+        alone, so weights of variance 1 / channels keep the scale of the encoder's map.
+        """
+        super().init_weights()
+        for layer in self.levels.modules():
+            if isinstance(layer, nn.ConvTranspose2d):
+                nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, h, w) -> a map (B, C, about h / stride, about w / stride) for each stride."""
+        maps = dict(zip(self.read_strides, self._read(images), strict=True))
+        pairs = zip(self.levels, self.sources, strict=True)
+        return tuple(level(maps[source]) for level, source in pairs)
+
+    def _read(self, images: Tensor) -> list[Tensor]:
+        """The encoder's own maps that the pyramid needs, finest first."""
+        return self.encoder.feature_maps(images, self.read_strides)
+
+
+def _make_level(dims: int, source: int, stride: int) -> tuple[nn.Module, int]:
+    """Layers from a map of ``dims`` channels and stride ``source``, and their channels.
+
+    Raises:
+        ValueError: ViTDet's rule has no layers for this pair of strides.
+    """
+    if stride == source:
+        return nn.Identity(), dims
+    if stride == 2 * source:
+        return nn.MaxPool2d(2, ceil_mode=True), dims
+    if 2 * stride == source:
+        return _double(dims, dims // 2), dims // 2
+    if 4 * stride == source:
+        layers = [
+            _double(dims, dims // 2),
+            LayerNorm2d(dims // 2),
+            nn.GELU(),
+            _double(dims // 2, dims // 4),
+        ]
+        return nn.Sequential(*layers), dims // 4
+    made = [s for s in (source // 4, source // 2, source, 2 * source) if s]
+    raise ValueError(
+        f'saip.FeaturePyramid: no map of stride {stride} can be made from the single map of '
+        f'stride {source}; choose among {", ".join(map(str, made))}'
+    )
+
+
+def _double(channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    """(B, C, h, w) -> (B, C', 2h, 2w)."""
+    return nn.ConvTranspose2d(channels, out_channels, kernel_size=2, stride=2)

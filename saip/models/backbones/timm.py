@@ -1,0 +1,131 @@
+"""Any hierarchical network of timm as an encoder: StarNet, TinyViT, EdgeNeXt, ResNet ..."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import timm
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
+from saip.registry import MODELS
+
+
+@MODELS.register_module()
+class TimmEncoder(HierarchicalEncoder):
+    """A plain timm network with the encoder contract; see :class:`HierarchicalEncoder`.
+
+    The network lives in ``timm_model``, without its classifier, so that state-dict keys are
+    ``timm_model.<key in timm>``, as in mmpretrain's ``TIMMBackbone``. timm's ``features_only``
+    networks have other keys and are not used. Nothing is downloaded.
+
+    Args:
+        model: name in timm.
+        img_size: (height, width) that the encoder is trained at; any other size works.
+        feature_level: stride of the stage that feeds the pixel objectives, 16; None takes the
+            last map, resampled to the grid of stride 16.
+        drop_path_rate: stochastic depth, growing to this rate in the last block.
+        out_strides: strides of the maps that :meth:`forward` returns.
+        out_type: ``featmap`` or ``image_token``; ``featmap`` freezes what no map depends on.
+        masking: how masked images are encoded, see :class:`HierarchicalEncoder`.
+        init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+
+    Raises:
+        ValueError: timm has no such model, its maps do not become coarser stage by stage, it
+            has no stage of stride 16 or no stochastic depth, or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        img_size: tuple[int, int] = (256, 128),
+        feature_level: int | None = 16,
+        drop_path_rate: float = 0.0,
+        out_strides: Sequence[int] = (32,),
+        out_type: OutType = 'featmap',
+        masking: Masking = 'visible_cells',
+        init_cfg: dict[str, Any] | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(
+            img_size, feature_level, out_strides, out_type, masking, init_cfg, unknown
+        )
+        self.model = model
+        self.drop_path_rate = drop_path_rate
+        self.timm_model = self._create()
+        stages = self.timm_model.feature_info
+        self._strides = [int(stage['reduction']) for stage in stages]
+        if not all(fine < coarse for fine, coarse in pairwise(self._strides)):
+            raise ValueError(
+                f'timm model {model!r}: its maps do not become coarser stage by stage (strides '
+                f'{", ".join(map(str, self._strides))}); for a plain ViT take saip.ViTEncoder'
+            )
+        channels = [int(stage['num_chs']) for stage in stages]
+        # Some networks widen the last map after the stage that feature_info describes.
+        channels[-1] = int(self.timm_model.num_features)
+        self._finish(
+            dict(zip(self._strides, channels, strict=True)),
+            int(self.timm_model.head_hidden_size),
+        )
+
+    def _title(self) -> str:
+        return f'timm model {self.model!r}'
+
+    def _network(self) -> nn.Module:
+        return self.timm_model
+
+    def _create(self) -> Any:
+        if not timm.is_model(self.model):
+            near = difflib.get_close_matches(self.model, timm.list_models(), n=5)
+            hint = f'; near names: {", ".join(near)}' if near else ''
+            raise ValueError(
+                f'timm {timm.__version__} has no model {self.model!r}{hint}. '
+                'timm.list_models() gives all names'
+            )
+        plain: dict[str, Any] = {'pretrained': False, 'num_classes': 0}
+        try:
+            return timm.create_model(self.model, drop_path_rate=self.drop_path_rate, **plain)
+        except TypeError as error:
+            if 'drop_path_rate' not in str(error):
+                raise
+        if self.drop_path_rate:
+            raise ValueError(
+                f'timm model {self.model!r} has no stochastic depth: '
+                f'set drop_path_rate=0 (model.backbone) instead of {self.drop_path_rate}'
+            )
+        return timm.create_model(self.model, **plain)
+
+    def _run(self, images: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
+        """Maps by stride; a network that is not read to its end stops at the last stage."""
+        stages = sorted({self._strides.index(stride) for stride in strides})
+        if self.last_stride not in strides:
+            maps = self.timm_model.forward_intermediates(
+                images, indices=stages, stop_early=True, intermediates_only=True
+            )
+            return {self._strides[i]: x for i, x in zip(stages, maps, strict=True)}
+        last, maps = self.timm_model.forward_intermediates(images, indices=stages)
+        return {
+            **{self._strides[i]: x for i, x in zip(stages, maps, strict=True)},
+            self.last_stride: last,
+        }
+
+    def _pool(self, last: Tensor) -> Tensor:
+        return self.timm_model.forward_head(last, pre_logits=True)
+
+    def architecture(self) -> dict[str, Any]:
+        """Plain values that build this encoder again, plus the grid of stride 16."""
+        return {'type': 'saip.TimmEncoder', 'model': self.model, **self._describe()}
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter by timm's own groups, which are blocks, and number of layers."""
+        matcher = self.timm_model.group_matcher(coarse=False)
+        depths = group_parameters(self.timm_model, matcher, reverse=True)
+        layers = max(depths.values()) + 2
+        prefix = f'{prefix}timm_model.'
+        if not param_name.startswith(prefix):
+            return layers - 1, layers
+        return depths[param_name.removeprefix(prefix)], layers

@@ -1,0 +1,30 @@
+"""Loss of cross-scale matching with a frozen expert."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from saip.models.losses.alignment import Measure, alignment
+from saip.registry import MODELS
+
+
+@MODELS.register_module()
+class AlignmentHead(BaseModule):
+    """Predicted image tokens against those of an encoder that never changes.
+
+    Args:
+        measure: ``smooth_l1`` or ``cosine``, see :func:`saip.models.losses.alignment.alignment`.
+    """
+
+    def __init__(self, measure: Measure = 'smooth_l1') -> None:
+        super().__init__()
+        if measure not in ('smooth_l1', 'cosine'):
+            raise ValueError(f"csm measure={measure!r}: choose 'smooth_l1' or 'cosine'")
+        self.measure = measure
+
+    def loss(
+        self, predictions: Tensor, targets: Tensor, same_view: dict[int, int], num_views: int
+    ) -> Tensor:
+        """Mean distance of (V * B, D) predictions from (T * B, D) targets of other views."""
+        return alignment(predictions, targets, same_view, num_views, self.measure)

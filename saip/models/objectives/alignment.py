@@ -1,0 +1,76 @@
+"""Cross-scale matching (CSM, Eq. 1) with a frozen expert."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor
+
+from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
+from saip.models.objectives.base import BaseObjective, expand_views
+from saip.models.objectives.csm import ROLES, gather_image_tokens, same_views
+from saip.registry import MODELS
+from saip.structures import Encoded, Need, Views
+
+TARGETS = ('expert_globals', 'expert_multires')
+
+
+@MODELS.register_module()
+class CrossScaleAlignment(BaseObjective):
+    """The student predicts the expert's image token of a view from other views.
+
+    The role of :class:`CrossScaleMatching` where the expert is frozen: prototypes need a projector
+    on the expert's side that nothing trains, or a trained one, which could make both sides
+    constant. The expert's own features are a target that cannot collapse.
+
+    Args:
+        encoder: the encoder to be trained; gives the projector's input width.
+        expert: the expert; gives the width of the predicted features.
+        neck: the projector.
+        head: the loss.
+        target: ``expert_globals`` or ``expert_multires``, see :class:`CrossScaleMatching`; the
+            student cannot be the target of an expert that does not learn.
+        num_multires: number N of multires views.
+        loss_weight: factor of the loss.
+    """
+
+    def __init__(
+        self,
+        encoder: BaseEncoder,
+        expert: BaseExpert,
+        neck: dict[str, Any],
+        head: dict[str, Any],
+        num_multires: int,
+        target: Literal['expert_globals', 'expert_multires'] = 'expert_globals',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(loss_weight)
+        if target not in TARGETS:
+            raise ValueError(
+                f'csm target={target!r}: with saip.CrossScaleAlignment choose one of '
+                f'{", ".join(TARGETS)}'
+            )
+        widths = {'in_channels': encoder.embed_dims, 'out_channels': expert.embed_dims}
+        self.neck = MODELS.build({**widths, **neck})
+        self.head = MODELS.build(head)
+        targets, predictors = ROLES[target]
+        self.target_views = expand_views(targets, num_multires)
+        self.predicting_views = expand_views(predictors, num_multires)
+
+    def student_needs(self) -> dict[str, Need]:
+        """Image tokens of the predicting views."""
+        return dict.fromkeys(self.predicting_views, Need(image=True))
+
+    def expert_needs(self) -> dict[str, Need]:
+        """Image tokens of the target views."""
+        return dict.fromkeys(self.target_views, Need(image=True))
+
+    def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
+        """Distance of the predicted features from the expert's on different views."""
+        targets, target_views = gather_image_tokens(expert, self.target_views, views)
+        tokens, predictors = gather_image_tokens(student, self.predicting_views, views)
+        value = self.head.loss(
+            self.neck(tokens), targets, same_views(predictors, target_views), len(predictors)
+        )
+        return {'loss': self.loss_weight * value}
