@@ -1,15 +1,67 @@
-"""Every leaf config resolves, is short, and builds; every fragment belongs to one."""
+"""Every leaf config resolves, is short, and builds, with every encoder if it takes any."""
+
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from saip.engine.launch import StartError, read_config
 from saip.registry import MODELS
 from tests.tiny import ROOT
 
 LEAVES = sorted(
     path for path in (ROOT / 'configs/pretrain').glob('*/*.py') if '_base_' not in path.parts
 )
+ANY_BACKBONE = [path for path in LEAVES if '_any-backbone_' in path.name]
+FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
+# Tables I and III of the paper, in millions, and whether that count includes a classifier of
+# 1000 classes.
+PAPER_SIZES = {
+    'cspnext-s': (4.4, False),
+    'edgenext-s': (5.6, True),
+    'resnet18': (11, False),
+    'starnet-s3': (5.8, True),
+    'tinyvit-5m': (5.4, True),
+    'vit-tiny-p16': (5.5, False),
+}
+
+
+def build(cfg: Config) -> torch.nn.Module:
+    """The algorithm, without memory for its tensors."""
+    with torch.device('meta'):
+        return MODELS.build(cfg.model)
+
+
+def fragment_of(leaf: Path) -> str:
+    """The encoder that a leaf takes: its name says it, or it is the default of any-backbone."""
+    name = leaf.stem.split('_')[1]
+    if name != 'any-backbone':
+        return name
+    return re.findall(r'backbones/\{\{\$SAIP_BACKBONE:([\w-]+)\}\}\.py', leaf.read_text())[0]
+
+
+def assert_size_of_the_paper(encoder: torch.nn.Module, fragment: str) -> None:
+    if fragment not in PAPER_SIZES:
+        return
+    stated, with_classifier = PAPER_SIZES[fragment]
+    count = sum(p.numel() for p in encoder.parameters())
+    if with_classifier:
+        count += (encoder.embed_dims + 1) * 1000
+    assert round(count / 1e6, 1 if isinstance(stated, float) else None) == stated
+
+
+@pytest.mark.parametrize('path', FRAGMENTS, ids=lambda path: path.stem)
+def test_a_fragment_states_its_size(path):
+    """At 256x128: learnt positions count."""
+    cfg = Config.fromfile(path)
+    with torch.device('meta'):
+        encoder = MODELS.build({**cfg.backbone, 'img_size': (256, 128)})
+    (stated,) = re.findall(r'^# [^\n]*?: ([\d.]+)M parameters', path.read_text())
+    count = sum(p.numel() for p in encoder.parameters()) / 1e6
+    assert f'{count:.{len(stated.partition(".")[2])}f}' == stated
+    assert_size_of_the_paper(encoder, path.stem)
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
@@ -20,16 +72,67 @@ def test_leaf(path):
     cfg = Config.fromfile(path)
     preset = path.stem.split('_')[0]
     assert cfg.preset == preset
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    parameters = sum(p.numel() for p in model.backbone.parameters())
-    if preset != 'saip-small':
-        assert parameters == 5_511_360  # 5.5M, Table I
+    model = build(cfg)
+    assert_size_of_the_paper(model.backbone, fragment_of(path))
+    assert path.name in lines[0] or 'make quickstart' in lines[0]
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end
     assert cfg.auto_scale_lr.base_batch_size in (256, 2048)
     types = [hook.type for hook in cfg.custom_hooks]
     assert all(name.startswith('saip.') for name in types)
     assert {'saip.ViewClockHook', 'saip.ExpertUpdateHook'} <= set(types)
+
+
+def test_a_leaf_exists_for_each_encoder_that_the_paper_pretrains():
+    on_lup1m = {path.stem.split('_')[1] for path in LEAVES if path.stem.endswith('300e_lup1m')}
+    assert {'vit-tiny-p16', 'starnet-s3', 'tinyvit-5m', 'any-backbone'} <= on_lup1m
+
+
+@pytest.mark.parametrize('path', ANY_BACKBONE, ids=lambda path: path.stem)
+@pytest.mark.parametrize('fragment', FRAGMENTS, ids=lambda path: path.stem)
+def test_any_backbone(path, fragment, monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', fragment.stem)
+    cfg = read_config(str(path))
+    wanted = Config.fromfile(fragment)
+    assert cfg.model.backbone == wanted.backbone
+    model = build(cfg)
+    assert model.backbone.embed_dims == wanted.embed_dims
+    assert_size_of_the_paper(model.backbone, fragment.stem)
+    if path.parent.name != 'quickstart':  # which names its folder itself
+        # Runs with different encoders must not share a folder.
+        own = path.stem.replace('any-backbone', fragment.stem)
+        assert cfg.work_dir == f'work_dirs/{own}'
+
+
+def test_an_encoder_of_its_own_leaf_is_the_one_of_any_backbone(monkeypatch):
+    folder = ROOT / 'configs/pretrain/saip'
+    path = folder / 'saip_any-backbone_8xb256-amp-coslr-300e_lup1m.py'
+    for fragment in ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m'):
+        monkeypatch.setenv('SAIP_BACKBONE', fragment)
+        cfg = Config.fromfile(path)
+        own = Config.fromfile(folder / path.name.replace('any-backbone', fragment))
+        assert {**own.to_dict(), 'work_dir': cfg.work_dir} == cfg.to_dict()
+
+
+def test_an_unknown_backbone_is_answered_with_those_that_exist(monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', 'starnet')
+    with pytest.raises(StartError) as caught:
+        read_config(str(ANY_BACKBONE[0]))
+    message = str(caught.value)
+    assert message.startswith(f'{ANY_BACKBONE[0]}: SAIP_BACKBONE=starnet: ')
+    assert 'backbones/starnet.py' in message
+    assert message.endswith(f'choose one of {", ".join(path.stem for path in FRAGMENTS)}')
+
+
+def test_another_missing_base_is_named_without_a_variable(tmp_path):
+    (tmp_path / 'leaf.py').write_text("_base_ = './bases/missing.py'\n")
+    with pytest.raises(StartError, match=r'leaf.py: there is no .*bases/missing.py$'):
+        read_config(str(tmp_path / 'leaf.py'))
+
+
+def test_a_missing_config_of_a_library_is_one_line_too(tmp_path):
+    (tmp_path / 'leaf.py').write_text("_base_ = 'mmpretrain::resnet/missing.py'\n")
+    with pytest.raises(StartError, match=r'leaf.py: .*missing.py'):
+        read_config(str(tmp_path / 'leaf.py'))
 
 
 def test_dumped_configs_reload_equal(tmp_path):

@@ -14,7 +14,7 @@ from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine.checkpoint import load_checkpoint_file, load_encoder
 from tests.tiny import ROOT
 
-LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_vit-4blocks-p16_1xb32-amp-coslr_people.py'
+LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'
 TERMS = ('loss', 'loss_csm', 'loss_csr', 'loss_css', 'teacher_entropy')
 
 

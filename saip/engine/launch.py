@@ -23,7 +23,12 @@ from mmengine.runner import Runner
 from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
 from saip.engine.hooks.bad_files import TooManyBadFilesError
 from saip.engine.hooks.runtime_info import NonFiniteLossError
-from saip.engine.preflight import ConfigKeyError, check_config, check_options
+from saip.engine.preflight import (
+    ConfigKeyError,
+    check_config,
+    check_options,
+    explain_missing_base,
+)
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -97,9 +102,9 @@ def evaluate(
         The metrics.
 
     Raises:
-        CheckpointError: the file cannot be read, or its weights are not those of the model.
+        CheckpointError: the file cannot be read.
         ConfigKeyError: the configuration or the options name a key that does not exist.
-        StartError: the test could not start.
+        StartError: the test could not start, or the weights are not those of the model.
     """
     cfg = read_config(config, options, work_dir)
     if not cfg.get('test_dataloader'):
@@ -129,6 +134,8 @@ def read_config(
         raise StartError(f'{path}: no such configuration file')
     try:
         cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise StartError(f'{path}: {explain_missing_base(error)}') from error
     except (SyntaxError, NameError, KeyError, OSError, TypeError, ValueError) as error:
         raise StartError(f'{path}: {_text(error)}') from error
     check_config(cfg)
@@ -354,10 +361,11 @@ def _check_start(runner: Runner, cfg: Config) -> None:
     """Refuse what mmengine would only notice late, or never.
 
     Raises:
-        CheckpointError: ``load_from`` holds other weights than the model has.
+        CheckpointError: the checkpoint to start from or to resume holds other weights than the
+            model has. mmengine would log that and train from what it has.
         StartError: there are fewer pictures than a batch.
     """
-    if cfg.get('load_from') and not cfg.get('resume'):
+    if cfg.get('load_from'):
         given = load_checkpoint_file(cfg.load_from).get('state_dict', {})
         compare_weights(runner.model, given, cfg.load_from)
     loader = runner.train_loop.dataloader

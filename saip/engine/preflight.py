@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -64,6 +66,21 @@ _SECTIONS: dict[str, set[str]] = {
 
 _SILENT_SECTIONS = ('auto_scale_lr', 'env_cfg', 'env_cfg.mp_cfg', 'randomness')
 """Those of them in which mmengine ignores a misspelt key."""
+
+
+def explain_missing_base(error: FileNotFoundError) -> str:
+    """Say which base of a configuration is missing, what chose it, and what there is instead."""
+    if error.filename is None:  # a configuration of a library, which has its own words
+        return str(error)
+    missing = Path(error.filename)
+    chosen_by = [
+        f'{name}={value}: '
+        for name, value in os.environ.items()
+        if name.startswith('SAIP_') and value == missing.stem
+    ]
+    others = sorted(path.stem for path in missing.parent.glob('*.py'))
+    hint = f'; choose one of {", ".join(others)}' if others else ''
+    return f'{"".join(chosen_by)}there is no {os.path.normpath(missing)}{hint}'
 
 
 def check_config(cfg: Config) -> None:

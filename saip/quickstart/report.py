@@ -18,6 +18,7 @@ from saip.datasets.person_images import PersonImages
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
 from saip.visualization.attention import (
+    describe_map,
     draw_attention,
     draw_crowd_attention,
     tile_crowd,
@@ -91,8 +92,8 @@ def write_quickstart_report(run: Run) -> Path:
         _views(run),
         Picture(
             'Where the network looks',
-            'Attention of the class token in the last block, at the size it was trained at and '
-            'larger. Bright: looked at more than twice the average.',
+            f'The {describe_map(encoder)} in the last block, at the size it was trained at and '
+            'larger. Bright: more than twice the average.',
             draw_attention(encoder, people[:3], statistics),
         ),
         Picture(

@@ -1,4 +1,8 @@
-"""Where an encoder looks: attention of the last block's image token, over the picture."""
+"""Where an encoder looks: its attention map, laid over the picture.
+
+That is the attention of the image token in the last block; for encoders without attention over
+all tokens, how similar each patch token of the last map is to the image token.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from matplotlib import colormaps
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -42,10 +46,22 @@ def prepare(
 
 
 def scaled_size(encoder: BaseEncoder, scale: float) -> tuple[int, int]:
-    """Input size of an encoder times ``scale``, in whole patches, at least one."""
-    stride = encoder.patch_stride
-    height, width = (max(1, round(side * scale / stride)) * stride for side in encoder.img_size)
+    """Input size of an encoder times ``scale``, in whole cells of its map, at least one."""
+    cell = _cell(encoder)
+    height, width = (max(1, round(side * scale / cell)) * cell for side in encoder.img_size)
     return height, width
+
+
+def _cell(encoder: BaseEncoder) -> int:
+    """Pixels per cell of the attention map: with broken cells it would not fit the picture."""
+    return max(encoder.map_channels)
+
+
+def describe_map(encoder: BaseEncoder) -> str:
+    """What :meth:`attention_map` of an encoder shows, in words for a title."""
+    if encoder.has_relations:
+        return 'attention of the image token'
+    return 'similarity to the image token'
 
 
 @torch.no_grad()
@@ -55,7 +71,7 @@ def attention_of(
     size: tuple[int, int],
     statistics: Mapping[str, Any],
 ) -> Tensor:
-    """Attention of the image token on the patches of a picture, (heads, h, w) in patches."""
+    """Attention map of a picture, (heads, h, w) in cells; (1, h, w) if it is a similarity."""
     was_training = encoder.training
     device = next(encoder.parameters()).device
     images = prepare(picture, size, statistics).to(device)
@@ -69,15 +85,16 @@ def overlay(picture: Image.Image, weights: Tensor, strength: float = 0.6) -> Ima
 
     Args:
         picture: the picture.
-        weights: (h, w), not negative, not all zero. Dark is below half their average; full
-            brightness is what 2 % exceed, but at least twice the average.
+        weights: (h, w), not negative. Dark is below half their average; full brightness is what
+            2 % exceed, but at least twice the average.
         strength: opacity of the heat map where it is strongest.
     """
-    # A few patches take most of the attention; without a cut nothing else would be visible.
+    # A few cells take most of the attention; without a cut nothing else would be visible.
     # Without a floor of the cut, the noise of an untrained encoder would look like insight.
     average = float(weights.mean())
     high = max(float(weights.quantile(0.98)), BRIGHT * average)
-    relative = ((weights - average / 2) / (high - average / 2)).clamp(min=0).numpy()
+    span = max(high - average / 2, 1e-12)  # 0 where nothing is similar
+    relative = ((weights - average / 2) / span).clamp(min=0).numpy()
     heat = Image.fromarray(relative.astype(np.float32)).resize(
         picture.size, Image.Resampling.BICUBIC
     )
@@ -135,18 +152,22 @@ def draw_attention(
             cells.append(overlay(shown, attention.mean(0)))
         rows.append(cells)
     sizes = [scaled_size(encoder, scale) for scale in scales]
-    return _sheet(rows, ['picture', *(f'at {h} x {w}' for h, w in sizes)])
+    return _sheet(rows, ['picture', *(f'at {h} x {w}' for h, w in sizes)], _caption(encoder))
 
 
 def draw_crowd_attention(
     encoder: BaseEncoder, scene: Image.Image, statistics: Mapping[str, Any]
 ) -> Image.Image:
     """Draw a scene of several people, and the encoder's attention on it at its own size."""
-    stride = encoder.patch_stride
-    size = (math.ceil(scene.height / stride) * stride, math.ceil(scene.width / stride) * stride)
+    cell = _cell(encoder)
+    size = (math.ceil(scene.height / cell) * cell, math.ceil(scene.width / cell) * cell)
     attention = attention_of(encoder, scene, size, statistics)
     rows = [[scene.convert('RGB'), overlay(scene, attention.mean(0))]]
-    return _sheet(rows, ['scene', f'at {size[0]} x {size[1]}'])
+    return _sheet(rows, ['scene', f'at {size[0]} x {size[1]}'], _caption(encoder))
+
+
+def _caption(encoder: BaseEncoder) -> str:
+    return f'bright: high {describe_map(encoder)}'
 
 
 def _fit_height(picture: Image.Image, height: int) -> Image.Image:
@@ -155,20 +176,25 @@ def _fit_height(picture: Image.Image, height: int) -> Image.Image:
     return picture.convert('RGB').resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _sheet(rows: list[list[Image.Image]], titles: list[str], gap: int = 8) -> Image.Image:
-    """Pictures in rows and columns, with a title above each column."""
-    header = 22
+def _sheet(
+    rows: list[list[Image.Image]], titles: list[str], caption: str, gap: int = 8
+) -> Image.Image:
+    """Pictures in rows and columns, a title above each column, a caption above all."""
+    line = 22
+    header = 2 * line
     widths = [max(90, *(row[i].width for row in rows)) for i in range(len(titles))]
     heights = [row[0].height for row in rows]
+    total = sum(widths) + gap * (len(titles) - 1)
     size = (
-        sum(widths) + gap * (len(titles) - 1),
+        max(total, int(ImageFont.load_default(13).getlength(caption)) + 1),
         header + sum(heights) + gap * (len(rows) - 1),
     )
     sheet = Image.new('RGB', size, 'white')
     pen = ImageDraw.Draw(sheet)
+    pen.text((0, 3), caption, fill='black', font_size=13)
     left = 0
     for column, (title, width) in enumerate(zip(titles, widths, strict=True)):
-        pen.text((left, 3), title, fill='black', font_size=13)
+        pen.text((left, line + 3), title, fill='black', font_size=13)
         top = header
         for row, height in zip(rows, heights, strict=True):
             sheet.paste(row[column], (left, top))

@@ -413,14 +413,14 @@ def test_grids_of_known_sizes() -> None:
         infer_grid(131, 16)
 
 
-def test_snippet_of_an_encoder_without_token() -> None:
+def test_snippet_of_an_encoder_whose_token_is_wider_than_its_maps() -> None:
+    encoder = {'type': 'saip.TimmEncoder', 'model': 'mobilenetv4_conv_small'}
     meta = {
-        'architecture': {'type': 'saip.TimmEncoder', 'model': 'starnet_s3', 'grid': [8, 4]},
-        'embed_dims': 256,
+        'architecture': {**encoder, 'img_size': [64, 32], 'grid': [4, 2]},
+        'embed_dims': 1280,
         'statistics': {'mean': [0.0], 'std': [1.0]},
     }
     scope: dict[str, Any] = {}
     exec(config_snippet('a.pth', meta), scope)
-    assert scope['model']['neck'] == {'type': 'GlobalAveragePooling'}
-    assert scope['model']['head']['in_channels'] == 256
-    assert 'out_type' not in scope['model']['backbone']
+    classifier = MMPRETRAIN_MODELS.build(scope['model']).eval()
+    assert classifier(torch.zeros(2, 3, *SIZE), mode='tensor').shape == (2, 10)

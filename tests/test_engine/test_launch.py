@@ -165,6 +165,17 @@ def test_a_vanished_pretraining_file_does_not_stop_a_resume(toy_config, tmp_path
         launch.train(path, resume='auto', options={'experiment_name': 'anew'})
 
 
+@pytest.mark.parametrize('load', ['resume', 'load_from'])
+def test_a_checkpoint_of_another_model_is_refused(toy_config, tmp_path, load):
+    launch.train(toy_config(), options={'train_cfg.max_epochs': 1})
+    checkpoint = str(tmp_path / 'work/epoch_1.pth')
+    options = {'model.width': 2} | ({'load_from': checkpoint} if load == 'load_from' else {})
+    with pytest.raises(launch.StartError, match='of another shape .layer.bias, layer.weight'):
+        launch.train(
+            toy_config(), options=options, resume=checkpoint if load == 'resume' else None
+        )
+
+
 def test_resume_refuses_a_file_without_a_training_state(toy_config, tmp_path):
     bare = tmp_path / 'bare.pth'
     torch.save({'state_dict': {}}, bare)

@@ -18,9 +18,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from saip.engine.checkpoint import export_backbone
-from saip.models.backbones import ViTEncoder
+from saip.models.backbones import TimmEncoder, ViTEncoder
 from saip.visualization.attention import (
     attention_of,
+    describe_map,
     draw_attention,
     draw_crowd_attention,
     overlay,
@@ -43,18 +44,22 @@ STATISTICS = {'mean': [10.0, 20.0, 30.0], 'std': [1.0, 2.0, 4.0]}
 
 
 class BrightnessEncoder(nn.Module):
-    """Attends to bright patches: what it should show is known."""
+    """Looks at bright cells, of 16 or 32 pixels: what it should show is known."""
 
-    patch_stride = 16
     img_size = (64, 32)
 
-    def __init__(self) -> None:
+    def __init__(self, stride: int = 16) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
+        self.map_channels = {16: 8, stride: 8}
+        self.has_relations = stride == 16
+        self.heads = 3 if self.has_relations else 1
 
     def attention_map(self, images: Tensor) -> Tensor:
-        patches = nn.functional.avg_pool2d(images.mean(1, keepdim=True), 16)
-        return patches.flatten(2).softmax(-1).view_as(patches).expand(-1, 3, -1, -1)
+        stride = max(self.map_channels)
+        assert not any(side % stride for side in images.shape[-2:]), 'broken cells'
+        cells = nn.functional.avg_pool2d(images.mean(1, keepdim=True), stride)
+        return cells.flatten(2).softmax(-1).view_as(cells).expand(-1, self.heads, -1, -1)
 
 
 def plain(color: str, size: tuple[int, int] = (32, 64)) -> Image.Image:
@@ -127,11 +132,14 @@ def test_prepare_normalises() -> None:
     torch.testing.assert_close(images, expected)
 
 
-def test_sizes_are_whole_patches() -> None:
+def test_sizes_are_whole_cells() -> None:
     encoder = BrightnessEncoder()
     assert scaled_size(encoder, 1.0) == (64, 32)
     assert scaled_size(encoder, 1.4) == (96, 48)
     assert scaled_size(encoder, 0.01) == (16, 16)
+    coarse = BrightnessEncoder(32)
+    assert scaled_size(coarse, 1.4) == (96, 32)
+    assert scaled_size(coarse, 0.01) == (32, 32)
 
 
 def test_heat_lies_where_the_encoder_looks() -> None:
@@ -148,6 +156,52 @@ def test_heat_lies_where_the_encoder_looks() -> None:
     assert (row // 16, column // 16) == (2, 1)
     flat = np.asarray(overlay(plain('#303030'), torch.ones(4, 2)))
     assert (flat == flat[0, 0]).all()
+
+
+def test_coarse_cells_lie_where_they_are_in_the_picture() -> None:
+    # Drawn at 96 rows, three cells; the square is the last one.
+    scene = plain('#303030', (64, 70))
+    scene.paste('#f0f0f0', (32, 47, 64, 70))
+    sheet = np.asarray(draw_crowd_attention(BrightnessEncoder(32), scene, STATISTICS))
+    shown = sheet[-70:, 98:162, 0].astype(float)  # right of a column of 90 and its gap
+    rows, columns = np.argwhere(shown >= shown.max() - 20).mean(0)
+    assert (rows, columns) == pytest.approx((58, 48), abs=6)
+
+
+def test_nothing_similar_is_dark_everywhere() -> None:
+    shown = np.asarray(overlay(plain('#808080'), torch.zeros(2, 1)))
+    assert (shown == shown[0, 0]).all()
+    assert shown.max() < 0x80
+
+
+def test_titles_say_what_is_drawn() -> None:
+    vit = ViTEncoder(
+        arch={'embed_dims': 16, 'num_layers': 2, 'num_heads': 2, 'feedforward_channels': 32},
+        feature_level=None,
+    )
+    star = TimmEncoder('starnet_s1', img_size=(64, 32))
+    assert describe_map(vit) == 'attention of the image token'
+    assert describe_map(star) == 'similarity to the image token'
+    line = (0, 0, 200, 20)
+    sheets = [
+        draw_attention(BrightnessEncoder(stride), [plain('red')], STATISTICS, height=64)
+        for stride in (16, 32)
+    ]
+    assert sheets[0].crop(line).tobytes() != sheets[1].crop(line).tobytes()
+
+
+@pytest.mark.parametrize('scales', [(0.5,), (1.0, 1.5)])
+def test_an_encoder_without_class_token_is_drawn(scales: tuple[float, ...]) -> None:
+    encoder = TimmEncoder('starnet_s1', img_size=(64, 32))
+    person = plain('#303030')
+    person.paste('#f0f0f0', (8, 16, 24, 48))
+    weights = attention_of(encoder, person, scaled_size(encoder, scales[-1]), STATISTICS)
+    height, width = scaled_size(encoder, scales[-1])
+    assert weights.shape == (1, height // 32, width // 32)
+    assert float(weights.sum()) == pytest.approx(1.0, abs=1e-5)
+    sheet = draw_attention(encoder, [person], STATISTICS, scales, height=64)
+    assert sheet.height > 64
+    draw_crowd_attention(encoder, tile_crowd([person] * 3, cell=(40, 20)), STATISTICS)
 
 
 def test_sheets() -> None:

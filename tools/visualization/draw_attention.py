@@ -1,5 +1,8 @@
 """Draw where an encoder looks, at several input sizes.
 
+A ViT's picture shows the attention of its image token, other encoders' how similar each cell of
+the last map is to the image token.
+
 python tools/visualization/draw_attention.py CKPT person1.jpg person2.jpg --out attention.png
 """
 
@@ -20,7 +23,7 @@ from saip.visualization.attention import draw_attention
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Draw the attention of the image token')
+    parser = argparse.ArgumentParser(description='Draw where the image token looks')
     parser.add_argument(
         'checkpoint', type=Path, help='training checkpoint or exported backbone'
     )

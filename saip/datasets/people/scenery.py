@@ -15,7 +15,7 @@ PANORAMA = (256, 1024)
 # Places are paler than people: a share of their contrast to a common grey is kept. At full
 # contrast a network finds the place of a picture before it finds the person.
 CONTRAST = 0.5
-GREY = (146.0, 144.0, 140.0)
+_GREY = np.array((146.0, 144.0, 140.0), np.float32)
 
 _WALLS = {
     'street': ((150, 138, 126), (120, 112, 108), (166, 152, 132), (134, 92, 78)),
@@ -169,6 +169,6 @@ def _mottled(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     )
     grain = rng.standard_normal((height, width)).astype(np.float32)
     lit = cv2.GaussianBlur(view, (0, 0), 1.3).astype(np.float32)
-    lit = np.float32(GREY) + CONTRAST * (lit - np.float32(GREY))
+    lit = _GREY + CONTRAST * (lit - _GREY)
     lit *= 1.0 + 0.045 * stains[..., None] + 0.035 * grain[..., None]
     return np.clip(lit, 0, 255).astype(np.uint8)

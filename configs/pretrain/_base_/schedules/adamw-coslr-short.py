@@ -1,6 +1,7 @@
-# A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine.
+# A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine. The
+# warm-up is a whole epoch at least: a part of one is no step at all where pictures are few.
 epochs = int('{{$SAIP_EPOCHS:6}}')
-warmup = epochs / 10 if epochs < 10 else epochs // 10
+warmup = max(1, epochs // 10) if epochs > 1 else 0.5
 optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),

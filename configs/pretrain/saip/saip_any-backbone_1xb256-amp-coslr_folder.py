@@ -1,0 +1,12 @@
+# SAIP_BACKBONE=resnet18 SAIP_FOLDER=crops SAIP_EPOCHS=300 bash tools/dist_train.sh configs/pretrain/saip/saip_any-backbone_1xb256-amp-coslr_folder.py 1 --auto-scale-lr
+# Any file of configs/_base_/backbones on any folder of person crops; no figure exists for your pictures.
+_base_ = [
+    '../_base_/methods/saip.py',
+    '../_base_/data/folder.py',
+    '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
+optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
+work_dir = 'work_dirs/saip_{{$SAIP_BACKBONE:vit-tiny-p16}}_1xb256-amp-coslr_folder'

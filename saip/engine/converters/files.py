@@ -1,0 +1,175 @@
+"""Reading files of other projects, and writing what became of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saip.engine.checkpoint import write_checkpoint
+from saip.engine.checkpoint_io import (
+    CheckpointError,
+    file_sha256,
+    load_checkpoint_file,
+    tensors_sha256,
+)
+from saip.engine.stored_encoder import describe_encoder
+from saip.models.backbones import BaseEncoder
+from saip.version import __version__
+
+StateDict = dict[str, Tensor]
+
+WRAPPINGS = ('state_dict', 'model')
+"""Entries below which training scripts keep the weights."""
+
+TOLERANCE = 1e-4
+"""Largest difference of features that two implementations of one network may have."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a converter did.
+
+    Attributes:
+        target: the file written.
+        tensors: how many tensors are in it.
+        dropped: keys of the source that have no place in it, all of a classifier.
+        notes: lines about what the user has to know.
+    """
+
+    target: str
+    tensors: int
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Lines for the screen."""
+        lines = [f'{self.target}: {self.tensors} tensors']
+        if self.dropped:
+            lines.append(f'dropped the classifier: {", ".join(self.dropped)}')
+        return '\n'.join([*lines, *self.notes])
+
+
+def read_weights(path: str | os.PathLike) -> tuple[StateDict, dict[str, Any]]:
+    """Read the weights of a file of another project: bare, or below one of ``WRAPPINGS``.
+
+    Returns:
+        The tensors, without the ``module.`` that data-parallel training puts before their names,
+        and the file's meta.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file cannot be read, or holds no weights.
+    """
+    checkpoint = load_checkpoint_file(path)
+    wrapped = [name for name in WRAPPINGS if isinstance(checkpoint.get(name), dict)]
+    weights = checkpoint[wrapped[0]] if wrapped else checkpoint
+    strangers = [key for key, value in weights.items() if not torch.is_tensor(value)]
+    if strangers or not weights:
+        found = f'; {", ".join(map(str, strangers[:5]))} are no tensors' if strangers else ''
+        raise CheckpointError(
+            f'{path}: no weights found, neither bare nor below {" or ".join(WRAPPINGS)}{found}'
+        )
+    meta = checkpoint.get('meta') if wrapped else None
+    return {key.removeprefix('module.'): x for key, x in weights.items()}, meta or {}
+
+
+def refuse_options(**options: Any) -> None:
+    """Refuse options about a file that says itself what it holds.
+
+    Raises:
+        CheckpointError: an option is not None.
+    """
+    given = [
+        f'--{name.replace("_", "-")}' for name, value in options.items() if value is not None
+    ]
+    if given:
+        raise CheckpointError(
+            f'the file says in its meta which encoder it holds; leave {", ".join(given)} out'
+        )
+
+
+def describe(meta: dict[str, Any], encoder: BaseEncoder) -> dict[str, Any]:
+    """Plain values about an encoder as exported files have them; unknown ones are None."""
+    which = {'which': meta['which']} if meta.get('which') else {}
+    return {**which, **describe_encoder(meta, encoder)}
+
+
+def write_weights(
+    target: str | os.PathLike,
+    tensors: StateDict,
+    meta: dict[str, Any],
+    source: str | os.PathLike,
+) -> None:
+    """Write tensors with a meta as exported files have; ``.safetensors`` or any torch suffix."""
+    tensors = {key: x.detach().cpu().clone().contiguous() for key, x in tensors.items()}
+    meta = {
+        **meta,
+        'tensors_sha256': tensors_sha256(tensors),
+        'source_sha256': file_sha256(source),
+        'saip_version': __version__,
+    }
+    write_checkpoint(target, tensors, meta)
+
+
+def fit(encoder: torch.nn.Module, tensors: StateDict, whose: str) -> None:
+    """Load tensors into a network; all of them have to match.
+
+    Raises:
+        CheckpointError: keys or shapes differ, named.
+    """
+    wanted = encoder.state_dict()
+    shapes = [
+        key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape
+    ]
+    problems = {
+        'missing': [key for key in wanted if key not in tensors],
+        'without a place': [key for key in tensors if key not in wanted],
+        'of another shape': [
+            f'{key} {tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)}'
+            for key in shapes
+        ],
+    }
+    texts = [
+        f'{len(keys)} {what}, such as {", ".join(keys[:3])}'
+        for what, keys in problems.items()
+        if keys
+    ]
+    if texts:
+        raise CheckpointError(f'the weights are not those of {whose}: {"; ".join(texts)}')
+    encoder.load_state_dict(tensors, strict=True)
+
+
+@torch.no_grad()
+def check_features(ours: BaseEncoder, theirs: Callable[[Tensor], Tensor], whose: str) -> None:
+    """Compare image tokens of a picture of noise, (1, D): what no key or shape shows.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(1, 3, *ours.img_size, generator=generator)
+    mine, his = ours.eval().encode(images).require_image_token(), theirs(images)
+    difference = (mine - his).abs().max().item()
+    if not difference <= TOLERANCE * max(1.0, his.abs().max().item()):
+        raise CheckpointError(
+            f'the keys match, but its features differ from those of {whose} by up to '
+            f'{difference:.1e}: it computes something else with the same weights (activation, '
+            'pooling, norm)'
+        )
+
+
+def run_converter(name: str, convert: Callable[[], Conversion]) -> int:
+    """Convert and say what was done; the exit status is 1 after an error, told in one line."""
+    try:
+        conversion = convert()
+    except (OSError, ValueError) as error:
+        print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr)
+        return 1
+    print(conversion)
+    return 0

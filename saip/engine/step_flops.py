@@ -1,0 +1,207 @@
+"""Floating-point operations of a pretraining step, part by part.
+
+Nothing is computed: views are rendered for their sizes, and the step runs on torch's ``meta``
+device, where tensors have a shape and no values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saip.datasets.views import ViewPlan
+from saip.engine.flops import flop_counter
+from saip.models.data_preprocessor import ViewsPreprocessor
+from saip.models.selfsup import MultiObjectivePretrainer
+from saip.models.selfsup.encoding import encode_views
+from saip.registry import MODELS
+from saip.structures import Encoded, EncoderOutput, Relations, ViewFeatures, Views
+
+BATCH = 2
+"""Pictures in a counted step: one is the other's stranger in the scene."""
+CANVAS = (320, 160)
+"""Size of the counted pictures; no view's size depends on it."""
+DRAWS = 300
+"""Steps in which every scale of every view is taken to occur."""
+
+EXPERT = 'expert encoder'
+STUDENT = 'student encoder'
+
+Scales = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Cost of a pretraining step.
+
+    Attributes:
+        flops: operations per picture by part, a multiply-add counted as two, backward pass
+            included: ``expert encoder``, ``student encoder`` and each objective's name for its
+            neck and head (where an objective uses the expert's average of its neck, that too).
+        parameters: trained parameters by part; the expert's are averages and count as none.
+    """
+
+    flops: dict[str, float]
+    parameters: dict[str, int]
+
+
+def step_cost(model_cfg: dict[str, Any]) -> StepCost:
+    """Count the operations of a pretraining step per picture, the mean over the views' scales.
+
+    Args:
+        model_cfg: ``model`` of a pretraining configuration.
+    """
+    with torch.device('meta'):
+        model = MODELS.build(model_cfg).train()
+    parts = {EXPERT: None, STUDENT: model.backbone, **dict(model.objectives.items())}
+    flops = dict.fromkeys(parts, 0.0)
+    for views, weight in _weighted_views(model_cfg['data_preprocessor']):
+        for part, spent in count_step(model, views).items():
+            flops[part] += weight * spent / BATCH
+    return StepCost(
+        flops=flops,
+        parameters={
+            part: 0
+            if module is None
+            else sum(p.numel() for p in module.parameters() if p.requires_grad)
+            for part, module in parts.items()
+        },
+    )
+
+
+def count_step(model: MultiObjectivePretrainer, views: Views) -> dict[str, int]:
+    """Operations of one step by part, forward and backward, for the whole batch.
+
+    The parts are those of :class:`StepCost`. The model may lie on the ``meta`` device.
+    """
+    spent: dict[str, int] = {}
+    # One counter throughout: its hooks stay in the graph until the backward pass.
+    with flop_counter() as counter:
+
+        def book(part: str) -> None:
+            """Put what was spent since the last call on a part's account."""
+            new = counter.get_total_flops() - sum(spent.values())
+            spent[part] = spent.get(part, 0) + new
+
+        with torch.no_grad():
+            seen = encode_views(
+                model.expert.backbone, model.expert.pixel_norm, views, model.expert_needs
+            )
+        expert = Encoded(seen, model.expert.modules_by_name())
+        book(EXPERT)
+        encoded = encode_views(model.backbone, model.pixel_norm, views, model.student_needs)
+        book(STUDENT)
+        # The objectives' backward passes stop at copies of the features. What arrives there
+        # goes through the encoder afterwards, once, as in a real step.
+        copies: list[tuple[Tensor, Tensor]] = []
+        student = Encoded({name: _cut(x, copies) for name, x in encoded.items()})
+        for name, objective in model.objectives.items():
+            objective.loss(student, expert, views)['loss'].backward()
+            book(name)
+        reached = [(x, copy.grad) for x, copy in copies if copy.grad is not None]
+        torch.autograd.backward([x for x, _ in reached], [grad for _, grad in reached])
+        book(STUDENT)
+    return spent
+
+
+def mean_weights(draws: Sequence[Scales]) -> dict[int, float]:
+    """Weights of a few draws whose weighted mean cost is the mean over all scales of all views.
+
+    What a view costs does not depend on the scales of the other views, so costs are sums over
+    (view, scale), and draws that span these sums are enough.
+
+    Args:
+        draws: scales of the views in each draw.
+
+    Returns:
+        Weights, which add up to 1 and may be negative, by index into ``draws``.
+    """
+    columns = [sorted(set(column)) for column in zip(*draws, strict=True)]
+    table = np.array(
+        [
+            [k == value for k, column in zip(draw, columns, strict=True) for value in column]
+            for draw in draws
+        ],
+        dtype=float,
+    )
+    chosen: list[int] = []
+    for i in range(len(draws)):
+        if np.linalg.matrix_rank(table[[*chosen, i]]) > len(chosen):
+            chosen.append(i)
+    wanted = np.array([1 / len(column) for column in columns for _ in column])
+    weights = np.linalg.lstsq(table[chosen].T, wanted, rcond=None)[0]
+    return dict(zip(chosen, weights.tolist(), strict=True))
+
+
+def _weighted_views(preprocessor_cfg: dict[str, Any]) -> list[tuple[Views, float]]:
+    """Views of several steps, without values, and their weights by :func:`mean_weights`."""
+    # Backgrounds do not change a size, and a folder need not exist for counting.
+    cfg = {**preprocessor_cfg, 'background_pool': None}
+    preprocessor = MODELS.build(cfg)
+    batch = {
+        'canvas': torch.zeros(BATCH, 3, *CANVAS, dtype=torch.uint8),
+        'size': torch.tensor([CANVAS] * BATCH),
+        'key': torch.arange(BATCH),
+    }
+    first: dict[Scales, int] = {}
+    for step in range(DRAWS):
+        preprocessor.set_clock(0, step)
+        first.setdefault(_scales(preprocessor, preprocessor.draw(batch)), step)
+    views = []
+    steps = list(first.values())
+    for index, weight in mean_weights(list(first)).items():
+        preprocessor.set_clock(0, steps[index])
+        inputs = preprocessor(dict(batch), training=True)['inputs']
+        views.append((_without_values(inputs), weight))
+    return views
+
+
+def _scales(preprocessor: ViewsPreprocessor, plan: ViewPlan) -> Scales:
+    """Scales of the views whose size is drawn: multires, then masked."""
+    masked = preprocessor.recipe.masked
+    if masked is not None and masked.source == 'multires':
+        return (*plan.multires, plan.multires[plan.masked])
+    return (*plan.multires, plan.masked)
+
+
+def _without_values(views: Views) -> Views:
+    mask = views.mask
+    if mask is not None:
+        weight = mask.scored_weight
+        mask = replace(
+            mask,
+            keep=mask.keep.to('meta'),
+            restore=mask.restore.to('meta'),
+            scored=mask.scored.to('meta'),
+            scored_weight=None if weight is None else weight.to('meta'),
+        )
+    masks = views.scene_masks
+    return Views(
+        images={name: x.to('meta') for name, x in views.images.items()},
+        mask=mask,
+        scene_masks=None if masks is None else masks.to('meta'),
+    )
+
+
+def _cut(features: ViewFeatures, copies: list[tuple[Tensor, Tensor]]) -> ViewFeatures:
+    """Features as leaves of a new graph; each tensor and its leaf are added to ``copies``."""
+
+    def leaf(x: Tensor | None) -> Any:
+        if x is None:
+            return None
+        copy = x.detach().requires_grad_(x.requires_grad)
+        copies.append((x, copy))
+        return copy
+
+    def output(x: EncoderOutput | None) -> EncoderOutput | None:
+        return x and EncoderOutput(leaf(x.image_token), leaf(x.patch_tokens), x.grid)
+
+    relations = features.relations
+    if relations is not None:
+        relations = Relations(leaf(relations.query_key), leaf(relations.value_value))
+    return ViewFeatures(output(features.final), output(features.pixel), relations)
