@@ -170,7 +170,7 @@ def test_a_checkpoint_of_another_model_is_refused(toy_config, tmp_path, load):
     launch.train(toy_config(), options={'train_cfg.max_epochs': 1})
     checkpoint = str(tmp_path / 'work/epoch_1.pth')
     options = {'model.width': 2} | ({'load_from': checkpoint} if load == 'load_from' else {})
-    with pytest.raises(launch.StartError, match='of another shape .layer.bias, layer.weight'):
+    with pytest.raises(launch.StartError, match=r'of another shape .layer.bias, layer.weight'):
         launch.train(
             toy_config(), options=options, resume=checkpoint if load == 'resume' else None
         )
