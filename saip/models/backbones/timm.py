@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import timm
+import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
@@ -36,7 +37,8 @@ class TimmEncoder(HierarchicalEncoder):
 
     Raises:
         ValueError: timm has no such model, its maps do not become coarser stage by stage, it
-            has no stage of stride 16 or no stochastic depth, or an option is unknown.
+            has no stage of stride 16 or no stochastic depth, takes one input size only, or an
+            option is unknown.
     """
 
     def __init__(
@@ -67,10 +69,36 @@ class TimmEncoder(HierarchicalEncoder):
         channels = [int(stage['num_chs']) for stage in stages]
         # Some networks widen the last map after the stage that feature_info describes.
         channels[-1] = int(self.timm_model.num_features)
+        self._try_out(channels)
         self._finish(
             dict(zip(self._strides, channels, strict=True)),
             int(self.timm_model.head_hidden_size),
         )
+
+    def _try_out(self, channels: list[int]) -> None:
+        """Encode an empty picture that is neither square nor of the network's own size.
+
+        Raises:
+            ValueError: the network takes one size only, or its maps are not (B, C, h, w).
+        """
+        self.timm_model.eval()
+        picture = next(self.timm_model.parameters()).new_zeros(1, 3, 96, 64)
+        try:
+            with torch.no_grad():
+                _, maps = self.timm_model.forward_intermediates(picture)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f'{self._title()} cannot encode a picture of 96x64 pixels ({error}); networks '
+                'for one input size are not supported'
+            ) from error
+        finally:
+            self.timm_model.train()
+        found = [x.shape[1] for x in maps[:-1]]
+        if found != channels[:-1]:
+            raise ValueError(
+                f'{self._title()} returns maps with {found} channels in the second place instead '
+                f'of {channels[:-1]}; networks that keep channels last are not supported'
+            )
 
     def _title(self) -> str:
         return f'timm model {self.model!r}'

@@ -156,6 +156,8 @@ def test_attention_is_similarity_to_the_image_token():
         (dict(model='resnet18', feature_level=6), 'feature_level=6: choose 16'),
         (dict(model='resnet18', out_type='raw'), "choose 'featmap' or 'image_token'"),
         (dict(model='resnet18', masking='drop'), "choose 'visible_cells' or 'fill'"),
+        (dict(model='swin_tiny_patch4_window7_224'), '96x64 pixels .* one input size'),
+        (dict(model='levit_128'), '96x64 pixels .* one input size'),
         (dict(model='resnet18', out_strides=(64,)), 'no feature map at stride 64'),
         (dict(model='resnet18', pos_interp='flat1d'), 'no option pos_interp.*saip-official'),
     ],
