@@ -82,7 +82,7 @@ class TimmEncoder(HierarchicalEncoder):
             ValueError: the network takes one size only, or its maps are not (B, C, h, w).
         """
         self.timm_model.eval()
-        picture = next(self.timm_model.parameters()).new_zeros(1, 3, 96, 64)
+        picture = torch.zeros(1, 3, 96, 64)
         try:
             with torch.no_grad():
                 _, maps = self.timm_model.forward_intermediates(picture)

@@ -180,6 +180,10 @@ def test_a_network_without_the_stride_of_patches_is_refused(monkeypatch):
         feature_info = [dict(num_chs=4, reduction=8), dict(num_chs=4, reduction=32)]
         num_features = head_hidden_size = 4
 
+        def forward_intermediates(self, x):
+            maps = [x.new_zeros(1, 4, x.shape[-2] // r, x.shape[-1] // r) for r in (8, 32)]
+            return maps[-1], maps
+
     monkeypatch.setattr(timm, 'create_model', lambda *args, **kwargs: Coarse())
     with pytest.raises(ValueError, match=r"stage of stride 16; .* 'resnet18' are 8, 32"):
         TimmEncoder('resnet18')
