@@ -33,6 +33,8 @@ def test_another_encoder_is_expected_to_beat_itself_untrained(monkeypatch):
     plan = choose_plan(ROOT / 'configs', False, False)
     assert plan.name == 'saip-small_starnet-s3_1xb32-amp-coslr_people'
     assert Config.fromfile(plan.config).model.backbone.model == 'starnet_s3'
+    # A few epochs on a CPU, where such an encoder takes longer; as many as others on a GPU.
+    assert plan.pictures < choose_plan(ROOT / 'configs', False, True).pictures == 480_000
     assert judge(retrieval(2.5, 2.6), plan.factor)[0]
     assert not judge(retrieval(2.5, 2.5), plan.factor)[0]
 

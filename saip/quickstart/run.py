@@ -23,6 +23,8 @@ from saip.quickstart.report import Run, write_quickstart_report
 
 # Pictures seen by a small run: what two CPU cores train in about nine minutes.
 SMALL_PICTURES = 38_400
+# The same for an encoder of full size, which takes several times as long.
+OTHER_PICTURES = 14_400
 # A GPU trains the full encoder on this many in a few minutes.
 FULL_PICTURES = 480_000
 LEARNT_FACTOR = 3.0
@@ -55,14 +57,22 @@ def choose_plan(configs: Path, folder: bool, gpu: bool) -> Plan:
     ``SAIP_BACKBONE`` asks for another encoder. For those it is not known how much they learn in
     the time, so they are expected to be better than untrained and no more.
     """
-    leaf, batch, pictures, encoder = (
-        ('saip_any-backbone_1xb128', 128, FULL_PICTURES, 'vit-tiny-p16')
+    leaf, batch, encoder, pictures, others = (
+        ('saip_any-backbone_1xb128', 128, 'vit-tiny-p16', FULL_PICTURES, FULL_PICTURES)
         if gpu
-        else ('saip-small_any-backbone_1xb32', 32, SMALL_PICTURES, 'vit-4blocks-p16')
+        else (
+            'saip-small_any-backbone_1xb32',
+            32,
+            'vit-4blocks-p16',
+            SMALL_PICTURES,
+            OTHER_PICTURES,
+        )
     )
     stem = f'{leaf}-amp-coslr_{"folder" if folder else "people"}'
     chosen = os.environ.get('SAIP_BACKBONE', encoder)
-    factor = LEARNT_FACTOR if chosen == encoder else 1.0
+    factor = LEARNT_FACTOR
+    if chosen != encoder:
+        factor, pictures = 1.0, others
     config = configs / 'pretrain/quickstart' / f'{stem}.py'
     return Plan(config, stem.replace('any-backbone', chosen), pictures, batch, factor)
 

