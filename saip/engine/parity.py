@@ -102,9 +102,7 @@ def build_model(dump: dict[str, Any], config: Path) -> Any:
         'teacher': dump['teacher_state'],
         'csm_loss': {'center': dump['center_before']},
     }
-    state = convert_release(parts)
-    state['expert.steps'] = torch.zeros((), dtype=torch.long)
-    model.load_state_dict(state, strict=True)
+    model.load_state_dict(convert_release(parts), strict=True)
     return model.train()
 
 

@@ -231,6 +231,8 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flat(value, f'{prefix}{key}.')
         else:
+            # A synchronised BatchNorm has the same tensors and, with them, the same function.
+            value = 'BN' if value == 'SyncBN' else value
             flat[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
     return flat
 

@@ -90,7 +90,7 @@ def count_step(model: MultiObjectivePretrainer, views: Views) -> dict[str, int]:
 
         with torch.no_grad():
             seen = encode_views(
-                model.expert.backbone, model.expert.pixel_norm, views, model.expert_needs
+                model.expert.network(), model.expert.pixel_norm, views, model.expert_needs
             )
         expert = Encoded(seen, model.expert.modules_by_name())
         book(EXPERT)

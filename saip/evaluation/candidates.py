@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from saip.engine.checkpoint import Which, encoder_of, load_checkpoint_file
@@ -142,11 +143,19 @@ def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[s
 
 
 def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:
-    """Build an encoder of the same architecture with random weights."""
+    """Build an encoder of the same architecture with random weights.
+
+    Its BatchNorm layers normalise by the pictures at hand: statistics that were never measured
+    would shrink its features to nothing and make any trained network look good beside it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = build_encoder(encoder.architecture())
         twin.reset_parameters()
+    for module in twin.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = None
+            module.track_running_stats = False
     return twin
 
 

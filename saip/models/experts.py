@@ -42,8 +42,12 @@ class BaseExpert(BaseModule):
     pixel_norm: nn.Module
 
     @abstractmethod
+    def network(self) -> BaseEncoder:
+        """The encoder, whose weights may not have been read yet."""
+
     def encoder(self) -> BaseEncoder:
         """The encoder, with its weights."""
+        return self.network()
 
     @abstractmethod
     def follow(self, sources: Mapping[str, nn.Module]) -> None:
@@ -111,7 +115,7 @@ class EMAExpert(BaseExpert):
         self._sources = (dict(sources),)
         self.eval()
 
-    def encoder(self) -> BaseEncoder:
+    def network(self) -> BaseEncoder:
         """The average of the student's encoder."""
         return self.backbone
 
@@ -147,7 +151,12 @@ class EMAExpert(BaseExpert):
         for ours, theirs in self._pairs().values():
             if ours:
                 torch._foreach_copy_(ours, theirs)
-        self.eval()
+        self._set_mode_anew()
+
+    def _set_mode_anew(self) -> None:
+        """Go into training and back: until then TinyViT keeps what it derived from old weights."""
+        super().train(True)
+        super().train(False)
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:
@@ -166,9 +175,7 @@ class EMAExpert(BaseExpert):
         ours, theirs = pairs['counts']
         if ours:
             torch._foreach_copy_(ours, theirs)
-        # Some networks (TinyViT) keep values that they derive from their weights in eval mode
-        # until the mode is set again.
-        self.eval()
+        self._set_mode_anew()
 
 
 @MODELS.register_module()
@@ -223,6 +230,10 @@ class FrozenExpert(BaseExpert):
         """Take the hidden encoder along to another device or type."""
         self._hidden[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+    def network(self) -> BaseEncoder:
+        """The encoder, random until its weights are read."""
+        return self._hidden[0]
 
     def encoder(self) -> BaseEncoder:
         """The encoder; the first call reads its weights.

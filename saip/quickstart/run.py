@@ -23,9 +23,9 @@ from saip.quickstart.report import Run, write_quickstart_report
 
 # Pictures seen by a small run: what two CPU cores train in about nine minutes.
 SMALL_PICTURES = 38_400
-# The same for an encoder of full size, which takes several times as long.
-OTHER_PICTURES = 14_400
-# A GPU trains the full encoder on this many in a few minutes.
+# The same for an encoder of full size: one epoch of the drawn people.
+OTHER_PICTURES = 4_800
+# The full encoder on a GPU; how long that takes has not been measured.
 FULL_PICTURES = 480_000
 LEARNT_FACTOR = 3.0
 HOLDOUT = 0.1

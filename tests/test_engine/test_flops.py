@@ -91,6 +91,17 @@ def test_parts_add_up_to_a_step(preset):
     assert parts['csr'] > parts['csm'] > 0
 
 
+def test_a_frozen_expert_is_counted_without_its_weights(monkeypatch):
+    """The file that SAIP_EXPERT names need not exist to count."""
+    monkeypatch.setenv('SAIP_EXPERT', 'no/such/expert.pth')
+    (leaf,) = (ROOT / 'configs/pretrain/saip').glob('saip-star_vit-tiny*_lup1m.py')
+    cost = step_cost(Config.fromfile(leaf).model.to_dict())
+    # Anchor and augmented (128 patches each) and the scene (196) pass a ViT-B's 12 blocks of
+    # 85M weights; the scene stops after the seventh.
+    tokens = 2 * 129 + 197 * 7 / 12
+    assert cost.flops['expert encoder'] == pytest.approx(2 * 85e6 * tokens, rel=0.1)
+
+
 def test_gradients_of_a_counted_step_are_those_of_a_step():
     """The features are copied at the encoder's end; nothing may get lost there."""
     grads = []

@@ -16,6 +16,7 @@ from PIL import Image
 from saip.engine.checkpoint import export_backbone
 from saip.evaluation.candidates import find_candidates, open_pictures, random_twin
 from saip.models.backbones import build_encoder
+from saip.registry import MODELS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'eval_frozen.py'
 BACKBONE = {
@@ -145,6 +146,24 @@ def test_random_twin_is_reproducible_and_leaves_the_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.testing.assert_close(first.state_dict(), second.state_dict())
     assert not torch.equal(first.pos_embed, encoder.pos_embed)
+
+
+def test_untrained_batch_norm_normalises_by_the_pictures():
+    """Never measured statistics would give every picture nearly the same features."""
+    encoder = MODELS.build(dict(type='saip.TimmEncoder', model='starnet_s1'))
+    pictures = torch.randn(8, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+
+    twin = random_twin(encoder).eval()
+    plain = random_twin(encoder)
+    for module in plain.modules():  # the same weights, statistics of these pictures
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.train()
+    with torch.no_grad():
+        mine = twin.encode(pictures).require_image_token()
+        expected = plain.encode(pictures).require_image_token()
+
+    torch.testing.assert_close(mine, expected)
+    assert mine.std(0).mean() > 0.1
 
 
 def test_tool_on_a_labelled_set(monkeypatch, capsys, files, market, tmp_path):

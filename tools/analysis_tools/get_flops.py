@@ -44,7 +44,7 @@ def main() -> int:
     configs = args.configs or sorted(FRAGMENTS.glob('*.py'))
     try:
         tables = cost_tables(configs, tuple(args.size) if args.size else None)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         print(f'get_flops: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     print(tables)

@@ -98,7 +98,8 @@ DROPPED: dict[Owner, tuple[str, ...]] = {
     ),
 }
 CENTER = 'objectives.csm.head.center'
-OURS_ALONE = {CENTER, 'expert.steps'}
+STEPS = 'expert.steps'
+OURS_ALONE = {CENTER, STEPS}
 GAINS = 'csm_decoder.last_layer.weight_g'
 PARTS = {'student', 'teacher', 'csm_loss', 'optimizer', 'epoch', 'args'}
 
@@ -112,7 +113,7 @@ def convert_release(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         State dict of the algorithm with the preset ``saip-official``; the values are the given
-        ones.
+        ones, and the expert's count of updates, which the release does not keep, is 0.
 
     Raises:
         CheckpointError: a part or a key is unknown or missing, or gains of the last layer are
@@ -127,7 +128,7 @@ def convert_release(checkpoint: dict[str, Any]) -> dict[str, Any]:
     loss = _part(checkpoint, 'csm_loss')
     if set(loss) != {'center'}:
         raise CheckpointError(f"csm_loss holds {sorted(loss)}, expected ['center']")
-    return {**state_dict, CENTER: loss['center']}
+    return {**state_dict, CENTER: loss['center'], STEPS: torch.zeros((), dtype=torch.long)}
 
 
 def revert_release(state_dict: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

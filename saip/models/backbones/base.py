@@ -70,7 +70,8 @@ class BaseEncoder(BaseModule):
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Feature maps (B, C, h, w) at these strides, C as ``map_channels`` says.
 
-        The map of the last block is normed as :meth:`encode` returns it.
+        The map of the last block is normed as :meth:`encode` returns it. Maps are contiguous:
+        mmcv's RoIAlign reads memory in that order, whatever the strides say.
 
         Raises:
             ValueError: the encoder has no map at one of the strides.

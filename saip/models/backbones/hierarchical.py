@@ -189,7 +189,7 @@ class HierarchicalEncoder(BaseEncoder):
         """Feature maps (B, C, h, w) at these strides; the last is the one of :meth:`encode`."""
         check_strides(self, strides)
         maps = self._run(_pad(images), strides)
-        return [maps[stride] for stride in strides]
+        return [maps[stride].contiguous() for stride in strides]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) -> the maps at ``out_strides``, or one image token (B, D)."""

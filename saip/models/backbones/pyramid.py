@@ -89,7 +89,8 @@ class FeaturePyramid(BaseModule):
         """(B, 3, h, w) -> a map (B, C, about h / stride, about w / stride) for each stride."""
         maps = dict(zip(self.read_strides, self._read(images), strict=True))
         pairs = zip(self.levels, self.sources, strict=True)
-        return tuple(level(maps[source]) for level, source in pairs)
+        # Contiguous, since mmcv's RoIAlign ignores strides.
+        return tuple(level(maps[source]).contiguous() for level, source in pairs)
 
     def _read(self, images: Tensor) -> list[Tensor]:
         """The encoder's own maps that the pyramid needs, finest first."""

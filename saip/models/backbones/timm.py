@@ -85,7 +85,7 @@ class TimmEncoder(HierarchicalEncoder):
         picture = torch.zeros(1, 3, 96, 64)
         try:
             with torch.no_grad():
-                _, maps = self.timm_model.forward_intermediates(picture)
+                last, maps = self.timm_model.forward_intermediates(picture)
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f'{self._title()} cannot encode a picture of 96x64 pixels ({error}); networks '
@@ -93,11 +93,11 @@ class TimmEncoder(HierarchicalEncoder):
             ) from error
         finally:
             self.timm_model.train()
-        found = [x.shape[1] for x in maps[:-1]]
-        if found != channels[:-1]:
+        found = [x.shape[1] if x.ndim == 4 else None for x in [*maps[:-1], last]]
+        if found != channels:
             raise ValueError(
                 f'{self._title()} returns maps with {found} channels in the second place instead '
-                f'of {channels[:-1]}; networks that keep channels last are not supported'
+                f'of {channels}; networks whose maps are not (B, C, h, w) are not supported'
             )
 
     def _title(self) -> str:

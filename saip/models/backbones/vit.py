@@ -143,7 +143,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         check_strides(self, strides)
         output = self.encode(images)
         tokens = output.require_patch_tokens()
-        return [tokens.transpose(1, 2).unflatten(-1, output.grid)] * len(strides)
+        maps = tokens.transpose(1, 2).unflatten(-1, output.grid).contiguous()
+        return [maps] * len(strides)
+
+    def forward(self, x: Tensor) -> tuple[Any, ...]:
+        """(B, 3, h, w) -> what ``out_type`` says of each of ``out_indices``; contiguous maps."""
+        outputs = super().forward(x)
+        return tuple(y.contiguous() if torch.is_tensor(y) else y for y in outputs)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter (embeddings, blocks, final norm) and number of layers."""

@@ -90,6 +90,24 @@ def deconvolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tor
     return out.flatten(4, 5).flatten(2, 3) + bias[:, None, None]
 
 
+def test_maps_lie_in_memory_as_roi_align_reads_them(fragment):
+    """mmcv's RoIAlign ignores strides: channels-last maps would give it other pixels."""
+    ops = pytest.importorskip('mmcv.ops', reason='mmcv has no compiled operators')
+    _, pyramid = fragment
+    images = torch.randn(1, 3, 128, 64).contiguous(memory_format=torch.channels_last)
+    lateral = torch.nn.Conv2d(pyramid(images)[0].shape[1], 8, 1)
+    box = torch.tensor([[0.0, 3.0, 5.0, 50.0, 90.0]])
+    align = ops.RoIAlign(7, spatial_scale=0.25, sampling_ratio=0)
+    with torch.no_grad():
+        maps = pyramid(images)
+        assert all(x.is_contiguous() for x in maps)
+        projected = lateral(maps[0])
+        torch.testing.assert_close(
+            align(projected, box),
+            align(projected.clone(memory_format=torch.contiguous_format), box),
+        )
+
+
 def test_vitdet_rule():
     pyramid = build().eval()
     for value in pyramid.levels.state_dict().values():
