@@ -90,7 +90,7 @@ def test_a_folder_becomes_a_report_and_a_backbone(tmp_path):
     script = f"""
 from pathlib import Path
 from saip.quickstart import run
-run.SMALL_PICTURES = 128
+run.FOLDER_PICTURES = 128
 run.quickstart(Path('{ROOT}/configs'), Path('{pictures}'), Path('{tmp_path}/out'), Path('x'))
 """
     env = os.environ | {'PYTHONPATH': str(ROOT)}
