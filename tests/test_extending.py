@@ -41,7 +41,7 @@ def tree(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def run(tree):
     """Run a block of commands in the tree and return what it printed."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith('PYTEST_')}
@@ -88,16 +88,24 @@ def test_the_tests_hold_for_the_fragment(run):
     assert int(passed[1]) > 10
 
 
-def test_from_nothing_to_a_pose_model(run, tree):
-    pytest.importorskip('mmpose')
-    _, pretrain, pose = COMMANDS
-    out = run(pretrain)
-    steps = re.findall(r'Epoch\(train\).*?\[2/2\].*? loss: ([\d.]+)', out)
+@pytest.fixture(scope='module')
+def trial(run) -> str:
+    """What the trial pretraining and its export print."""
+    return run(COMMANDS[1])
+
+
+def test_from_nothing_to_an_exported_backbone(trial, tree):
+    steps = re.findall(r'Epoch\(train\).*?\[2/2\].*? loss: ([\d.]+)', trial)
     assert len(steps) == 1
     (exported,) = (tree / 'work_dirs/trial').glob('mobilenetv4-conv-s-*.pth')
     trained = torch.load(exported, weights_only=True)['state_dict']
     assert all(key.startswith('backbone.timm_model.') for key in trained)
-    loss = re.search(r'^loss (\S+)$', run(pose), re.M)
+
+
+@pytest.mark.usefixtures('trial')
+def test_from_the_exported_backbone_to_a_pose_model(run):
+    pytest.importorskip('mmpose')
+    loss = re.search(r'^loss (\S+)$', run(COMMANDS[2]), re.M)
     assert loss is not None
     assert 0 < float(loss[1]) < 10
 

@@ -1,19 +1,55 @@
 """What only a GPU can show; run with ``make test-all`` on a machine that has one."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from mmengine.config import Config
 
-from tests.tiny import PRESETS, batch, build, total
+from saip.registry import MODELS
+from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, total
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device'),
 ]
+VIT = 'vit'
+TRAININGS = [
+    *((preset, VIT) for preset in (*PRESETS, 'saip-star')),
+    ('saip', 'starnet-s3'),
+    ('saip', 'tinyvit-5m'),
+]
 
 
-@pytest.mark.parametrize('preset', PRESETS)
-def test_a_step_never_waits_for_the_device(preset):
-    model = build(preset).cuda()
+def training(preset: str, encoder: str, folder: Path):
+    """A preset with the small ViT or with the encoder of a fragment, in training mode."""
+    cfg = preset_config(preset)
+    if encoder != VIT:
+        fragment = Config.fromfile(ROOT / f'configs/_base_/backbones/{encoder}.py')
+        cfg.model.backbone = fragment.backbone | cfg.encoder_options
+    if preset == 'saip-star':
+        del cfg.model.objectives.csm.neck['out_channels']  # of the prototypes
+        cfg.model.expert.encoder.update(arch=ARCH, feature_level=2)
+        cfg.model.expert.checkpoint = write_expert(cfg.model.expert.encoder, folder)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model.train()
+
+
+def write_expert(cfg: dict, folder: Path) -> str:
+    """A file of random weights for a frozen expert."""
+    encoder = MODELS.build(cfg)
+    encoder.init_weights()
+    weights = {f'backbone.{key}': x for key, x in encoder.state_dict().items()}
+    path = folder / 'expert.pth'
+    torch.save({'state_dict': weights, 'meta': {'architecture': encoder.architecture()}}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(('preset', 'encoder'), TRAININGS)
+def test_a_step_never_waits_for_the_device(preset, encoder, tmp_path):
+    model = training(preset, encoder, tmp_path).cuda()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     pinned = {key: value.pin_memory() for key, value in batch().items()}
 

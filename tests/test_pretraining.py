@@ -25,17 +25,19 @@ def people(tmp_path_factory):
     return out
 
 
-@pytest.fixture
-def config(tmp_path):
+VIT = dict(arch=dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96))
+RESNET = dict(_delete_=True, type='saip.TimmEncoder', model='test_resnet')
+
+
+def write_config(folder: Path, backbone: dict) -> Path:
     """A leaf of tiny width; the spread term sees a batch and not its pictures, so it is out."""
-    path = tmp_path / 'tiny.py'
+    path = folder / 'tiny.py'
     path.write_text(
         f"""_base_ = ['{LEAF}']
-arch = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
 csm = dict(neck=dict(hidden_channels=32, bottleneck_channels=16, out_channels=64))
 decoder = dict(neck=dict(dims=32, num_heads=4))
 objectives = dict(csm=csm, csr=decoder, css=decoder, spread=None)
-model = dict(backbone=dict(arch=arch), objectives=objectives)
+model = dict(backbone={backbone}, objectives=objectives)
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
 optim_wrapper = dict(type='OptimWrapper')
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
@@ -45,6 +47,11 @@ param_scheduler = [cosine]
 """
     )
     return path
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_config(tmp_path, VIT)
 
 
 def train(config: Path, work_dir: Path, people: Path, *arguments: str, processes: int = 1):
@@ -75,7 +82,9 @@ def scalars(work_dir: Path) -> dict[int, dict]:
     return {row['iter']: row for row in rows if 'loss' in row}
 
 
-def test_a_resumed_run_continues_the_same_losses(config, people, tmp_path):
+@pytest.mark.parametrize('backbone', [VIT, RESNET], ids=['vit', 'batch_norm'])
+def test_a_resumed_run_continues_the_same_losses(backbone, people, tmp_path):
+    config = write_config(tmp_path, backbone)
     whole = train(config, tmp_path / 'whole', people)
     assert len(whole) == 8
     assert all(term in whole[1] for term in (*TERMS, 'lr', 'momentum', 'grad_norm'))
@@ -87,6 +96,15 @@ def test_a_resumed_run_continues_the_same_losses(config, people, tmp_path):
     for iteration, row in resumed.items():
         for term in (*TERMS, 'lr', 'momentum', 'grad_norm'):
             assert row[term] == pytest.approx(whole[iteration][term], rel=1e-6), term
+    # The losses of a training do not read BatchNorm's running statistics of the student.
+    expected, found = (
+        load_checkpoint_file(folder / 'epoch_4.pth')['state_dict']
+        for folder in (tmp_path / 'whole', again)
+    )
+    assert any('running_var' in key for key in expected) is (backbone is RESNET)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.dist

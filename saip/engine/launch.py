@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +14,6 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -28,6 +25,13 @@ from saip.engine.preflight import (
     check_config,
     check_options,
     explain_missing_base,
+)
+from saip.engine.resume import (
+    Shapes,
+    check_resumable,
+    compare_weights,
+    newest_checkpoint,
+    shapes_of,
 )
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -77,14 +81,13 @@ def train(
         cfg.auto_scale_lr.base_batch_size /= accumulated
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
-    if resume is not None:
-        prepare_resume(cfg, resume)
+    shapes = None if resume is None else prepare_resume(cfg, resume)
     join_processes(cfg, launcher)
     progress = _Progress()
     with _explained(progress):
         runner = _build_runner(cfg)
         runner.register_hook(progress)
-        _check_start(runner, cfg)
+        _check_start(runner, cfg, shapes)
         runner.train()
     _leave_processes()
 
@@ -109,13 +112,13 @@ def evaluate(
     cfg = read_config(config, options, work_dir)
     if not cfg.get('test_dataloader'):
         raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
-    state_dict = load_checkpoint_file(checkpoint).get('state_dict', {})
+    shapes = shapes_of(load_checkpoint_file(checkpoint))
     cfg.load_from, cfg.resume = checkpoint, False
     drop_pretrained(cfg.model)
     join_processes(cfg, launcher)
     with _explained(_Progress()):
         runner = _build_runner(cfg)
-        compare_weights(runner.model, state_dict, checkpoint)
+        compare_weights(runner.model, shapes, checkpoint)
         metrics = runner.test()
     _leave_processes()
     return metrics
@@ -155,7 +158,7 @@ def use_bfloat16(cfg: Config) -> None:
         cfg.optim_wrapper.pop(key, None)
 
 
-def prepare_resume(cfg: Config, resume: str) -> None:
+def prepare_resume(cfg: Config, resume: str) -> Shapes | None:
     """Point a configuration to the checkpoint that it continues.
 
     Pretrained weights are not asked for then: the checkpoint holds all weights, and the file
@@ -164,77 +167,27 @@ def prepare_resume(cfg: Config, resume: str) -> None:
     Args:
         cfg: the configuration.
         resume: a checkpoint, or ``auto``: the newest valid one; without any, the run begins
-        anew.
+            anew.
+
+    Returns:
+        Shapes of the checkpoint's weights; None without a checkpoint.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
         FileNotFoundError: there is no such file.
     """
-    path: Path | None
     if resume == 'auto':
-        path = newest_checkpoint(Path(cfg.work_dir))  # read and checked there
+        found = newest_checkpoint(Path(cfg.work_dir))
     else:
-        path = Path(resume)
-        check_resumable(path)
-    if path is None:
+        found = Path(resume), check_resumable(Path(resume))
+    if found is None:
         print(f'--resume auto: {cfg.work_dir} holds no checkpoint, the run begins anew')
         cfg.resume = False
-        return
+        return None
+    path, shapes = found
     cfg.resume, cfg.load_from = True, str(path)
     drop_pretrained(cfg.model)
-
-
-def newest_checkpoint(work_dir: Path) -> Path | None:
-    """Return the newest checkpoint of a run that is complete and undamaged.
-
-    Raises:
-        CheckpointError: there are checkpoints, but all are damaged.
-    """
-    paths = {
-        path: int(match.group(1))
-        for path in work_dir.glob('*.pth')
-        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
-    }
-    candidates = sorted(paths, key=lambda path: paths[path], reverse=True)
-    pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():
-        # It matters where checkpoints lie in another folder; here it names the first of the
-        # list.
-        last = Path(pointer.read_text().strip())
-        if last.is_file() and last.resolve().parent != work_dir.resolve():
-            candidates.insert(0, last)
-    for path in candidates:
-        try:
-            check_resumable(path)
-        except CheckpointError as error:
-            print(f'--resume auto: skipping {error}', file=sys.stderr)
-        else:
-            return path
-    if candidates:
-        number = len(candidates)
-        raise CheckpointError(
-            f'{work_dir}: all {number} checkpoints are damaged; remove them to begin anew'
-        )
-    return None
-
-
-def check_resumable(path: Path) -> None:
-    """Check that a file is an undamaged training checkpoint.
-
-    Raises:
-        CheckpointError: it is not.
-        FileNotFoundError: there is no such file.
-    """
-    checkpoint = load_checkpoint_file(path)
-    needed = ('state_dict', 'optimizer', 'message_hub')
-    absent = [key for key in needed if key not in checkpoint]
-    if absent:
-        raise CheckpointError(f'{path}: holds no {absent[0]}, so no run can be resumed from it')
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise CheckpointError(f'{path}: damaged at {damaged}')
+    return shapes
 
 
 def drop_pretrained(node: Any) -> None:
@@ -251,33 +204,6 @@ def drop_pretrained(node: Any) -> None:
     elif isinstance(node, list | tuple):
         for value in node:
             drop_pretrained(value)
-
-
-def compare_weights(
-    model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], path: str
-) -> None:
-    """Check that a checkpoint holds the weights of a model, all of them and no others.
-
-    Raises:
-        CheckpointError: names some of the keys that differ.
-    """
-    inner: torch.nn.Module = model.get_submodule('module') if is_model_wrapper(model) else model
-    own = inner.state_dict()
-    given = {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()}
-    differences = {
-        'missing': sorted(own.keys() - given.keys()),
-        'unexpected': sorted(given.keys() - own.keys()),
-        'of another shape': sorted(
-            key for key in own.keys() & given.keys() if own[key].shape != given[key].shape
-        ),
-    }
-    parts = [
-        f'{len(keys)} {what} ({", ".join(keys[:3])}{" ..." if len(keys) > 3 else ""})'
-        for what, keys in differences.items()
-        if keys
-    ]
-    if parts:
-        raise CheckpointError(f'{path}: not the weights of this model: {"; ".join(parts)}')
 
 
 def join_processes(cfg: Config, launcher: str) -> None:
@@ -357,8 +283,13 @@ def _build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def _check_start(runner: Runner, cfg: Config) -> None:
+def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
     """Refuse what mmengine would only notice late, or never.
+
+    Args:
+        runner: the runner, before its first step.
+        cfg: its configuration.
+        shapes: those of the weights to resume; None reads them where a run starts from a file.
 
     Raises:
         CheckpointError: the checkpoint to start from or to resume holds other weights than the
@@ -366,8 +297,9 @@ def _check_start(runner: Runner, cfg: Config) -> None:
         StartError: there are fewer pictures than a batch.
     """
     if cfg.get('load_from'):
-        given = load_checkpoint_file(cfg.load_from).get('state_dict', {})
-        compare_weights(runner.model, given, cfg.load_from)
+        if shapes is None:
+            shapes = shapes_of(load_checkpoint_file(cfg.load_from))
+        compare_weights(runner.model, shapes, cfg.load_from)
     loader = runner.train_loop.dataloader
     if len(loader) == 0:
         raise StartError(

@@ -132,7 +132,7 @@ Runner.from_cfg(Config(toy_run.config(sys.argv[1]))).train()
 
 
 def test_kill_in_the_middle_of_saving_loses_nothing(tmp_path):
-    from saip.engine.launch import newest_checkpoint
+    from saip.engine.resume import newest_checkpoint
 
     work = tmp_path / 'work'
     env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
@@ -152,7 +152,7 @@ def test_kill_in_the_middle_of_saving_loses_nothing(tmp_path):
     process.stdout.close()
     assert (work / 'epoch_2.pth.partial').exists()
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_1.pth')
-    found = newest_checkpoint(work)
+    found, _ = newest_checkpoint(work)
     assert found == work / 'epoch_1.pth'
     resumed = build(tmp_path, resume=True, load_from=str(found))
     resumed.train()

@@ -10,6 +10,7 @@ from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.hooks.expert_update import ExpertUpdateHook, FreezePrototypesHook
 from saip.engine.optim import MatrixDecayConstructor
 from saip.engine.schedules import cosine
+from saip.models.objectives import CrossScaleAlignment
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 
@@ -91,6 +92,23 @@ def test_prototypes_stay_for_the_first_epoch():
     runner.epoch = 1
     wrapper.update_params(model.neck.prototypes.sum())
     torch.testing.assert_close(model.neck.prototypes.detach(), torch.full((3,), 0.9))
+
+
+def test_without_prototypes_the_hook_stops_the_run_before_it_starts():
+    csm = CrossScaleAlignment(
+        encoder=SimpleNamespace(embed_dims=8),
+        expert=SimpleNamespace(embed_dims=6),
+        neck=dict(type='saip.AlignmentProjector', hidden_channels=4, bottleneck_channels=4),
+        head=dict(type='saip.AlignmentHead'),
+        num_multires=2,
+    )
+    model = nn.Module()
+    model.objectives = nn.ModuleDict({'csm': csm})
+    message = 'FreezePrototypesHook: CrossScaleAlignment .* has no prototypes.* custom_hooks'
+    with pytest.raises(ValueError, match=message):
+        FreezePrototypesHook().before_train(SimpleNamespace(model=model))
+    model.objectives = nn.ModuleDict({'csr': csm})
+    FreezePrototypesHook().before_train(SimpleNamespace(model=model))
 
 
 def test_each_tensor_can_be_clipped_by_itself():

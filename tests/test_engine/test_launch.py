@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from saip.engine import launch
 from saip.engine.checkpoint_io import CheckpointError
 from saip.engine.preflight import ConfigKeyError, check_config, check_options
+from saip.engine.resume import newest_checkpoint
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,10 +126,28 @@ def test_resume_auto_takes_the_newest_valid_checkpoint(toy_config, capsys):
     launch.train(path)
     work = work_of(path)
     damage(work / 'epoch_3.pth')
-    assert launch.newest_checkpoint(work) == work / 'epoch_2.pth'
+    found, _ = newest_checkpoint(work)
+    assert found == work / 'epoch_2.pth'
     assert 'skipping' in capsys.readouterr().err
     launch.train(path, resume='auto', options={'train_cfg.max_epochs': 4})
     assert torch.load(work / 'epoch_4.pth', weights_only=True)['meta']['iter'] == 8
+
+
+@pytest.mark.parametrize('resume', ['auto', 'epoch_1.pth'])
+def test_a_resumed_checkpoint_is_read_once_by_the_checks_and_once_by_mmengine(
+    toy_config, tmp_path, monkeypatch, resume
+):
+    launch.train(toy_config(), options={'train_cfg.max_epochs': 1})
+    read, original = [], torch.load
+
+    def load(file, *args, **kwargs):
+        read.append(Path(file).name)
+        return original(file, *args, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', load)
+    resume = resume if resume == 'auto' else str(tmp_path / 'work' / resume)
+    launch.train(toy_config(), options={'train_cfg.max_epochs': 2}, resume=resume)
+    assert read == ['epoch_1.pth'] * 2
 
 
 def test_resume_auto_notices_a_flipped_bit(toy_config):
@@ -139,7 +158,8 @@ def test_resume_auto_notices_a_flipped_bit(toy_config):
     weight = torch.load(newest, weights_only=True)['state_dict']['layer.weight']
     content[content.index(weight.numpy().tobytes())] ^= 1
     newest.write_bytes(content)
-    assert launch.newest_checkpoint(work_of(path)).name == 'epoch_2.pth'
+    found, _ = newest_checkpoint(work_of(path))
+    assert found.name == 'epoch_2.pth'
 
 
 def test_resume_auto_with_nothing_to_resume(toy_config, tmp_path, capsys):

@@ -129,11 +129,23 @@ def test_a_timm_backbone_of_imagenet_becomes_ours(tmp_path):
     source = classifier_file(tmp_path / 'resnet18.pth', stock)
     with pytest.raises(CheckpointError, match='--model'):
         mmpretrain_to_saip(source, tmp_path / 'ours.pth')
+    with pytest.raises(CheckpointError, match='--num-heads is for files with a VisionTr'):
+        mmpretrain_to_saip(source, tmp_path / 'ours.pth', 'resnet18.a1_in1k', num_heads=3)
+    assert not (tmp_path / 'ours.pth').exists()
     conversion = mmpretrain_to_saip(source, tmp_path / 'ours.pth', 'resnet18.a1_in1k')
     assert set(conversion.dropped) == set(HEAD)
     encoder, meta = load_encoder(tmp_path / 'ours.pth')
     assert same_bits(encoder.timm_model.state_dict(), stock.timm_model.state_dict())
     assert meta['architecture']['type'] == 'saip.TimmEncoder'
+
+
+def test_a_classifier_inside_a_timm_backbone_is_no_file_of_mmpretrain(tmp_path):
+    extra = {'backbone.timm_model.fc.bias': torch.ones(5)}
+    source = classifier_file(tmp_path / 'resnet18.pth', TIMMBackbone('resnet18'), **extra)
+    message = r"no classifier, but the file holds resnet18's: timm_model\.fc\.bias;"
+    with pytest.raises(CheckpointError, match=message):
+        mmpretrain_to_saip(source, tmp_path / 'ours.pth', 'resnet18')
+    assert not (tmp_path / 'ours.pth').exists()
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def test_command_line_says_what_it_did(tmp_path, monkeypatch, capsys):
     ours, theirs = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
     assert call_tool(monkeypatch, 'timm_to_saip', source, ours, '--model', 'resnet18') == 0
     out = capsys.readouterr().out
-    assert 'dropped the classifier: fc.weight, fc.bias' in out
+    assert 'dropped: fc.weight, fc.bias' in out
     assert 'note: mean and std are those of resnet18.a1_in1k' in out
     assert call_tool(monkeypatch, 'saip_to_timm', ours, theirs) == 0
     assert "timm.create_model('resnet18', num_classes=0" in capsys.readouterr().out

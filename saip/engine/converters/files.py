@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ WRAPPINGS = ('state_dict', 'model')
 TOLERANCE = 1e-4
 """Largest difference of features that two implementations of one network may have."""
 
+FEW = 8
+"""So many dropped keys are all printed."""
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -38,7 +42,7 @@ class Conversion:
     Attributes:
         target: the file written.
         tensors: how many tensors are in it.
-        dropped: keys of the source that have no place in it, all of a classifier.
+        dropped: keys of the source that have no place in it: of a classifier, neck or head.
         notes: lines about what the user has to know.
     """
 
@@ -51,8 +55,16 @@ class Conversion:
         """Lines for the screen."""
         lines = [f'{self.target}: {self.tensors} tensors']
         if self.dropped:
-            lines.append(f'dropped the classifier: {", ".join(self.dropped)}')
+            lines.append(f'dropped: {_summary(self.dropped)}')
         return '\n'.join([*lines, *self.notes])
+
+
+def _summary(keys: tuple[str, ...]) -> str:
+    """Keys as text; of many only what their names begin with, and how many do."""
+    if len(keys) <= FEW:
+        return ', '.join(keys)
+    counts = Counter(key.partition('.')[0] for key in keys)
+    return ', '.join(f'{name}.* ({number} tensors)' for name, number in counts.items())
 
 
 def read_weights(path: str | os.PathLike) -> tuple[StateDict, dict[str, Any]]:
@@ -168,7 +180,7 @@ def run_converter(name: str, convert: Callable[[], Conversion]) -> int:
     """Convert and say what was done; the exit status is 1 after an error, told in one line."""
     try:
         conversion = convert()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr)
         return 1
     print(conversion)

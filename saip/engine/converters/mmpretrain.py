@@ -108,7 +108,8 @@ def _take_backbone(weights: StateDict) -> tuple[StateDict, tuple[str, ...]]:
     if strangers:
         raise CheckpointError(
             f'keys beside {BACKBONE} and {HEAD}: {", ".join(strangers[:5])} ({len(strangers)} in '
-            'all); only classifiers and bare backbones are supported'
+            'all); only classifiers and bare backbones are supported. For CSPNeXt take '
+            'openmmlab_to_saip.py'
         )
     backbone = {
         key.removeprefix(BACKBONE): x for key, x in weights.items() if key not in dropped
@@ -121,15 +122,25 @@ def _build(
 ) -> tuple[BaseEncoder, dict[str, Any], tuple[str, ...]]:
     """Build the encoder of a backbone's weights; also its statistics, and lines about them."""
     if all(key.startswith(PREFIX) for key in weights):
+        if num_heads is not None:
+            raise CheckpointError(
+                '--num-heads is for files with a VisionTransformer; of a TIMMBackbone the name in '
+                'timm (--model) tells them, so leave it out'
+            )
         plain = {key.removeprefix(PREFIX): x for key, x in weights.items()}
-        encoder, dropped = from_timm(plain, model, img_size)
-        assert not dropped  # TIMMBackbone has no classifier
+        encoder, extra = from_timm(plain, model, img_size)
+        if extra:
+            raise CheckpointError(
+                f"a TIMMBackbone has no classifier, but the file holds {model}'s: "
+                f'{", ".join(f"{PREFIX}{key}" for key in extra)}; if these are weights of timm, '
+                'take timm_to_saip.py'
+            )
         return encoder, *timm_statistics(str(model))
     if 'patch_embed.projection.weight' not in weights:
         raise CheckpointError(
             f'a backbone with keys such as {", ".join(list(weights)[:3])} is not supported; '
             'supported are VisionTransformer and TIMMBackbone. For TinyViT, EdgeNeXt or ResNet '
-            "take timm's file and timm_to_saip.py"
+            "take timm's file and timm_to_saip.py, for CSPNeXt openmmlab_to_saip.py"
         )
     if model is not None:
         raise CheckpointError('--model is for files with a TIMMBackbone; leave it out')

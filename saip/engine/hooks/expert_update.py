@@ -107,11 +107,23 @@ class FreezePrototypesHook(Hook):
         self.epochs = epochs
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the optimizer."""
+        """Watch the optimizer.
+
+        Raises:
+            ValueError: ``csm`` has a projector without prototypes.
+        """
         objectives = unwrap(runner.model).objectives
         if 'csm' not in objectives:
             return
-        prototypes = objectives['csm'].neck.prototypes
+        csm = objectives['csm']
+        own = dict(csm.neck.named_parameters(recurse=False))
+        if 'prototypes' not in own:
+            raise ValueError(
+                f'FreezePrototypesHook: {type(csm).__name__} (model.objectives.csm) has no '
+                'prototypes to freeze; take the hook out of custom_hooks, as '
+                'configs/pretrain/_base_/methods/saip-star.py does'
+            )
+        prototypes = own['prototypes']
 
         def drop_gradient(*_: Any) -> None:
             if runner.epoch < self.epochs:

@@ -11,11 +11,18 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 
 from saip.models.experts import BaseExpert
-from saip.models.objectives.base import MULTIRES
 from saip.models.ops.blocks import NORM_EPS
 from saip.models.selfsup.encoding import encode_views
+from saip.models.selfsup.needs import (
+    check_sizes,
+    merge_needs,
+    required_views,
+    student_lacks_image_tokens,
+    take_wanted,
+)
+from saip.models.selfsup.predicting import predict_tokens
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Views
 
 
 class MultiObjectivePretrainer(BaseSelfSupervisor):
@@ -43,112 +50,58 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         data_preprocessor: dict[str, Any],
         expert: dict[str, Any],
     ) -> None:
-        wanted = {name: cfg for name, cfg in objectives.items() if cfg is not None}
-        if not wanted:
-            raise ValueError(
-                'model.objectives: every objective is None; at least one is needed'
-            )
-        preprocessor = MODELS.build(data_preprocessor)
+        wanted = take_wanted(objectives)
+        views = MODELS.build(data_preprocessor)
         super().__init__(
             # Trained for its image token: nothing that it passes through is frozen.
-            backbone={'img_size': preprocessor.size, 'out_type': 'image_token', **backbone},
-            data_preprocessor=preprocessor,
+            backbone={'img_size': views.size, 'out_type': 'image_token', **backbone},
+            data_preprocessor=views,
         )
-        if tuple(self.backbone.img_size) != tuple(preprocessor.size):
-            raise ValueError(
-                f'model.backbone.img_size={tuple(self.backbone.img_size)} but the anchor is '
-                f'{tuple(preprocessor.size)} (model.data_preprocessor.size); '
-                'leave img_size out'
-            )
-        if self.backbone.patch_stride != preprocessor.recipe.patch_size:
-            raise ValueError(
-                f'the encoder has patches of {self.backbone.patch_stride} pixels, the views '
-                f'(model.data_preprocessor.patch_size) of {preprocessor.recipe.patch_size}'
-            )
-        chosen = self._build_objectives(expert, wanted)
-        self._request_views()
-        if self._read_all_blocks():
-            chosen = self._build_objectives(expert, wanted)  # the pixel features' width moved
-        reads_pixels = any(
-            need.pixel for need in (*self.student_needs.values(), *self.expert_needs.values())
-        )
-        self.pixel_norm: nn.Module = (
-            nn.LayerNorm(self.backbone.pixel_dims, eps=NORM_EPS)
-            if reads_pixels and not self.backbone.pixel_is_final
-            else nn.Identity()
-        )
+        check_sizes(self.backbone, views.size, views.recipe.patch_size)
+        built = MODELS.build(dict(expert), default_args={'student': self.backbone})
+        self.objectives = self._build_objectives(wanted, built)
+        views.select(required_views(self.objectives, views.available_views))
+        if student_lacks_image_tokens(self.objectives) and self._read_pixels_at_the_end(built):
+            self.objectives = self._build_objectives(wanted, built)
+        every = self.objectives.values()
+        self.student_needs = merge_needs(each.student_needs() for each in every)
+        self.expert_needs = merge_needs(each.expert_needs() for each in every)
+        needs = (*self.student_needs.values(), *self.expert_needs.values())
+        normed = any(need.pixel for need in needs) and not self.backbone.pixel_is_final
+        norm = nn.LayerNorm(self.backbone.pixel_dims, eps=NORM_EPS)
+        self.pixel_norm = norm if normed else nn.Identity()
         sources = {'backbone': self.backbone, 'pixel_norm': self.pixel_norm}
-        for objective in self.objectives.values():
-            sources.update(objective.momentum_modules())
-        chosen.follow(sources)
-        self.expert = chosen
+        for each in every:
+            sources.update(each.momentum_modules())
+        built.follow(sources)
+        self.expert = built
 
     def _build_objectives(
-        self, expert: dict[str, Any], wanted: dict[str, dict[str, Any]]
-    ) -> BaseExpert:
-        """Build the expert, which is returned, and the objectives; note what they read."""
-        chosen = MODELS.build(dict(expert), default_args={'student': self.backbone})
+        self, wanted: dict[str, dict[str, Any]], expert: BaseExpert
+    ) -> nn.ModuleDict:
         shared = {
             'encoder': self.backbone,
-            'expert': chosen,
+            'expert': expert,
             'num_multires': self.data_preprocessor.num_multires,
         }
-        self.objectives = nn.ModuleDict(
+        return nn.ModuleDict(
             {name: MODELS.build(dict(cfg), default_args=shared) for name, cfg in wanted.items()}
         )
-        self.student_needs = self._merge([o.student_needs() for o in self.objectives.values()])
-        self.expert_needs = self._merge([o.expert_needs() for o in self.objectives.values()])
-        return chosen
 
-    @staticmethod
-    def _merge(needs: list[dict[str, Need]]) -> dict[str, Need]:
-        merged: dict[str, Need] = {}
-        for each in needs:
-            for name, need in each.items():
-                merged[name] = merged.get(name, Need()) | need
-        return merged
-
-    def _request_views(self) -> None:
-        """Tell the preprocessor what to make; name what its recipe lacks."""
-        made = self.data_preprocessor.available_views
-        required: set[str] = set()
-        for name, objective in self.objectives.items():
-            read = {*objective.student_needs(), *objective.expert_needs()}
-            read |= objective.other_views()
-            read = {MULTIRES if view.startswith(f'{MULTIRES}_') else view for view in read}
-            missing = sorted(read - made)
-            if missing:
-                raise ValueError(
-                    f'objective {name!r} reads the view(s) {", ".join(missing)}, which '
-                    f'model.data_preprocessor does not make; it makes {", ".join(sorted(made))}'
-                )
-            required |= read
-        self.data_preprocessor.select(required)
-
-    def _read_all_blocks(self) -> bool:
-        """Leave no block of the encoder without a gradient, for subsets without image tokens.
-
-        Returns:
-            Whether the pixel features are now others than before.
-        """
-        if any(need.image for need in self.student_needs.values()):
-            return False
-        if not any(need.pixel for need in self.student_needs.values()):
-            raise ValueError(
-                f'the objectives {", ".join(self.objectives)} read neither image nor patch tokens '
-                'of the student; add csm, csr or css'
-            )
-        moves = not self.backbone.pixel_is_final
-        if moves:
+    def _read_pixels_at_the_end(self, expert: BaseExpert) -> bool:
+        """Leave no block of the encoder without a gradient; return whether widths changed."""
+        if not self.backbone.pixel_is_final:
             print_log(
-                f'the objectives {", ".join(self.objectives)} read no image token of the student, '
-                'so the pixel features are taken from the last block: later blocks would stay '
-                'random',
+                f'the objectives {", ".join(self.objectives)} read no image token of the student; '
+                'pixel features come from the last block, since later blocks would stay random',
                 'current',
                 logging.WARNING,
             )
+        before = self.backbone.pixel_dims
         self.backbone.read_pixels_at_the_end()
-        return moves
+        if expert.is_average:  # its features are as wide as the student's
+            expert.pixel_dims = self.backbone.pixel_dims
+        return self.backbone.pixel_dims != before
 
     def init_weights(self) -> None:
         """Initialise, then make what the expert averages equal to the student.
@@ -175,9 +128,8 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
                 self.expert.encoder(), self.expert.pixel_norm, inputs, self.expert_needs
             )
         expert = Encoded(seen, self.expert.modules_by_name())
-        student = Encoded(
-            encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
-        )
+        own = encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
+        student = Encoded(own)
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
             terms = objective.loss(student, expert, inputs)
@@ -192,31 +144,7 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         return super().forward(inputs, data_samples, mode)
 
     @torch.no_grad()
-    def predict(
-        self, inputs: Tensor | dict[str, Tensor], data_samples: dict[str, Tensor]
-    ) -> list[dict[str, Any]]:
-        """Image tokens of student and expert for evaluation.
-
-        Args:
-            inputs: (B, 3, H, W) pictures, or two views of each picture by name.
-            data_samples: what the data set says of each picture, as (B,) tensors.
-
-        Returns:
-            Per picture ``student`` and ``expert``, (D,) or (number of views, D) with a width D of
-            their own, and the integers of ``data_samples``.
-        """
-        views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+    def predict(self, inputs: Any, data_samples: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """Image tokens of ``student`` and ``expert``, see :func:`predict_tokens`."""
         encoders = {'student': self.backbone, 'expert': self.expert.encoder()}
-        features = {
-            name: torch.stack(
-                [encoder.encode(view).require_image_token().float() for view in views], 1
-            )
-            for name, encoder in encoders.items()
-        }
-        labels = {key: value.tolist() for key, value in data_samples.items() if value.ndim == 1}
-        single = not isinstance(inputs, dict)
-        return [
-            {name: x[i, 0] if single else x[i] for name, x in features.items()}
-            | {key: values[i] for key, values in labels.items()}
-            for i in range(len(views[0]))
-        ]
+        return predict_tokens(encoders, inputs, data_samples)

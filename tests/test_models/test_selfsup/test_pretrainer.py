@@ -5,10 +5,13 @@ from itertools import chain, combinations
 import pytest
 import torch
 
+from saip.models.experts import EMAExpert
+from saip.models.objectives import CrossScaleSearch
 from saip.registry import MODELS
 from tests.tiny import PRESETS, batch, build, losses, preset_config, total
 
 OBJECTIVES = ('csm', 'csr', 'css')
+STARNET = dict(type='saip.TimmEncoder', model='starnet_s3')
 SUBSETS = list(chain.from_iterable(combinations(OBJECTIVES, n) for n in (1, 2, 3)))
 
 
@@ -71,6 +74,42 @@ def test_a_subset_computes_only_what_it_reads(subset):
     total(terms).backward()
     unread = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert unread == []
+
+
+@pytest.mark.parametrize(('backbone', 'times'), [({}, 1), (STARNET, 2)])
+@pytest.mark.parametrize('without', [('csm',), ('csr',), ()], ids='+'.join)
+def test_objectives_are_built_again_only_for_other_widths(
+    backbone, times, without, monkeypatch
+):
+    made = []
+
+    def count(cls):
+        original = cls.__init__
+
+        def init(self, *args, **kwargs):
+            made.append(cls)
+            original(self, *args, **kwargs)
+
+        monkeypatch.setattr(cls, '__init__', init)
+
+    count(EMAExpert)
+    count(CrossScaleSearch)
+    cfg = preset_config('saip')
+    cfg.model.objectives.update(dict.fromkeys(without))
+    if backbone:
+        cfg.model.backbone = backbone
+    model = MODELS.build(cfg.model)
+    assert made.count(EMAExpert) == 1
+    assert made.count(CrossScaleSearch) == (times if without == ('csm',) else 1)
+    width = model.backbone.pixel_dims
+    assert model.objectives['css'].neck.query_embed.in_features == width
+    assert model.objectives['css'].neck.key_embed.in_features == width
+    assert model.expert.pixel_dims == width
+
+
+def test_objectives_that_do_not_train_the_encoder_are_refused():
+    with pytest.raises(ValueError, match='objectives relation read neither image nor patch'):
+        build('saip-official', without=OBJECTIVES)
 
 
 def test_masks_of_the_release_need_no_expert_pass_for_reconstruction():

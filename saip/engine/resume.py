@@ -1,0 +1,118 @@
+"""Which checkpoint a run continues, and whether its weights are those of the model.
+
+A checkpoint is read once: what later checks ask about its weights are their shapes, which are kept
+in place of them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+
+from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+
+Shapes = dict[str, torch.Size]
+"""Shapes of weights by key."""
+
+NEEDED = ('state_dict', 'optimizer', 'message_hub')
+"""What a run cannot be resumed without."""
+
+
+def newest_checkpoint(work_dir: Path) -> tuple[Path, Shapes] | None:
+    """Find the newest checkpoint of a run that is complete and undamaged.
+
+    Returns:
+        Its path and the shapes of its weights; None if there are no checkpoints.
+
+    Raises:
+        CheckpointError: there are checkpoints, but all are damaged.
+    """
+    paths = {
+        path: int(match.group(1))
+        for path in work_dir.glob('*.pth')
+        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
+    }
+    candidates = sorted(paths, key=lambda path: paths[path], reverse=True)
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        # It matters where checkpoints lie in another folder; here it names the first of the
+        # list.
+        last = Path(pointer.read_text().strip())
+        if last.is_file() and last.resolve().parent != work_dir.resolve():
+            candidates.insert(0, last)
+    for path in candidates:
+        try:
+            return path, check_resumable(path)
+        except CheckpointError as error:
+            print(f'--resume auto: skipping {error}', file=sys.stderr)
+    if candidates:
+        number = len(candidates)
+        raise CheckpointError(
+            f'{work_dir}: all {number} checkpoints are damaged; remove them to begin anew'
+        )
+    return None
+
+
+def check_resumable(path: Path) -> Shapes:
+    """Check that a file is an undamaged training checkpoint.
+
+    Returns:
+        The shapes of its weights.
+
+    Raises:
+        CheckpointError: it is not.
+        FileNotFoundError: there is no such file.
+    """
+    checkpoint = load_checkpoint_file(path)
+    absent = [key for key in NEEDED if key not in checkpoint]
+    if absent:
+        raise CheckpointError(f'{path}: holds no {absent[0]}, so no run can be resumed from it')
+    shapes = shapes_of(checkpoint)
+    del checkpoint
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise CheckpointError(f'{path}: damaged at {damaged}')
+    return shapes
+
+
+def shapes_of(checkpoint: Mapping[str, Any]) -> Shapes:
+    """Shapes of a checkpoint's weights; what is no tensor counts as a number."""
+    weights = checkpoint.get('state_dict', {})
+    return {
+        key: value.shape if torch.is_tensor(value) else torch.Size()
+        for key, value in weights.items()
+    }
+
+
+def compare_weights(model: torch.nn.Module, shapes: Shapes, path: str) -> None:
+    """Check that a checkpoint holds the weights of a model, all of them and no others.
+
+    Raises:
+        CheckpointError: names some of the keys that differ.
+    """
+    inner: torch.nn.Module = model.get_submodule('module') if is_model_wrapper(model) else model
+    own = shapes_of({'state_dict': inner.state_dict()})
+    given = {re.sub(r'^module\.', '', key): shape for key, shape in shapes.items()}
+    differences = {
+        'missing': sorted(own.keys() - given.keys()),
+        'unexpected': sorted(given.keys() - own.keys()),
+        'of another shape': sorted(
+            key for key in own.keys() & given.keys() if own[key] != given[key]
+        ),
+    }
+    parts = [
+        f'{len(keys)} {what} ({", ".join(keys[:3])}{" ..." if len(keys) > 3 else ""})'
+        for what, keys in differences.items()
+        if keys
+    ]
+    if parts:
+        raise CheckpointError(f'{path}: not the weights of this model: {"; ".join(parts)}')
