@@ -7,6 +7,7 @@ This file must import nothing but mmengine's registries: mmengine swallows an Im
 raised here and then reports a misleading "scope saip exists in model registry".
 """
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -16,14 +17,33 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='saip', locations=['saip.models'])
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='saip',
+    locations=['saip.models', 'saip.downstream.attributes', 'saip.downstream.reid'],
+)
 DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='saip', locations=['saip.datasets']
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='saip',
+    locations=['saip.datasets', 'saip.downstream.attributes', 'saip.downstream.reid'],
+)
+DATA_SAMPLERS = Registry(
+    'data sampler',
+    parent=MMENGINE_DATA_SAMPLERS,
+    scope='saip',
+    locations=['saip.downstream.reid'],
 )
 TRANSFORMS = Registry(
     'transform', parent=MMENGINE_TRANSFORMS, scope='saip', locations=['saip.datasets']
 )
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='saip', locations=['saip.engine'])
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='saip',
+    locations=['saip.engine', 'saip.downstream.attributes', 'saip.downstream.reid'],
+)
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='saip', locations=['saip.engine']
 )
@@ -34,5 +54,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['saip.engine'],
 )
 METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope='saip', locations=['saip.evaluation']
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='saip',
+    locations=['saip.evaluation', 'saip.downstream.attributes', 'saip.downstream.reid'],
 )

@@ -1,6 +1,6 @@
 """Evaluate a checkpoint with the test loop of a configuration.
 
-python tools/test.py CONFIG CHECKPOINT [--cfg-options key=value ...]
+python tools/test.py CONFIG CHECKPOINT [--show-dir DIR] [--cfg-options key=value ...]
 """
 
 import argparse
@@ -17,6 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='configuration file')
     parser.add_argument('checkpoint', help='checkpoint of this configuration')
     parser.add_argument('--work-dir', help='logs and metrics; default work_dirs/CONFIG')
+    parser.add_argument('--show-dir', help='write pictures of what is predicted to this folder')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -41,6 +42,7 @@ def main() -> None:
             work_dir=args.work_dir,
             options=args.cfg_options,
             launcher=args.launcher,
+            show_dir=args.show_dir,
         )
 
 

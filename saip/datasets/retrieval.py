@@ -66,9 +66,9 @@ class RetrievalImages(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read both folders and return a record per picture, queries first."""
-        queries = _read_folder(Path(self.data_prefix['query']), is_query=True)
-        gallery = _read_folder(Path(self.data_prefix['gallery']), is_query=False)
-        queries = _answerable(queries, gallery, self.data_root)
+        queries = read_folder(Path(self.data_prefix['query']), is_query=True)
+        gallery = read_folder(Path(self.data_prefix['gallery']), is_query=False)
+        queries = keep_answerable(queries, gallery, self.data_root)
         self._metainfo['num_query'] = len(queries)
         return queries + gallery
 
@@ -103,11 +103,19 @@ def parse_name(name: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _read_folder(folder: Path, is_query: bool) -> list[dict]:
+def read_folder(folder: Path, is_query: bool) -> list[dict]:
+    """Return a record per picture of a folder in Market-1501 layout, junk left out.
+
+    A record is ``img_path``, ``pid``, ``camid`` and ``is_query`` (1 or 0).
+
+    Raises:
+        FileNotFoundError: the folder is missing or holds no usable picture.
+        ValueError: a file has another name than the layout's, or a query has no identity.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(
-            f'no folder {folder}: a retrieval set in Market-1501 layout has query/ and '
-            'bounding_box_test/'
+            f'no folder {folder}: a set in Market-1501 layout has bounding_box_train/ (for '
+            'training), query/ and bounding_box_test/'
         )
     records = []
     for path in sorted(folder.iterdir()):
@@ -127,17 +135,24 @@ def _read_folder(folder: Path, is_query: bool) -> list[dict]:
     return records
 
 
-def _answerable(queries: list[dict], gallery: list[dict], root: str) -> list[dict]:
-    """Keep the queries whose identity another camera shows in the gallery."""
+def unanswerable(queries: list[dict], gallery: list[dict]) -> list[dict]:
+    """Return the queries whose identity no other camera shows in the gallery."""
     cameras: dict[int, set[int]] = {}
     for record in gallery:
         cameras.setdefault(record['pid'], set()).add(record['camid'])
-    kept: list[dict] = []
-    left_out: list[dict] = []
-    for query in queries:
-        others = cameras.get(query['pid'], set()) - {query['camid']}
-        (kept if others else left_out).append(query)
-    if not kept:
+    return [
+        query for query in queries if not cameras.get(query['pid'], set()) - {query['camid']}
+    ]
+
+
+def keep_answerable(queries: list[dict], gallery: list[dict], root: str) -> list[dict]:
+    """Return the queries that can be answered, and name the others in a warning.
+
+    Raises:
+        ValueError: none can be answered.
+    """
+    left_out = unanswerable(queries, gallery)
+    if len(left_out) == len(queries):
         raise ValueError(
             f'{root}: no query has a gallery picture of its identity by another camera, so '
             f'nothing can be retrieved; the first query is {queries[0]["img_path"]}'
@@ -151,4 +166,5 @@ def _answerable(queries: list[dict], gallery: list[dict], root: str) -> list[dic
             logger='current',
             level=logging.WARNING,
         )
-    return kept
+    paths = {query['img_path'] for query in left_out}
+    return [query for query in queries if query['img_path'] not in paths]

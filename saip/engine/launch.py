@@ -33,6 +33,7 @@ from saip.engine.resume import (
     newest_checkpoint,
     shapes_of,
 )
+from saip.engine.show import draw_predictions
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -98,8 +99,11 @@ def evaluate(
     work_dir: str | None = None,
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
+    show_dir: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint with the test loop of a configuration.
+
+    With ``show_dir`` pictures of what is predicted are written to that folder.
 
     Returns:
         The metrics.
@@ -115,6 +119,8 @@ def evaluate(
     shapes = shapes_of(load_checkpoint_file(checkpoint))
     cfg.load_from, cfg.resume = checkpoint, False
     drop_pretrained(cfg.model)
+    if show_dir is not None and not draw_predictions(cfg, show_dir):
+        raise StartError(f'--show-dir: {config} has nothing that draws predictions')
     join_processes(cfg, launcher)
     with _explained(_Progress()):
         runner = _build_runner(cfg)

@@ -38,6 +38,10 @@ _READ_BESIDES_ARGUMENTS = {
     'sync_bn',
     'tta_model',
     'tta_pipeline',
+    # The libraries' configs keep their pipelines under these names.
+    'train_pipeline',
+    'val_pipeline',
+    'test_pipeline',
     'vis_backends',
 }
 """Top-level keys that mmengine, its tools or every shipped configuration read by name."""

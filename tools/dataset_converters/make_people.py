@@ -1,39 +1,58 @@
-"""Draw people and write them in the layout of Market-1501, with a contact sheet.
+"""Draw people and write them in the layouts of public data sets, with contact sheets.
 
-Example:
+Examples:
     python tools/dataset_converters/make_people.py data/people --size quickstart
+    python tools/dataset_converters/make_people.py data --datasets coco lip --size small
 
-A second run with the same arguments finds the set finished and does nothing.
+Without ``--datasets`` the folder itself becomes a set in the layout of Market-1501, which the
+quickstart pretrains on. With it, every set gets the folder below that configs expect. A second
+run with the same arguments finds the sets finished and does nothing.
 """
 
 import argparse
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
-from saip.datasets.people import SIZES, write_market1501
+from saip.datasets.people import SIZES, natives, write_market1501
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('out', help='folder to make')
-    parser.add_argument('--size', choices=SIZES, default='quickstart')
+    parser.add_argument('out', type=Path, help='folder to make')
+    parser.add_argument('--datasets', nargs='+', choices=natives.DATASETS, metavar='NAME')
+    parser.add_argument('--size', choices=SIZES)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.size is None:
+        args.size = 'small' if args.datasets else 'quickstart'
+    if args.datasets and args.size not in natives.SIZES:
+        allowed = ' or '.join(natives.SIZES)
+        parser.error(f'--size {args.size}: with --datasets it is {allowed}')
+    return args
 
 
 def main() -> None:
-    """Write the set and say what was done."""
+    """Write the sets and say what was done."""
     args = parse_args()
-    spec = replace(SIZES[args.size], seed=args.seed)
-    written = write_market1501(args.out, spec, args.workers)
-    print(f'{args.out}: {"written" if written else "already finished, nothing to do"}')
+    if not args.datasets:
+        spec = replace(SIZES[args.size], seed=args.seed)
+        _say(args.out, write_market1501(args.out, spec, args.workers))
+        return
+    for name in args.datasets:
+        folder, write = natives.DATASETS[name]
+        _say(args.out / folder, write(args.out / folder, args.size, args.seed, args.workers))
+
+
+def _say(folder: Path, written: bool) -> None:
+    print(f'{folder}: {"written" if written else "already finished, nothing to do"}')
 
 
 if __name__ == '__main__':
     try:
         main()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         sys.exit(f'error: {error}')

@@ -52,7 +52,6 @@ def torso(person: Person) -> Pattern:
     cloth = patterned(garment)
     second = np.array(garment.second, np.float32)
     inner = np.array(person.inner, np.float32)
-    opening = {'jacket': 0.36, 'coat': 0.26}.get(garment.kind, 0.0)
 
     def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
         colour = np.empty((*t.shape, 3), np.float32)
@@ -65,28 +64,47 @@ def torso(person: Person) -> Pattern:
             ] = second
         if garment.pattern == 'block':
             colour[(t > 0.28) & (t < 0.62)] = second
-        if garment.kind in ('jacket', 'coat'):
-            colour[front < opening + 0.16 * (1 - t)] = inner
-        elif garment.kind == 'shirt':
+        if garment.kind == 'shirt':
             colour[front < 0.05] *= 0.72
-            colour[(t < 0.1) & (front < 0.7)] = inner
-        else:
-            colour[(t < 0.09) & (front < 0.75)] = np.array(person.skin, np.float32)
-        _straps(colour, t, angle, front, person.bag)
+        shown = inner if shows_inner(garment) else np.array(person.skin, np.float32)
+        colour[opening(garment, t, front)] = shown
+        if person.bag.kind in ('backpack', 'shoulder'):
+            colour[straps(person.bag, t, angle, front)] = np.array(
+                person.bag.colour, np.float32
+            )
         return colour
 
     return paint
 
 
-def _straps(
-    colour: np.ndarray, t: np.ndarray, angle: np.ndarray, front: np.ndarray, bag: Bag
-) -> None:
-    strap = np.array(bag.colour, np.float32)
+def shows_inner(garment: Garment) -> bool:
+    """Tell whether the opening of an upper garment shows another one, not skin."""
+    return garment.kind in ('jacket', 'coat', 'shirt')
+
+
+def opening(garment: Garment, t: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Return where on the trunk an upper garment is open.
+
+    Args:
+        garment: the upper garment.
+        t: place along the trunk, 0 at the neck.
+        front: absolute angular distance from the front.
+    """
+    if garment.kind in ('jacket', 'coat'):
+        return front < {'jacket': 0.36, 'coat': 0.26}[garment.kind] + 0.16 * (1 - t)
+    if garment.kind == 'shirt':
+        return (t < 0.1) & (front < 0.7)
+    return (t < 0.09) & (front < 0.75)
+
+
+def straps(bag: Bag, t: np.ndarray, angle: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Return where straps of a bag lie on the trunk; arguments as of ``opening``."""
     if bag.kind == 'backpack':
-        colour[(np.abs(front - 0.72) < 0.15) & (t < 0.58)] = strap
+        return (np.abs(front - 0.72) < 0.15) & (t < 0.58)
     if bag.kind == 'shoulder':
         across = np.sin(angle) * bag.side
-        colour[np.abs(across - (t * 1.9 - 1.0)) < 0.16] = strap
+        return np.abs(across - (t * 1.9 - 1.0)) < 0.16
+    return np.zeros(np.shape(front), bool)
 
 
 def head(hair: Hair, skin: Colour, hat: Colour | None) -> Pattern:

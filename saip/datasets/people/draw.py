@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,12 +45,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Part:
-    """A tube with its paint, the body part it shows, and its place in the drawing order."""
+    """A tube with its paint, the body part it shows, and its place in the drawing order.
+
+    Attributes:
+        side: ``l`` or ``r`` for what belongs to a limb.
+    """
 
     name: str
     tube: Tube
     paint: Paint
     order: float
+    side: str = ''
 
 
 def draw_figure(canvas: np.ndarray, figure: Figure, light: float) -> None:
@@ -61,15 +67,23 @@ def draw_figure(canvas: np.ndarray, figure: Figure, light: float) -> None:
 
 def figure_parts(figure: Figure, size: tuple[int, int]) -> list[Part]:
     """Return all parts of a person in a picture of ``size`` (h, w); higher order is nearer."""
-    body = _Body(figure, size)
+    return body_parts(Body(figure, size))
+
+
+def body_parts(body: Body) -> list[Part]:
+    """Return all parts of a placed body."""
     parts = [*_trunk(body), *_head(body), *_bag(body)]
     for side in ('l', 'r'):
-        parts += _leg(body, side)
-        parts += _arm(body, side)
+        parts += _sided(_leg(body, side), side)
+        parts += _sided(_arm(body, side), side)
     return parts
 
 
-class _Body:
+def _sided(parts: Iterable[Part], side: str) -> list[Part]:
+    return [replace(part, side=side) for part in parts]
+
+
+class Body:
     """Projected joints of a figure in pixels, and tubes between them."""
 
     def __init__(self, figure: Figure, size: tuple[int, int]) -> None:
@@ -77,10 +91,17 @@ class _Body:
         self.yaw = figure.view.yaw
         self.scale = figure.place.height * size[0]
         self.facing = float(np.cos(self.yaw))
-        flat = project(skeleton(self.person.build, figure.pose), figure.view)
-        origin = np.array([figure.place.x * size[1], figure.place.ground * size[0]])
-        self.points = {name: origin + joint[:2] * self.scale for name, joint in flat.items()}
+        self.joints = skeleton(self.person.build, figure.pose)
+        self.view = figure.view
+        self.origin = np.array([figure.place.x * size[1], figure.place.ground * size[0]])
+        flat = project(self.joints, figure.view)
+        self.points = {name: self.origin + flat[name][:2] * self.scale for name in flat}
         self.near = {name: float(joint[2]) for name, joint in flat.items()}
+
+    def see(self, joint: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the picture point of a point in body coordinates, and its nearness."""
+        flat = project({'': joint}, self.view)['']
+        return self.origin + flat[:2] * self.scale, float(flat[2])
 
     def section(self, width: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Half-width in the picture of elliptical sections turned by the view."""
@@ -100,7 +121,7 @@ class _Body:
         return self.points[joint] + np.array([right, -y]) * self.scale
 
 
-def _trunk(body: _Body) -> list[Part]:
+def _trunk(body: Body) -> list[Part]:
     person = body.person
     build, upper = person.build, person.upper
     loose = upper.fit if upper.kind != 'vest' else 0.95
@@ -131,7 +152,7 @@ def _trunk(body: _Body) -> list[Part]:
     if upper.kind == 'coat':
         shape = profile[-1] * np.linspace(1.02, 1.2, 4)
         skirt = Tube(hem, body.at(0.0, -0.2, 0.0, 'pelvis'), shape, body.yaw, capped=False)
-        parts.append(Part('upper', skirt, patterned(upper), 2.95))
+        parts.append(Part('tail', skirt, patterned(upper), 2.95))
     if upper.kind == 'hoodie':
         hood = body.between(
             body.at(-0.03, 0.012, -0.05, 'neck'),
@@ -139,11 +160,11 @@ def _trunk(body: _Body) -> list[Part]:
             0.036,
             0.036,
         )
-        parts.append(Part('upper', hood, _darker(upper.colour, 0.8), _behind(body, 3.5)))
+        parts.append(Part('hood', hood, _darker(upper.colour, 0.8), _behind(body, 3.5)))
     return parts
 
 
-def _head(body: _Body) -> list[Part]:
+def _head(body: Body) -> list[Part]:
     person, size = body.person, body.person.build.head
     crown, chin = body.points['crown'], body.points['chin']
     half = float(body.section(np.array(0.05), np.array(0.058))) * size * body.scale
@@ -168,7 +189,7 @@ def _head(body: _Body) -> list[Part]:
     return parts
 
 
-def _leg(body: _Body, side: str) -> list[Part]:
+def _leg(body: Body, side: str) -> list[Part]:
     person = body.person
     lower, girth = person.lower, 0.6 + 0.4 * person.build.girth
     # The whole leg shares one order, so that the near leg hides the far one.
@@ -196,7 +217,7 @@ def _leg(body: _Body, side: str) -> list[Part]:
     return [*parts, Part('lower', thigh, cloth, order + 0.004)]
 
 
-def _arm(body: _Body, side: str) -> list[Part]:
+def _arm(body: Body, side: str) -> list[Part]:
     person, kind = body.person, body.person.upper.kind
     near = body.near[f'shoulder_{side}'] + body.near[f'elbow_{side}']
     order = (5.0 if near > -0.09 else 0.5) + near
@@ -225,7 +246,7 @@ def _arm(body: _Body, side: str) -> list[Part]:
     return [*parts, Part('upper', upper, cloth, order + 0.002)]
 
 
-def _bag(body: _Body) -> list[Part]:
+def _bag(body: Body) -> list[Part]:
     bag = body.person.bag
     paint, dark = bag.colour, _darker(bag.colour, 0.65)
     if bag.kind == 'backpack':
@@ -259,7 +280,7 @@ def _bag(body: _Body) -> list[Part]:
     return []
 
 
-def _behind(body: _Body, order: float) -> float:
+def _behind(body: Body, order: float) -> float:
     """Order of something on the back: ``order`` from behind, below the body from the front."""
     return order if body.facing < 0.2 else 0.9
 

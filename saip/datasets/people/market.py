@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..coco import load_json
 from ..parallel import parallel_map
+from .folder import CONTACT_SHEET, write_folder
 from .shot import STRANGERS, Shot, encode_jpeg, plan_misdetection, plan_shot, render_shot
 
 # Raise it whenever the same parameters give other pictures: a finished set is recognised by it.
 VERSION = 2
-STAMP = 'people.json'
-CONTACT_SHEET = 'contact_sheet.png'
 TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
 # Shot numbers of one identity and camera: training or query from 0, gallery after the query.
 _JUNK_SHOT = 1000
@@ -65,6 +60,7 @@ class MarketSpec:
 
 SIZES: dict[str, MarketSpec] = {
     'tiny': MarketSpec(6, 4, cameras=3, gallery_shots=1, distractors=2, junk=2),
+    'small': MarketSpec(120, 40, train_shots=2, distractors=24, junk=16),
     'quickstart': MarketSpec(1200, 80, distractors=48, junk=32),
     'large': MarketSpec(4000, 200, cameras=6, distractors=200, junk=100, height=256, width=128),
 }
@@ -162,60 +158,17 @@ def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1)
     Raises:
         ValueError: ``out`` holds something else, or ``workers`` is below 1.
     """
-    out = Path(out)
     stamp = {'format': 'market1501', 'version': VERSION, **asdict(spec)}
-    if _is_finished(out, stamp):
-        return False
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    try:
-        temporary.chmod(0o755)
-        for folder in (TRAIN, QUERY, GALLERY):
-            (temporary / folder).mkdir()
-        write = functools.partial(_write_picture, root=temporary, spec=spec)
-        parallel_map(write, list_pictures(spec), workers, 'people drawn')
-        sheet = cv2.imencode('.png', contact_sheet(spec)[..., ::-1])[1]
-        (temporary / CONTACT_SHEET).write_bytes(sheet.tobytes())
-        (temporary / STAMP).write_text(json.dumps(stamp, indent=2) + '\n', encoding='utf-8')
-        return _put_in_place(temporary, out, stamp)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    return write_folder(out, stamp, functools.partial(_fill, spec=spec, workers=workers))
 
 
-def _put_in_place(temporary: Path, out: Path, stamp: dict) -> bool:
-    """Rename the finished folder; False if another process was faster with the same set."""
-    try:
-        os.replace(temporary, out)
-    except OSError:
-        if not _is_finished(out, stamp):
-            raise
-        return False
-    return True
-
-
-def _is_finished(out: Path, stamp: dict) -> bool:
-    """Tell whether ``out`` holds exactly this set.
-
-    Raises:
-        ValueError: it holds anything else.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    path = out / STAMP
-    if not path.is_file():
-        raise ValueError(f'{out} exists and is no set of drawn people: name another folder')
-    found = load_json(path)
-    if not isinstance(found, dict):
-        raise ValueError(f'{path}: not what a set of drawn people is described by')
-    differing = sorted(key for key in stamp | found if stamp.get(key) != found.get(key))
-    if differing:
-        what = ', '.join(
-            f'{key} {found.get(key)} instead of {stamp.get(key)}' for key in differing
-        )
-        raise ValueError(
-            f'{out} holds people drawn with {what}: remove it or name another folder'
-        )
-    return True
+def _fill(root: Path, spec: MarketSpec, workers: int) -> None:
+    for folder in (TRAIN, QUERY, GALLERY):
+        (root / folder).mkdir()
+    write = functools.partial(_write_picture, root=root, spec=spec)
+    parallel_map(write, list_pictures(spec), workers, 'people drawn')
+    sheet = cv2.imencode('.png', contact_sheet(spec)[..., ::-1])[1]
+    (root / CONTACT_SHEET).write_bytes(sheet.tobytes())
 
 
 def _write_picture(picture: Picture, root: Path, spec: MarketSpec) -> None:

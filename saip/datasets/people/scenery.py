@@ -63,7 +63,7 @@ def backdrop(
         seed: seed of the set.
         place: number of the place, below ``PLACES``.
         window: left edge in [0, 1), zoom in (0, 1] (share of the height), top in [0, 1].
-        size: (h, w) of the result, at most as wide as high.
+        size: (h, w) of the result, at most four times as wide as high.
     """
     view = panorama(seed, place)
     left, zoom, top = window

@@ -125,7 +125,7 @@ def render_shot(shot: Shot, size: tuple[int, int] = (128, 64)) -> np.ndarray:
     canvas_size = (size[0] * OVERSAMPLING, round(size[1] * OVERSAMPLING * BOX_WIDTH))
     canvas = backdrop(seed, shot.place, shot.window, canvas_size)
     for figure in shot.figures:
-        _ground_shadow(canvas, figure.place, shot.light.side)
+        ground_shadow(canvas, figure.place, shot.light.side)
         draw_figure(canvas, figure, shot.light.side)
     item = shot.occluder
     if item.kind == 'pole':
@@ -201,7 +201,7 @@ def _sample_occluder(rng: np.random.Generator) -> Occluder:
     )
 
 
-def _ground_shadow(canvas: np.ndarray, place: Placement, side: float) -> None:
+def ground_shadow(canvas: np.ndarray, place: Placement, side: float) -> None:
     """Darken the ground under the feet with a soft ellipse."""
     height, width = canvas.shape[:2]
     ground, tall = place.ground * height, place.height * height

@@ -19,6 +19,8 @@ from .person import Colour
 
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Paint = Colour | Pattern
+# A box (x0, y0, x1, y1) of pixels, and the covered share of each, (y1 - y0, x1 - x0) uint8.
+Cover = tuple[tuple[int, int, int, int], np.ndarray]
 
 _SHIFT = 4
 _STEPS = np.linspace(0.0, 1.0, 256)
@@ -49,6 +51,23 @@ class Tube:
         length = max(math.hypot(x, y), 1e-3)
         return x / length, y / length, length
 
+    def surface(self, t: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where points of the surface are seen, and which face the camera.
+
+        Args:
+            t: (N,) shares of the length.
+            angle: (N,) directions on the surface.
+
+        Returns:
+            (N, 2) pixels and (N,) bool.
+        """
+        x, y, length = self.axis()
+        places = np.linspace(0.0, 1.0, len(self.profile))
+        reach = np.sin(angle + self.yaw) * np.interp(t, places, self.profile)
+        along = np.asarray(t) * length
+        points = self.top + np.stack([along * x + reach * y, along * y - reach * x], axis=-1)
+        return points, np.cos(angle + self.yaw) > 0
+
     def outline(self) -> np.ndarray:
         """Return the polygon of the tube, (N, 2) pixels."""
         x, y, length = self.axis()
@@ -58,7 +77,7 @@ class Tube:
         return local @ np.array([[x, y], [-y, x]]) + self.top
 
 
-def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> None:
+def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Cover | None:
     """Draw a tube onto a canvas, in place.
 
     Args:
@@ -66,17 +85,14 @@ def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Non
         tube: what to draw; parts outside the canvas are cut off.
         paint: one colour, or the colours (h, w, 3) of surface points (t, angle), each (h, w).
         light: where the light comes from, -1 = left of the picture, 1 = right.
+
+    Returns:
+        What it covers, see ``cover_of``.
     """
-    outline = tube.outline()
-    height, width = canvas.shape[:2]
-    (left, upper), (right, lower) = outline.min(0).tolist(), outline.max(0).tolist()
-    x0, y0 = max(math.floor(left) - 1, 0), max(math.floor(upper) - 1, 0)
-    x1, y1 = min(math.ceil(right) + 2, width), min(math.ceil(lower) + 2, height)
-    if x1 <= x0 or y1 <= y0:
-        return
-    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    corners = np.rint((outline - (x0, y0)) * (1 << _SHIFT)).astype(np.int32)
-    cv2.fillPoly(mask, [corners], 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+    cover = cover_of(tube, (canvas.shape[0], canvas.shape[1]))
+    if cover is None:
+        return None
+    (x0, y0, x1, y1), mask = cover
     t, across = _surface(tube, x0, y0, x1, y1)
     if callable(paint):
         colour = paint(t, np.arcsin(across) - np.float32(tube.yaw))
@@ -86,8 +102,35 @@ def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Non
         ramp = np.minimum(_shade(_RAMP, light)[:, None] * np.array(paint), 255).astype(np.uint8)
         painted = ramp[((across + 1) * ((len(_RAMP) - 1) / 2)).astype(np.uint8)]
     region = canvas[y0:y1, x0:x1]
-    cover = mask * np.float32(1 / 255)
-    region[...] = cv2.blendLinear(painted, region, cover, 1 - cover)
+    share = mask * np.float32(1 / 255)
+    region[...] = cv2.blendLinear(painted, region, share, 1 - share)
+    return cover
+
+
+def cover_of(tube: Tube, size: tuple[int, int]) -> Cover | None:
+    """Return which pixels of a canvas of ``size`` (h, w) a tube covers.
+
+    Returns:
+        The box (x0, y0, x1, y1) that it can reach and its share of every pixel there,
+        (y1 - y0, x1 - x0) uint8 of 255; None where it is outside of the canvas.
+    """
+    outline = tube.outline()
+    height, width = size
+    (left, upper), (right, lower) = outline.min(0).tolist(), outline.max(0).tolist()
+    x0, y0 = max(math.floor(left) - 1, 0), max(math.floor(upper) - 1, 0)
+    x1, y1 = min(math.ceil(right) + 2, width), min(math.ceil(lower) + 2, height)
+    if x1 <= x0 or y1 <= y0:
+        return None
+    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    corners = np.rint((outline - (x0, y0)) * (1 << _SHIFT)).astype(np.int32)
+    cv2.fillPoly(mask, [corners], 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+    return (x0, y0, x1, y1), mask
+
+
+def angles_of(tube: Tube, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the surface coordinates (t, angle) seen in a box of pixels, each (h, w)."""
+    t, across = _surface(tube, *box)
+    return t, np.arcsin(across) - np.float32(tube.yaw)
 
 
 def _shade(across: np.ndarray, light: float) -> np.ndarray:

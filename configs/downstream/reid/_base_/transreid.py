@@ -1,0 +1,85 @@
+# TransReID's baseline (He et al., 2021) in the settings of SOLIDER: the image token, a BN-neck, cross-
+# entropy over identities and soft-margin triplets, SGD, 16 identities with 4 pictures in a batch.
+# A leaf adds the encoder, the data set and the number of identities.
+_base_ = '../../_base_/schedule_scale.py'
+
+mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # RGB, of the pretraining
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(type='ClsDataPreprocessor', mean=mean, std=std, to_rgb=True),
+    head=dict(type='saip.BNNeckHead'),
+)
+
+image_size = (256, 128)
+# pillow's resizing averages where it shrinks, as torchvision's does in the baseline.
+resize = dict(type='Resize', scale=image_size[::-1], backend='pillow', interpolation='bicubic')
+pack = dict(type='PackInputs', algorithm_keys=('pid', 'camid', 'is_query'))
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    resize,
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='RandomCrop', crop_size=image_size, padding=10),
+    # The baseline erases normalised pictures with normal noise; these are in BGR, from 0 to 255.
+    dict(
+        type='RandomErasing',
+        erase_prob=0.5,
+        min_area_ratio=0.02,
+        max_area_ratio=1 / 3,
+        aspect_range=(0.3, 1 / 0.3),
+        mode='rand',
+        fill_color=mean[::-1],
+        fill_std=std[::-1],
+    ),
+    pack,
+]
+test_pipeline = [dict(type='LoadImageFromFile'), resize, pack]
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='saip.IdentityBatchSampler', instances=4),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(split='train', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(split='test', pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='saip.ReIDMetric')
+test_evaluator = val_evaluator
+val_cfg = dict()
+test_cfg = dict()
+custom_hooks = [dict(type='saip.IdentityCountHook')]
+
+# The paper states 120 epochs and the lr; the rest is SOLIDER's.
+optim_wrapper = dict(
+    type='saip.AutocastOptimWrapper',
+    optimizer=dict(type='SGD', lr=2e-4, momentum=0.9, weight_decay=1e-4),
+    paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
+)
+auto_scale_lr = dict(base_batch_size=64)
+epochs = max(2, round(120 * _base_.scale))
+warmup = max(1, round(20 * _base_.scale))
+interval = max(1, round(10 * _base_.scale))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=warmup),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.002,
+        by_epoch=True,
+        T_max=epochs - warmup,
+        begin=warmup,
+        end=epochs,
+    ),
+]
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=interval)

@@ -1,0 +1,45 @@
+"""Drawn people in the layouts and annotation formats of public data sets.
+
+Every ``write_*`` takes ``(out, size='tiny', seed=0, workers=1)``, makes the folder ``out`` and
+returns whether it had to.
+"""
+
+from .ap10k import write_ap10k
+from .base import SIZES
+from .coco import write_coco, write_wholebody
+from .crowdhuman import write_crowdhuman
+from .humanart import write_humanart
+from .lip import write_lip
+from .market1501 import write_market1501
+from .msmt17 import write_msmt17
+from .pa100k import write_pa100k
+from .peta import write_peta
+
+# Name on the command line -> (folder that configs expect below the data root, writer).
+DATASETS = {
+    'market1501': ('Market1501', write_market1501),
+    'msmt17': ('MSMT17', write_msmt17),
+    'pa100k': ('PA100K', write_pa100k),
+    'peta': ('PETA', write_peta),
+    'coco': ('coco', write_coco),
+    'wholebody': ('coco', write_wholebody),
+    'lip': ('LIP', write_lip),
+    'crowdhuman': ('CrowdHuman', write_crowdhuman),
+    'humanart': ('HumanArt', write_humanart),
+    'ap10k': ('ap10k', write_ap10k),
+}
+
+__all__ = [
+    'DATASETS',
+    'SIZES',
+    'write_ap10k',
+    'write_coco',
+    'write_crowdhuman',
+    'write_humanart',
+    'write_lip',
+    'write_market1501',
+    'write_msmt17',
+    'write_pa100k',
+    'write_peta',
+    'write_wholebody',
+]

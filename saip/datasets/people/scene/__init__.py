@@ -1,0 +1,1 @@
+"""Scenes of people whose annotations are all read from what was drawn."""

@@ -1,0 +1,184 @@
+"""Draw a planned scene and read every annotation from what was drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..camera import expose
+from ..keys import SCENE, generator
+from ..scenery import backdrop
+from ..shot import OVERSAMPLING, ground_shadow
+from ..tube import angles_of, draw_tube
+from .parts import BELONGINGS, CODES, HEAD, codes
+from .scene import Scene
+from .subject import Landmark, Layer, Subject
+from .things import Thing, draw_thing
+
+Box = tuple[float, float, float, float]
+_BELONGINGS = np.zeros(CODES, bool)
+_BELONGINGS[sorted(codes(*BELONGINGS))] = True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One subject as the picture shows it; boxes are (x0, y0, x1, y1) in pixels.
+
+    Attributes:
+        full: box of the whole body without what is carried, also outside of the picture.
+        head: box of the whole head.
+        landmarks: (K, 3) x, y and 0 = outside of the picture, of the visible box, or on the far
+            side of the head, 1 = hidden, 2 = visible; pixel centres are whole numbers.
+        turned_away: the face cannot be seen from here.
+    """
+
+    subject: Subject
+    full: Box
+    head: Box
+    landmarks: np.ndarray
+    turned_away: bool
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A picture and what is in it.
+
+    Attributes:
+        picture: (h, w, 3) uint8 RGB.
+        owners: (h, w) int32, ``number of the subject * CODES + code`` of what is seen, counted
+            from 1; 0 where it is nobody.
+        seen: the subjects, far to near.
+    """
+
+    picture: np.ndarray
+    owners: np.ndarray
+    seen: tuple[Seen, ...]
+
+    @cached_property
+    def _people(self) -> np.ndarray:
+        """Number of the subject whose body is seen, from 1; what is carried is nobody."""
+        return np.where(_BELONGINGS[self.owners % CODES], 0, self.owners // CODES)
+
+    def mask(self, number: int) -> np.ndarray:
+        """Return the visible body of a subject, (h, w) bool."""
+        return self._people == number + 1
+
+    def visible(self, number: int) -> Box | None:
+        """Return the box of the visible body of a subject; None if there is none."""
+        return box_of(self.mask(number))
+
+    def parts(self, number: int, table: np.ndarray) -> np.ndarray:
+        """Return a part map of a subject, (h, w) uint8; ``table`` (CODES,) has the labels."""
+        mine = self.owners // CODES == number + 1
+        return np.where(mine, table[self.owners % CODES], 0).astype(np.uint8)
+
+    def shows(self, number: int, *names: str) -> int:
+        """Count the pixels in which parts of a subject are seen."""
+        wanted = [(number + 1) * CODES + one for one in sorted(codes(*names))]
+        return int(np.isin(self.owners, wanted).sum())
+
+
+def box_of(mask: np.ndarray) -> Box | None:
+    """Return the box around the true pixels of (h, w) bool; None if there are none."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(columns):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def render_scene(scene: Scene) -> Rendered:
+    """Draw a scene; the same alone and among others."""
+    height, width = scene.size
+    large = (height * OVERSAMPLING, width * OVERSAMPLING)
+    canvas = backdrop(scene.key[0], scene.place, scene.window, large)
+    owners = np.zeros(large, np.int32)
+    bodies = [subject.embody(large) for subject in scene.subjects]
+    for item in scene.order():
+        if isinstance(item, Thing):
+            draw_thing(canvas, owners, item)
+            continue
+        ground_shadow(canvas, scene.subjects[item].place, scene.light.side)
+        for layer in bodies[item].layers:
+            draw_layer(canvas, owners, layer, (item + 1) * CODES, scene.light.side)
+    # Of every block of canvas pixels the one nearest to its middle stands for it.
+    small = np.ascontiguousarray(owners[OVERSAMPLING // 2 :: OVERSAMPLING, 1::OVERSAMPLING])
+    noise = generator(scene.key[0], SCENE, *scene.key[1:], 1)
+    picture = expose(canvas, scene.camera, scene.light, scene.size, noise)
+    seen = []
+    for number, (subject, body) in enumerate(zip(scene.subjects, bodies, strict=True)):
+        layers = [layer for layer in body.layers if layer.part.name not in BELONGINGS]
+        full = _outline(layers)
+        visible = box_of((small // CODES == number + 1) & ~_BELONGINGS[small % CODES])
+        heads = [layer for layer in layers if layer.part.name in HEAD]
+        turned = body.turned_away
+        points = _judge(body.landmarks, small, (number + 1) * CODES, turned)
+        if visible is not None:
+            points = _labelled(points, visible)
+        # The rim of a tube covers up to half a pixel more than its outline.
+        if visible is not None:
+            full = _union(full, visible)
+        seen.append(Seen(subject, full, _outline(heads), points, turned))
+    return Rendered(picture, small, tuple(seen))
+
+
+def draw_layer(
+    canvas: np.ndarray, owners: np.ndarray, layer: Layer, first: int, light: float
+) -> None:
+    """Draw a part into the picture (H, W, 3) and, with the same outline, into the owners (H, W)."""
+    tube = layer.part.tube
+    cover = draw_tube(canvas, tube, layer.part.paint, light)
+    if cover is None:
+        return
+    (x0, y0, x1, y1), mask = cover
+    inside = mask >= 128
+    region = owners[y0:y1, x0:x1]
+    if isinstance(layer.shows, int):
+        region[inside] = first + layer.shows
+    else:
+        shows = layer.shows(*angles_of(tube, (x0, y0, x1, y1)))
+        region[inside] = first + shows[inside].astype(np.int32)
+
+
+def _judge(
+    points: tuple[Landmark, ...], owners: np.ndarray, first: int, turned_away: bool
+) -> np.ndarray:
+    """Return x, y and visibility of landmarks, (K, 3)."""
+    height, width = owners.shape
+    found = np.zeros((len(points), 3))
+    for row, landmark in zip(found, points, strict=True):
+        x, y = (landmark.point + 0.5) / OVERSAMPLING - 0.5
+        column, line = math.floor(x + 0.5), math.floor(y + 0.5)
+        if not (0 <= column < width and 0 <= line < height):
+            continue
+        if turned_away and landmark.turned:
+            continue
+        around = owners[max(line - 1, 0) : line + 2, max(column - 1, 0) : column + 2]
+        shown = any(int(owner) - first in landmark.parts for owner in around.flat)
+        row[:] = (x, y, 2 if shown and not landmark.turned else 1)
+    return found
+
+
+def _labelled(points: np.ndarray, visible: Box) -> np.ndarray:
+    """Leave out hidden landmarks around which nothing of the body is seen, as people would."""
+    x, y, state = points.T
+    inside = (x >= visible[0]) & (x < visible[2]) & (y >= visible[1]) & (y < visible[3])
+    return np.where(((state > 1) | inside)[:, None], points, 0.0)
+
+
+def _outline(layers: list[Layer]) -> Box:
+    corners = np.concatenate([layer.part.tube.outline() for layer in layers])
+    (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
+    scale = OVERSAMPLING
+    return (x0 + 0.5) / scale, (y0 + 0.5) / scale, (x1 + 0.5) / scale, (y1 + 0.5) / scale
+
+
+def _union(one: Box, two: Box) -> Box:
+    return (
+        min(one[0], two[0]),
+        min(one[1], two[1]),
+        max(one[2], two[2]),
+        max(one[3], two[3]),
+    )

@@ -1,0 +1,66 @@
+"""What a scene is made of: subjects that say how they are drawn and where their landmarks are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..draw import Part, Placement
+
+Regions = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A part and what it shows: one code, or a function of (t, angle) on its surface."""
+
+    part: Part
+    shows: int | Regions
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A point on a body.
+
+    Attributes:
+        point: (2,) in the picture.
+        parts: codes of parts that show it.
+        turned: it lies on the side of the body that is turned away.
+    """
+
+    point: np.ndarray
+    parts: frozenset[int]
+    turned: bool = False
+
+
+@dataclass(frozen=True)
+class Embodied:
+    """A subject in a picture of a known size.
+
+    Attributes:
+        layers: far to near.
+        landmarks: in the order of the data sets.
+        turned_away: the face cannot be seen from here.
+    """
+
+    layers: tuple[Layer, ...]
+    landmarks: tuple[Landmark, ...]
+    turned_away: bool
+
+
+class Subject(Protocol):
+    """A person or an animal at one moment and place."""
+
+    @property
+    def place(self) -> Placement:
+        """Where it stands."""
+
+    @property
+    def group(self) -> int:
+        """0 = an individual; those of one other number cannot be told apart."""
+
+    def embody(self, size: tuple[int, int]) -> Embodied:
+        """Say what is drawn in a picture of ``size`` (h, w)."""

@@ -1,0 +1,127 @@
+"""The published zero-shot split of PETA, a pickle, turned into plain JSON.
+
+``dataset_zs_run0.pkl`` of Jia et al. (2021) is a pickled ``easydict.EasyDict``. A pickle may run
+any code, so this one is read with a list of allowed names: containers, numbers and texts.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saip.datasets.files import write_atomic
+from saip.downstream.attributes.annotations import SPLITS, UNKNOWN
+
+
+class _Fields(dict):
+    """Stands in for ``easydict.EasyDict``: its items are all that is used."""
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ('easydict', 'EasyDict'): _Fields,
+    ('builtins', 'range'): range,
+    ('_codecs', 'encode'): codecs.encode,  # how old protocols store bytes
+    ('numpy', 'dtype'): np.dtype,
+    ('numpy', 'ndarray'): np.ndarray,
+}
+# numpy 1 and 2 name the module of these functions differently.
+for _core in ('core', '_core'):
+    _ALLOWED[f'numpy.{_core}.multiarray', '_reconstruct'] = np.zeros(0).__reduce__()[0]
+    _ALLOWED[f'numpy.{_core}.multiarray', 'scalar'] = np.float64(0).__reduce__()[0]
+    _ALLOWED[f'numpy.{_core}.numeric', '_frombuffer'] = np.zeros(1).__reduce_ex__(5)[0]
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return one of the allowed classes and functions."""
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f'asks for {module}.{name}') from None
+
+
+def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
+    """Write the JSON file that :class:`saip.PETAZeroShot` reads.
+
+    Args:
+        source: the published pickle.
+        target: the JSON file.
+
+    Returns:
+        Number of pictures of each part.
+
+    Raises:
+        FileNotFoundError: there is no such pickle.
+        ValueError: it asks for code, or its content does not fit together.
+    """
+    content = _read(Path(source))
+    try:
+        names = [str(name) for name in content['image_name']]
+        attributes = [str(name) for name in content['attr_name']]
+        labels = np.asarray(content['label'])
+        parts = {part: _rows(content['partition'][part]) for part in SPLITS}
+        # Only where colours and other attributes are in the file as well.
+        evaluated = list(content.get('label_idx', {}).get('eval', range(len(attributes))))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f'{source}: not the published split of PETA, which has image_name, attr_name, label '
+            f'and partition with train, val and test ({type(error).__name__}: {error})'
+        ) from error
+    _check(source, names, attributes, labels, parts)
+    labels = np.where(labels == UNKNOWN, 0, labels)[:, evaluated]
+    data_list = [
+        {'img_path': names[row], 'gt_score': [int(v) for v in labels[row]], 'split': part}
+        for part in SPLITS
+        for row in parts[part]
+    ]
+    metainfo = {'attributes': [attributes[i] for i in evaluated]}
+    text = json.dumps({'metainfo': metainfo, 'data_list': data_list})
+    write_atomic(target, text.encode())
+    return {part: len(parts[part]) for part in SPLITS}
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file; it is published as dataset_zs_run0.pkl')
+    with path.open('rb') as file:
+        try:
+            return _Unpickler(file).load()
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f'{path}: refused: {error}; only containers, numbers and texts are read'
+            ) from error
+        except Exception as error:  # a damaged pickle may raise anything
+            raise ValueError(f'{path}: not a readable pickle ({error})') from error
+
+
+def _rows(partition: Any) -> list[int]:
+    """Row numbers of a part; where the file lists several splits, the first is the one in use."""
+    first = partition[0] if isinstance(partition, list) else partition
+    return [int(row) for row in np.ravel(first)]
+
+
+def _check(
+    source: str | Path,
+    names: Sequence[str],
+    attributes: Sequence[str],
+    labels: np.ndarray,
+    parts: dict[str, list[int]],
+) -> None:
+    if labels.shape != (len(names), len(attributes)):
+        raise ValueError(
+            f'{source}: label has shape {labels.shape}, but there are {len(names)} pictures and '
+            f'{len(attributes)} attributes'
+        )
+    rows = [row for part in parts.values() for row in part]
+    if rows and not (min(rows) >= 0 and max(rows) < len(names)):
+        raise ValueError(
+            f'{source}: partition has rows {min(rows)} to {max(rows)}; there are {len(names)}'
+        )
+    if len(set(rows)) < len(rows):
+        raise ValueError(f'{source}: a picture is in more than one part of partition')

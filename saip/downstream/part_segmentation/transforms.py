@@ -1,0 +1,111 @@
+"""Transforms of pictures with part labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets import LoadAnnotations
+
+from saip.datasets.crops import DataError
+from saip.registry import TRANSFORMS
+
+from .affine import fit, warp_labels, warp_picture
+
+IGNORED = 255
+"""Label of pixels that belong to no part, not even the background."""
+
+
+@TRANSFORMS.register_module()
+class LoadPartLabels(LoadAnnotations):
+    """mmsegmentation's ``LoadAnnotations`` with a look at what was read.
+
+    Comes after ``LoadImageFromFile``, with whose ``ori_shape`` the size is compared.
+
+    Args:
+        num_classes: number of labels, the background included.
+
+    Raises:
+        DataError: the file is no picture, has colours instead of labels, a label out of range, or
+            another size than the picture.
+    """
+
+    def __init__(self, num_classes: int = 20) -> None:
+        super().__init__(reduce_zero_label=None, imdecode_backend='pillow')
+        self.num_classes = num_classes
+
+    def _load_seg_map(self, results: dict[str, Any]) -> None:
+        path = results['seg_map_path']
+        try:
+            super()._load_seg_map(results)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DataError(f'{path}: not a readable PNG ({error}); copy it again') from error
+        labels = results['gt_seg_map']
+        if labels.ndim != 2:
+            raise DataError(
+                f'{path}: {labels.shape[-1]} channels; a label map has one, whose grey values (or '
+                'palette indices) are the numbers of the parts'
+            )
+        size, expected = labels.shape, tuple(results['ori_shape'][:2])
+        if size != expected:
+            raise DataError(
+                f'{path}: {size[1]} x {size[0]} pixels, but its picture {results["img_path"]} has '
+                f'{expected[1]} x {expected[0]}; both must be of the same size'
+            )
+        wrong = labels[(labels >= self.num_classes) & (labels != IGNORED)]
+        if wrong.size:
+            raise DataError(
+                f'{path}: part label {wrong.max()}; labels go from 0 to {self.num_classes - 1}, '
+                f'and {IGNORED} is for pixels to ignore'
+            )
+
+
+@TRANSFORMS.register_module()
+class PersonAffine(BaseTransform):
+    """Fits the whole picture into a crop, in training scaled and rotated at random, as SCHP does.
+
+    The picture's proportions are kept; outside it the crop is black and its label is 255. The box
+    that is cropped has sides multiplied by a normal draw around 1, at most one standard deviation
+    off; the rotation is a normal draw around 0, at most two standard deviations off. Without these
+    arguments nothing is random. ``affine`` in the results is the (2, 3) matrix from the picture
+    to the crop; predictions go back through it, so ``PackSegInputs`` has to keep it.
+
+    Args:
+        size: (height, width) of the crop.
+        scale_std: standard deviation of the factor on the box.
+        rotation_std: standard deviation of the rotation in degrees.
+        rotation_prob: probability of a rotation.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        scale_std: float = 0.0,
+        rotation_std: float = 0.0,
+        rotation_prob: float = 0.0,
+    ) -> None:
+        self.size = (int(size[0]), int(size[1]))
+        self.scale_std = scale_std
+        self.rotation_std = rotation_std
+        self.rotation_prob = rotation_prob
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Warp ``img``, and ``gt_seg_map`` if it has been loaded before."""
+        matrix = fit(results['img'].shape[:2], self.size, *self._draw())
+        results['img'] = warp_picture(results['img'], matrix, self.size)
+        results['img_shape'] = self.size
+        if 'gt_seg_map' in results:
+            labels = results['gt_seg_map']
+            results['gt_seg_map'] = warp_labels(labels, matrix, self.size, IGNORED)
+        results['affine'] = matrix
+        return results
+
+    def _draw(self) -> tuple[float, float]:
+        """Return the factor on the sides of the box, and the rotation in degrees."""
+        off, turn = np.clip(np.random.randn(2), (-1, -2), (1, 2))  # noqa: NPY002 (mmcv's generator)
+        rotated = np.random.rand() < self.rotation_prob  # noqa: NPY002
+        return 1 + off * self.scale_std, turn * self.rotation_std if rotated else 0.0

@@ -1,0 +1,192 @@
+"""PA-100K and PETA's zero-shot split: labels, pictures, and what is wrong with a folder."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from mmpretrain.registry import TRANSFORMS
+from scipy.io import loadmat
+
+from saip.datasets.people.natives import write_pa100k as write_native_pa100k
+from saip.datasets.people.natives import write_peta as write_native_peta
+from saip.downstream.attributes.published import convert_petazs
+from saip.registry import DATASETS
+from tests.test_downstream.test_attributes.attribute_files import (
+    PA100K_NAMES,
+    PETA_NAMES,
+    cells,
+    pa100k_variables,
+    random_labels,
+    write_pa100k,
+    write_peta,
+)
+
+
+def pa100k(root, split='train', **options):
+    return DATASETS.build(dict(type='saip.PA100K', data_root=str(root), split=split, **options))
+
+
+def peta(root, split='train'):
+    return DATASETS.build(dict(type='saip.PETAZeroShot', data_root=str(root), split=split))
+
+
+def records(data):
+    found = [data.get_data_info(i) for i in range(len(data))]
+    paths = [record['img_path'] for record in found]
+    return paths, np.array([record['gt_score'] for record in found])
+
+
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+def test_pa100k_is_what_the_mat_file_says(tmp_path, split):
+    mat = write_pa100k(tmp_path)
+    data = pa100k(tmp_path, split)
+    paths, labels = records(data)
+    names = mat[f'{split}_images_name'][:, 0]
+    assert paths == [str(tmp_path / 'data' / name) for name in names]
+    assert labels.dtype == np.float32
+    np.testing.assert_array_equal(labels, mat[f'{split}_label'])
+    assert data.metainfo['classes'] == PA100K_NAMES
+
+
+def test_trainval_is_both_parts_and_states_their_ratio(tmp_path):
+    mat = write_pa100k(tmp_path)
+    data = pa100k(tmp_path, 'trainval')
+    paths, labels = records(data)
+    both = np.concatenate([mat['train_label'], mat['val_label']])
+    assert [path[-10:] for path in paths] == [f'{number:06d}.jpg' for number in range(1, 10)]
+    np.testing.assert_array_equal(labels, both)
+    share = [sum(int(v) for v in both[:, j]) / 9 for j in range(26)]
+    assert data.metainfo['positive_ratio'] == pytest.approx(share)
+    assert share[-1] == 0
+
+
+def test_label_2_is_unknown_and_counts_as_absent(tmp_path):
+    labels = random_labels(6, 26, 0)
+    labels[1, 4] = 2
+    write_pa100k(tmp_path, train_label=labels)
+    data = pa100k(tmp_path)
+    assert data.get_data_info(1)['gt_score'][4] == 0
+    assert data.metainfo['positive_ratio'][4] == np.mean(labels[:, 4] == 1)
+
+
+def test_samples_have_scores_that_mmpretrain_understands(tmp_path):
+    mat = write_pa100k(tmp_path)
+    pipeline = [dict(type='LoadImageFromFile'), TRANSFORMS.build(dict(type='PackInputs'))]
+    sample = pa100k(tmp_path, 'test', pipeline=pipeline)[2]
+    assert sample['inputs'].shape == (3, 48, 20)
+    assert sample['data_samples'].gt_score.tolist() == mat['test_label'][2].tolist()
+
+
+@pytest.mark.parametrize(('split', 'rows'), [('trainval', range(9)), ('test', range(9, 14))])
+def test_peta_is_what_the_converted_file_says(tmp_path, split, rows):
+    content = write_peta(tmp_path)
+    data = peta(tmp_path, split)
+    paths, labels = records(data)
+    chosen = [content['data_list'][i] for i in rows]
+    assert paths == [str(tmp_path / 'images' / entry['img_path']) for entry in chosen]
+    assert labels.tolist() == [entry['gt_score'] for entry in chosen]
+    assert data.metainfo['classes'] == PETA_NAMES
+
+
+def test_a_missing_file_is_named_with_the_right_layout(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'annotation\.mat: .* beside the folder data'):
+        pa100k(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'peta_zs\.json: .*make_petazs\.py makes it'):
+        peta(tmp_path)
+
+
+def test_a_missing_folder_or_picture_is_named(tmp_path):
+    write_pa100k(tmp_path)
+    (tmp_path / 'data' / '000012.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=r'data/000012\.jpg: named in .* 1 of 5 pict'):
+        pa100k(tmp_path, 'test')
+    assert len(pa100k(tmp_path, 'trainval')) == 9
+    (tmp_path / 'data').rename(tmp_path / 'release_data')
+    with pytest.raises(FileNotFoundError, match=r'no folder .*/data: .*000001\.jpg, belong'):
+        pa100k(tmp_path)
+    assert len(pa100k(tmp_path, data_prefix='release_data')) == 6
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(tmp_path):
+    write_pa100k(tmp_path)
+    with pytest.raises(ValueError, match="split='valid': choose 'train', 'val', 'trainval'"):
+        pa100k(tmp_path, 'valid')
+
+
+LABELS = pa100k_variables()['train_label']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'train_label': LABELS[:, 1:]},
+            r'26 attributes and labels for 25; this data set has 26',
+        ),
+        ({'attributes': cells(['Hat'])}, r'1 attributes and labels for 26'),
+        ({'train_label': LABELS[:4]}, r'train_label has shape \(4, 26\), .* names 6 pictures'),
+        ({'train_label': LABELS + 7}, r'000001\.jpg has label .* for Female; allowed are 0'),
+        ({'train_label': None}, r'no variable train_label; .* <part>_images_name'),
+        ({'train_images_name': np.ones((6, 1))}, r'train_images_name: cell 1 holds .*not one'),
+    ],
+)
+def test_wrong_variables_are_named(tmp_path, changes, message):
+    write_pa100k(tmp_path, **changes)
+    with pytest.raises(ValueError, match=rf'annotation\.mat.*{message}'):
+        pa100k(tmp_path)
+
+
+def test_a_file_that_is_no_mat_file_is_named(tmp_path):
+    write_pa100k(tmp_path)
+    (tmp_path / 'annotation.mat').write_bytes(b'<html>too many downloads</html>' * 10)
+    with pytest.raises(ValueError, match=r'annotation\.mat: not a MATLAB file'):
+        pa100k(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: c['data_list'][0].pop('split'), r"not such a file .*KeyError: 'split'"),
+        (
+            lambda c: c['data_list'][0].update(split='query'),
+            "unknown split 'query'; allowed: tr",
+        ),
+        (lambda c: c['data_list'][0]['gt_score'].pop(), r'gt_score has \[34, 35\] values'),
+        (lambda c: c['metainfo']['attributes'].pop(), '34 attributes and labels for 35'),
+        (lambda c: c.update(data_list=c['data_list'][-1:]), 'names no picture of this split'),
+    ],
+)
+def test_a_wrong_json_file_is_named(tmp_path, change, message):
+    content = write_peta(tmp_path)
+    change(content)
+    (tmp_path / 'peta_zs.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf'peta_zs\.json: .*{message}'):
+        peta(tmp_path)
+
+
+def test_a_broken_picture_is_an_error_in_evaluation(tmp_path):
+    write_pa100k(tmp_path)
+    (tmp_path / 'data' / '000010.jpg').write_text('text')
+    data = pa100k(tmp_path, 'test', pipeline=[dict(type='LoadImageFromFile')], test_mode=True)
+    with pytest.raises((ValueError, OSError, AssertionError, cv2.error)):
+        data[0]
+
+
+def test_drawn_people_are_read_as_the_published_sets_are(tmp_path):
+    assert write_native_pa100k(tmp_path / 'PA100K')
+    assert write_native_peta(tmp_path / 'PETA')
+    convert_petazs(tmp_path / 'PETA/dataset_zs_run0.pkl', tmp_path / 'PETA/peta_zs.json')
+    assert [len(pa100k(tmp_path / 'PA100K', split)) for split in ('trainval', 'test')] == [
+        32,
+        12,
+    ]
+    assert [len(peta(tmp_path / 'PETA', split)) for split in ('trainval', 'test')] == [32, 8]
+    names = peta(tmp_path / 'PETA').metainfo['classes']
+    assert (names[0], names[-1]) == ('accessoryHat', 'personalMale')
+    # The evaluated attributes are the first of PETA.mat's, whose columns begin after four others.
+    peta_mat = loadmat(tmp_path / 'PETA/PETA.mat')['peta'][0][0]
+    columns = {str(cell[0][0]): 4 + i for i, cell in enumerate(peta_mat[1])}
+    for record in peta(tmp_path / 'PETA', 'test'):
+        row = peta_mat[0][int(record['img_path'][-9:-4]) - 1]
+        assert record['gt_score'].tolist() == [row[columns[name]] for name in names]

@@ -1,0 +1,223 @@
+"""The configurations: they resolve, build, train and evaluate with every encoder."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
+
+from saip.downstream.attributes import AttributeHead, PositiveRatioHook
+from saip.engine import launch
+from saip.engine.checkpoint_io import load_checkpoint_file
+from saip.registry import MODELS
+from tests.test_downstream.test_attributes.attribute_files import write_pa100k, write_peta
+from tests.tiny import ROOT
+
+CONFIGS = {
+    name: ROOT / f'configs/downstream/attributes/par_{name}.py' for name in ('pa100k', 'petazs')
+}
+FRAGMENTS = sorted(path.stem for path in (ROOT / 'configs/_base_/backbones').glob('*.py'))
+PAPER = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
+SIZE = (64, 32)
+SMALL = {
+    'model.backbone.img_size': SIZE,
+    'train_dataloader.dataset.pipeline.1.scale': SIZE[::-1],
+    'train_dataloader.dataset.pipeline.2.crop_size': SIZE,
+    'val_dataloader.dataset.pipeline.1.scale': SIZE[::-1],
+    'test_dataloader.dataset.pipeline.1.scale': SIZE[::-1],
+    'train_dataloader.batch_size': 4,
+    'val_dataloader.batch_size': 3,
+    'test_dataloader.batch_size': 5,
+    'train_cfg.max_epochs': 1,
+    **{
+        f'{part}_dataloader.{key}': value
+        for part in ('train', 'val', 'test')
+        for key, value in (
+            ('num_workers', 0),
+            ('persistent_workers', False),
+            ('pin_memory', False),
+        )
+    },
+}
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch, fresh_mmengine):
+    """Both data sets, found through SAIP_DATA."""
+    for name, write in (('PA100K', write_pa100k), ('PETA', write_peta)):
+        (tmp_path / 'data' / name).mkdir(parents=True)
+        write(tmp_path / 'data' / name)
+    monkeypatch.setenv('SAIP_DATA', str(tmp_path / 'data'))
+    return tmp_path / 'data'
+
+
+def scalars(work_dir: Path) -> dict:
+    """All values that a run has logged, the last of each name."""
+    (path,) = work_dir.glob('*/vis_data/scalars.json')
+    logged = {}
+    for line in path.read_text().splitlines():
+        logged.update(json.loads(line))
+    return logged
+
+
+@pytest.mark.parametrize('fragment', PAPER)
+@pytest.mark.parametrize('name', CONFIGS)
+def test_two_iterations_and_an_evaluation(name, fragment, sets, tmp_path, monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', fragment)
+    config, work_dir = str(CONFIGS[name]), tmp_path / 'run'
+    launch.train(config, work_dir=str(work_dir), options=SMALL)
+    logged = scalars(work_dir)
+    assert 0 <= logged['attributes/mA'] <= 100
+    (best,) = work_dir.glob('best_attributes_mA_*.pth')
+    metrics = launch.evaluate(config, str(best), str(tmp_path / 'test'), options=SMALL)
+    assert set(metrics) == {
+        f'attributes/{score}'
+        for score in ('mA', 'accuracy', 'precision', 'recall', 'F1', 'loss')
+    }
+    # In another batch size: the scores are those of pictures, not of batches.
+    for key, value in metrics.items():
+        assert logged[key] == pytest.approx(value, rel=1e-4), key
+
+
+def test_the_loss_is_weighted_by_the_training_set(sets, tmp_path):
+    launch.train(str(CONFIGS['pa100k']), work_dir=str(tmp_path / 'run'), options=SMALL)
+    weights = load_checkpoint_file(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
+    mat = write_pa100k(sets / 'PA100K')
+    shown = np.concatenate([mat['train_label'], mat['val_label']]).mean(0)
+    found = weights['head.loss_module.positive_ratio']
+    assert found.tolist() == pytest.approx(shown.tolist())
+
+
+def test_another_number_of_attributes_is_refused(sets, tmp_path):
+    options = SMALL | {'model.head.num_classes': 25}
+    with pytest.raises(launch.StartError, match='num_classes=25, but PA100K has 26 attributes'):
+        launch.train(str(CONFIGS['pa100k']), work_dir=str(tmp_path / 'run'), options=options)
+
+
+def test_a_training_set_without_ratios_is_refused():
+    class Pictures:
+        metainfo = {'classes': ('Hat',)}
+
+    loader = SimpleNamespace(dataset=Pictures())
+    runner = SimpleNamespace(train_dataloader=loader, model=torch.nn.Identity())
+    with pytest.raises(ValueError, match=r'Pictures does not state .* saip\.PA100K'):
+        PositiveRatioHook().before_train(runner)
+
+
+def build(cfg):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('fragment', FRAGMENTS)
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_encoder_builds(name, fragment, monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', fragment)
+    cfg = launch.read_config(str(CONFIGS[name]))
+    with torch.device('meta'):
+        model = build(cfg)
+        logits = model(torch.zeros(2, 3, *cfg.image_size), mode='tensor')
+    assert model.backbone.img_size == (256, 128)
+    assert logits.shape == (2, {'pa100k': 26, 'petazs': 35}[name])
+    assert cfg.work_dir == f'work_dirs/par_{name}_{fragment}'
+
+
+def test_the_encoder_begins_with_the_named_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', 'starnet-s3')
+    encoder = build(launch.read_config(str(CONFIGS['pa100k']))).backbone
+    state = {f'backbone.{key}': value + 1 for key, value in encoder.state_dict().items()}
+    torch.save({'state_dict': state}, tmp_path / 'encoder.pth')
+    monkeypatch.setenv('SAIP_INIT', str(tmp_path / 'encoder.pth'))
+    model = build(launch.read_config(str(CONFIGS['pa100k'])))
+    model.init_weights()
+    for key, value in model.backbone.state_dict().items():
+        assert torch.equal(value, state[f'backbone.{key}']), key
+
+
+@pytest.mark.parametrize(
+    ('scale', 'epochs', 'patience', 'milestones'),
+    [(None, 25, 4, [10, 15]), ('0.25', 6, 1, [2, 4]), ('0.5', 12, 2, [5, 8])],
+)
+def test_one_switch_scales_the_schedule(scale, epochs, patience, milestones, monkeypatch):
+    monkeypatch.delenv('SAIP_SCHEDULE', raising=False)
+    if scale is not None:
+        monkeypatch.setenv('SAIP_SCHEDULE', scale)
+    plateau, steps = (launch.read_config(str(path)) for path in CONFIGS.values())
+    assert plateau.train_cfg.max_epochs == steps.train_cfg.max_epochs == epochs
+    assert plateau.param_scheduler.patience == patience
+    assert steps.param_scheduler.milestones == milestones
+
+
+def test_settings_of_the_baseline():
+    cfgs = {name: launch.read_config(str(path)) for name, path in CONFIGS.items()}
+    for name, weight_decay in (('pa100k', 0), ('petazs', 5e-4)):
+        wrapper = cfgs[name].optim_wrapper
+        assert wrapper.optimizer == dict(type='Adam', lr=1e-5, weight_decay=weight_decay)
+        assert wrapper.clip_grad.max_norm == 10
+        assert cfgs[name].train_dataloader.batch_size == 64
+        assert cfgs[name].train_dataloader.dataset.split == 'trainval'
+        assert cfgs[name].test_dataloader.dataset.split == 'test'
+        assert cfgs[name].train_dataloader.dataset.pipeline[1].scale == (128, 256)
+
+
+def test_the_head_norms_its_logits_if_asked():
+    tokens = torch.randn(64, 8) * 5 + 3
+    logits = AttributeHead(num_classes=4, in_channels=8, with_norm=True)((tokens,))
+    assert logits.mean(0).tolist() == pytest.approx([0] * 4, abs=1e-5)
+    assert logits.std(0, unbiased=False).tolist() == pytest.approx([1] * 4, abs=1e-3)
+
+
+def test_predictions_carry_probabilities_and_the_loss_of_labelled_pictures():
+    head = AttributeHead(num_classes=2, in_channels=3)
+    head.loss_module.set_ratio([0.5, 0.5])
+    torch.nn.init.zeros_(head.fc.weight)
+    torch.nn.init.zeros_(head.fc.bias)
+    labelled = DataSample().set_gt_score(torch.tensor([1.0, 0.0]))
+    (sample,) = head.predict((torch.randn(1, 3),), [labelled])
+    assert sample.pred_score.tolist() == [0.5, 0.5]
+    assert sample.loss.item() == pytest.approx(2 * math.exp(0.5) * math.log(2))
+    (sample,) = head.predict((torch.randn(1, 3),), [DataSample()])
+    assert 'loss' not in sample
+
+
+@pytest.mark.parametrize('fragment', FRAGMENTS)
+def test_every_trainable_parameter_gets_a_gradient(fragment, monkeypatch):
+    """Distributed training stops at one without."""
+    monkeypatch.setenv('SAIP_BACKBONE', fragment)
+    model = build(launch.read_config(str(CONFIGS['pa100k']))).train()
+    model.head.loss_module.set_ratio([0.3] * 26)
+    samples = [DataSample().set_gt_score(torch.ones(26)) for _ in range(2)]
+    model(torch.randn(2, 3, 64, 32), samples, mode='loss')['loss'].backward()
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+
+
+@pytest.mark.slow
+def test_it_needs_no_compiled_operator_and_no_other_library():
+    script = f"""
+import sys
+for name in ('mmdet', 'mmpose', 'mmseg', 'mmcv.ops', 'mmcv._ext', 'scipy.io'):
+    sys.modules[name] = None
+from mmengine.registry import DefaultScope
+from saip.engine.launch import read_config
+from saip.registry import MODELS
+cfg = read_config('{CONFIGS['petazs']}')
+with DefaultScope.overwrite_default_scope('mmpretrain'):
+    print(type(MODELS.build(cfg.model).head).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', script],
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ['AttributeHead'], done.stderr[-2000:]

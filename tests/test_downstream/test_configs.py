@@ -1,0 +1,129 @@
+"""Every task's configuration resolves and builds, with every encoder that the paper pretrains."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
+
+from saip.engine.launch import StartError, read_config
+from tests.tiny import ROOT
+
+LEAVES = sorted(
+    path for path in (ROOT / 'configs/downstream').glob('*/*.py') if '_base_' not in path.parts
+)
+FRAGMENTS = sorted(path.stem for path in (ROOT / 'configs/_base_/backbones').glob('*.py'))
+PRETRAINED = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
+OTHERS = [name for name in FRAGMENTS if name not in PRETRAINED]
+
+every_leaf = pytest.mark.parametrize('leaf', LEAVES, ids=lambda path: path.stem)
+
+
+@pytest.fixture(autouse=True)
+def _outside(monkeypatch):
+    """The variables that choose are those of the test alone."""
+    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_DATA'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def read(leaf: Path) -> Config:
+    """The configuration; skipped where its library or the encoder's is not installed."""
+    library = re.findall(r'\bmm(?:pretrain|det|pose|seg)\b', leaf.read_text())
+    for name in {'mmpretrain', *library}:
+        try:
+            importlib.import_module(f'{name}.models')
+        except (ImportError, AssertionError) as error:  # they assert the version of mmcv
+            pytest.skip(f'{name} cannot be imported: {error}')
+    return read_config(str(leaf))
+
+
+def build(cfg: Config) -> torch.nn.Module:
+    """The model as the Runner builds it."""
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return ROOT_MODELS.build(cfg.model)
+
+
+def encoder_config(cfg: Config) -> Config:
+    return cfg.model.backbone.get('encoder', cfg.model.backbone)
+
+
+@every_leaf
+@pytest.mark.parametrize('backbone', PRETRAINED)
+def test_builds_with_each_pretrained_encoder(leaf, backbone, monkeypatch):
+    builds_with(leaf, backbone, monkeypatch)
+
+
+@pytest.mark.slow
+@every_leaf
+@pytest.mark.parametrize('backbone', OTHERS)
+def test_builds_with_each_other_encoder(leaf, backbone, monkeypatch):
+    builds_with(leaf, backbone, monkeypatch)
+
+
+def builds_with(leaf: Path, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('SAIP_BACKBONE', backbone)
+    cfg = read(leaf)
+    fragment = Config.fromfile(ROOT / f'configs/_base_/backbones/{backbone}.py')
+    assert fragment.backbone.items() <= encoder_config(cfg).items()
+    try:
+        model = build(cfg)
+    except ImportError as error:  # the encoder's library, named by the error
+        pytest.skip(str(error))
+    assert any(p.requires_grad for p in model.parameters())
+    # Runs with different encoders must not share a folder.
+    assert backbone in cfg.work_dir
+    assert leaf.stem in cfg.work_dir
+
+
+@every_leaf
+def test_opens_with_its_command_and_the_figure_of_the_paper(leaf):
+    lines = leaf.read_text().splitlines()
+    comment = '\n'.join(line for line in lines[:6] if line.startswith('#'))
+    assert lines[0].startswith('# ')
+    assert str(leaf.relative_to(ROOT)) in lines[0]
+    assert re.search(r'paper.*\d\d\.\d|\d\d\.\d.*paper', comment, re.DOTALL)
+
+
+@every_leaf
+def test_weights_and_data_come_from_outside(leaf, monkeypatch):
+    assert encoder_config(read(leaf)).init_cfg is None
+    monkeypatch.setenv('SAIP_INIT', 'weights.pth')
+    monkeypatch.setenv('SAIP_DATA', '/somewhere')
+    cfg = read(leaf)
+    expected = dict(type='Pretrained', checkpoint='weights.pth', prefix='backbone.')
+    assert encoder_config(cfg).init_cfg == expected
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert str(loader.dataset.data_root).startswith('/somewhere/')
+
+
+@every_leaf
+@pytest.mark.parametrize('scale', [0.25, 0.5, 0.75])
+def test_the_schedule_scales(leaf, scale, monkeypatch):
+    full = read(leaf)
+    monkeypatch.setenv('SAIP_SCHEDULE', str(scale))
+    part = read(leaf)
+    # Whole epochs: rounded.
+    assert part.train_cfg.max_epochs == pytest.approx(scale * full.train_cfg.max_epochs, abs=1)
+    for one, other in zip(scheduled(full), scheduled(part), strict=True):
+        assert other == pytest.approx(scale * one, abs=1)
+
+
+def scheduled(cfg: Config) -> list[float]:
+    """Ends and milestones of all schedules, in their order."""
+    schedulers = cfg.param_scheduler
+    found: list[float] = []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        found += [scheduler[key] for key in ('begin', 'end', 'T_max') if key in scheduler]
+        found += scheduler.get('milestones', [])
+    return found
+
+
+@pytest.mark.parametrize('scale', ['25', '0', 'nan'])
+def test_a_schedule_that_is_no_share_is_refused(scale, monkeypatch):
+    monkeypatch.setenv('SAIP_SCHEDULE', scale)
+    with pytest.raises(StartError, match=r'SAIP_SCHEDULE=.*: a share of the full schedule'):
+        read_config(str(LEAVES[0]))

@@ -1,0 +1,86 @@
+"""A small segmentor and the shipped configuration with small numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from saip.downstream.part_segmentation.affine import fit
+from saip.registry import MODELS
+from tests.tiny import ROOT
+
+CONFIG = ROOT / 'configs/downstream/part_segmentation/schp_lip.py'
+SIZE = (64, 64)
+TINY = dict(
+    type='saip.FeaturePyramid',
+    encoder=dict(
+        type='saip.ViTEncoder',
+        feature_level=0,
+        img_size=SIZE,
+        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    ),
+)
+HEAD = dict(channels=8, pool_channels=4, edge_channels=4, dropout_ratio=0.0)
+
+
+def segmentor(num_classes: int = 4, **head: Any) -> Any:
+    model = MODELS.build(
+        dict(
+            type='saip.SelfCorrectingSegmentor',
+            backbone=TINY,
+            decode_head=dict(
+                type='saip.CE2PHead',
+                in_channels=[4, 8, 16, 16],
+                num_classes=num_classes,
+                **{**HEAD, **head},
+            ),
+            data_preprocessor=dict(
+                type='mmseg.SegDataPreProcessor',
+                mean=[127.0] * 3,
+                std=[64.0] * 3,
+                bgr_to_rgb=True,
+                size=SIZE,
+                pad_val=0,
+                seg_pad_val=255,
+            ),
+            test_cfg=ConfigDict(mode='whole'),
+        )
+    )
+    model.init_weights()
+    return model.train()
+
+
+def batch(count: int = 2, num_classes: int = 4, seed: int = 0) -> dict[str, list]:
+    """What a loader gives: uint8 pictures and their samples."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs, samples = [], []
+    for _ in range(count):
+        coarse = torch.randint(0, num_classes, (1, 1, 4, 4), generator=generator).float()
+        labels = torch.nn.functional.interpolate(coarse, SIZE)[0].long()
+        noise = torch.randint(0, 60, (3, *SIZE), generator=generator)
+        inputs.append((labels * 60 + noise).clamp(0, 255).to(torch.uint8))
+        sample = SegDataSample(gt_sem_seg=PixelData(data=labels))
+        sample.set_metainfo(dict(ori_shape=SIZE, img_shape=SIZE, affine=fit(SIZE, SIZE)))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def config(lip: Path, work_dir: Path, **changes: Any) -> Config:
+    """The shipped configuration with small pictures, a small head and short runs."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.work_dir = str(work_dir)
+    cfg.model.data_preprocessor.size = SIZE
+    cfg.model.backbone.encoder.img_size = SIZE
+    cfg.model.decode_head.update(HEAD)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+        loader.dataset.data_root = str(lip)
+        for step in loader.dataset.pipeline:
+            if step.type == 'saip.PersonAffine':
+                step.size = SIZE
+    cfg.vis_backends = cfg.visualizer.vis_backends = []
+    cfg.merge_from_dict(changes)
+    return cfg
