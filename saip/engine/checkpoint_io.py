@@ -97,7 +97,19 @@ def load_checkpoint_file(
     if not isinstance(checkpoint, dict):
         kind = type(checkpoint).__name__
         raise CheckpointError(f'{path}: holds a {kind}, a checkpoint is a dict')
+    _check_sum(checkpoint, path)
     return checkpoint
+
+
+def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:
+    """Compare the tensors of an exported file with the sum in its meta; others have none."""
+    meta = checkpoint.get('meta')
+    wanted = meta.get('tensors_sha256') if isinstance(meta, dict) else None
+    if wanted is not None and tensors_sha256(checkpoint['state_dict']) != wanted:
+        raise CheckpointError(
+            f'{path}: damaged: its tensors are not those that it was written with (SHA-256 in '
+            'its meta); copy or write it again'
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -123,7 +135,9 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f'{path}: truncated, damaged, or not safetensors; copy or write it again'
         ) from error
-    return {'state_dict': state_dict, 'meta': meta}
+    checkpoint = {'state_dict': state_dict, 'meta': meta}
+    _check_sum(checkpoint, path)
+    return checkpoint
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -90,6 +90,8 @@ def train(
         runner.register_hook(progress)
         _check_start(runner, cfg, shapes)
         runner.train()
+    if not progress.started:
+        print(f'{cfg.load_from}: all {runner.max_epochs} epochs are done; nothing was trained')
     _leave_processes()
 
 
@@ -147,6 +149,12 @@ def read_config(
         raise StartError(f'{path}: {explain_missing_base(error)}') from error
     except (SyntaxError, NameError, KeyError, OSError, TypeError, ValueError) as error:
         raise StartError(f'{path}: {_text(error)}') from error
+    if 'SAIP_BACKBONE' in os.environ and '$SAIP_BACKBONE' not in cfg.text:
+        print(
+            f'warning: {path} has an encoder of its own and does not read '
+            f'SAIP_BACKBONE={os.environ["SAIP_BACKBONE"]}; configs named any-backbone do',
+            file=sys.stderr,
+        )
     check_config(cfg)
     check_options(cfg, options or {})
     cfg.merge_from_dict(dict(options or {}))
@@ -154,6 +162,8 @@ def read_config(
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(path).stem))
+    if Path(cfg.work_dir).is_file():
+        raise StartError(f'work_dir {cfg.work_dir}: this is a file, a folder is needed')
     return cfg
 
 

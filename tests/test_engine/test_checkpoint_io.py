@@ -45,6 +45,18 @@ def test_damaged_file_is_named_in_one_line(exported: Path, suffix: str, damage: 
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+def test_changed_bytes_of_an_exported_file_are_noticed(exported: Path, suffix: str) -> None:
+    path = exported.with_suffix(f'.{suffix}')
+    tensors = load_checkpoint_file(path)['state_dict']
+    inside = max(tensors.values(), key=torch.Tensor.numel).numpy().tobytes()[:64]
+    content = path.read_bytes()
+    place = content.index(inside)
+    path.write_bytes(content[:place] + bytes(64) + content[place + 64 :])
+    with pytest.raises(CheckpointError, match=r'damaged: its tensors are not those'):
+        load_checkpoint_file(path)
+
+
 @pytest.mark.parametrize('zipped', [True, False])
 def test_code_in_a_file_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool

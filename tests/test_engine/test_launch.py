@@ -185,6 +185,35 @@ def test_a_vanished_pretraining_file_does_not_stop_a_resume(toy_config, tmp_path
         launch.train(path, resume='auto', options={'experiment_name': 'anew'})
 
 
+def test_a_finished_run_says_that_nothing_was_trained(toy_config, capsys):
+    launch.train(toy_config())
+    capsys.readouterr()
+    launch.train(toy_config(), resume='auto')
+    assert 'epoch_3.pth: all 3 epochs are done; nothing was trained' in capsys.readouterr().out
+
+
+def test_a_config_that_ignores_the_chosen_backbone_says_so(monkeypatch, capsys):
+    monkeypatch.setenv('SAIP_BACKBONE', 'starnet-s3')
+    for leaf, warned in (('vit-tiny-p16', True), ('any-backbone', False)):
+        name = f'configs/pretrain/saip/saip_{leaf}_1xb256-amp-coslr_folder.py'
+        launch.read_config(str(ROOT / name))
+        assert ('does not read SAIP_BACKBONE=starnet-s3' in capsys.readouterr().err) is warned
+
+
+def test_a_file_in_the_place_of_the_work_dir_is_named(toy_config, tmp_path):
+    (tmp_path / 'taken').write_text('')
+    with pytest.raises(launch.StartError, match='taken: this is a file'):
+        launch.train(toy_config(), work_dir=str(tmp_path / 'taken'))
+
+
+@pytest.mark.parametrize('epochs', ['ten', '0'])
+def test_the_variable_of_a_wrong_length_is_named(monkeypatch, epochs):
+    monkeypatch.setenv('SAIP_EPOCHS', epochs)
+    name = 'configs/pretrain/saip/saip_vit-tiny-p16_1xb256-amp-coslr_folder.py'
+    with pytest.raises(launch.StartError, match=f'SAIP_EPOCHS={epochs}: a whole number'):
+        launch.read_config(str(ROOT / name))
+
+
 @pytest.mark.parametrize('load', ['resume', 'load_from'])
 def test_a_checkpoint_of_another_model_is_refused(toy_config, tmp_path, load):
     launch.train(toy_config(), options={'train_cfg.max_epochs': 1})

@@ -115,6 +115,7 @@ def test_other_patch_size_raises(exported: Path) -> None:
 def test_every_tensor_has_to_match(exported: Path, edit: Any, message: str) -> None:
     checkpoint = load_checkpoint_file(exported)
     edit(checkpoint['state_dict'])
+    del checkpoint['meta']['tensors_sha256']
     torch.save(checkpoint, exported)
     encoder = small_encoder()
     before = {key: value.clone() for key, value in encoder.state_dict().items()}

@@ -1,6 +1,8 @@
 # A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine. The
 # warm-up is a whole epoch at least: a part of one is no step at all where pictures are few.
-epochs = int('{{$SAIP_EPOCHS:6}}')
+epochs = int('{{$SAIP_EPOCHS:6}}') if '{{$SAIP_EPOCHS:6}}'.isdigit() else 0
+if epochs < 1:
+    raise ValueError('SAIP_EPOCHS={{$SAIP_EPOCHS:6}}: a whole number of epochs, at least 1')
 warmup = max(1, epochs // 10) if epochs > 1 else 0.5
 optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',
