@@ -6,10 +6,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
-from mmengine.visualization import Visualizer
 
 from tests import toy_run
 
@@ -21,11 +18,20 @@ def _seeded() -> None:
 
 @pytest.fixture
 def fresh_mmengine():
-    """Runs in one process share mmengine's global instances; give each test its own."""
+    """Runs in one process share mmengine's global instances; give each test its own.
+
+    Those of two runs that begin in the same second have the same name, and every class of
+    visualizers has instances of its own.
+    """
+    _forget_instances(ManagerMixin)
     yield
-    kinds: list[type[ManagerMixin]] = [MessageHub, MMLogger, DefaultScope, Visualizer]
-    for kind in kinds:
-        kind._instance_dict.clear()
+    _forget_instances(ManagerMixin)
+
+
+def _forget_instances(kind: type[ManagerMixin]) -> None:
+    kind._instance_dict.clear()
+    for below in kind.__subclasses__():
+        _forget_instances(below)
 
 
 @pytest.fixture

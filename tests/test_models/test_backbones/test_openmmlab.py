@@ -35,8 +35,10 @@ def test_features_are_those_of_the_library(library):
         maps = encoder.feature_maps(images, (4, 8, 16, 32))
         expected = stock(images)
         output = encoder.encode(images)
-    assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
-    torch.testing.assert_close(output.image_token, expected[-1].mean((2, 3)))
+    # The encoder computes with the channels last in memory, which rounds otherwise.
+    torch.testing.assert_close(tuple(maps), tuple(expected), rtol=1e-4, atol=1e-4)
+    token = expected[-1].mean((2, 3))
+    torch.testing.assert_close(output.image_token, token, rtol=1e-4, atol=1e-4)
 
 
 def test_random_weights_are_those_of_the_library(library):
