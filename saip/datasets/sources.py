@@ -189,10 +189,7 @@ def open_storage(root: str) -> Storage:
     if (path.suffix == '.lmdb' and path.exists()) or (path / 'data.mdb').is_file():
         return LmdbStorage(str(root))
     if not path.is_dir():
-        raise FileNotFoundError(
-            f'no such folder of pictures: {root} (configs take it from SAIP_FOLDER or SAIP_DATA, '
-            'see docs/training.md)'
-        )
+        raise FileNotFoundError(f'no such folder of pictures: {root}')
     return FolderStorage(str(root))
 
 
