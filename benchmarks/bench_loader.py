@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -27,6 +26,7 @@ import cv2
 import numpy as np
 import PIL
 import torch
+from machine import machine
 from PIL import Image
 
 from saip.datasets.canvas import decode_image, to_canvas
@@ -125,21 +125,10 @@ def measure(rounds: int) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """Name of the processor, as well as the system tells it."""
-    listing = Path('/proc/cpuinfo')
-    lines = listing.read_text().splitlines() if listing.is_file() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def machine() -> dict[str, Any]:
-    """Processor and versions."""
+def versions() -> dict[str, Any]:
+    """The machine, and the libraries that are timed."""
     return {
-        'processor': processor(),
-        'threads': torch.get_num_threads(),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
+        **machine(),
         'numpy': np.__version__,
         'pillow': PIL.__version__,
         'opencv': cv2.__version__,
@@ -152,7 +141,7 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--out', type=Path)
     args = parser.parse_args()
-    text = json.dumps({**measure(args.rounds), 'machine': machine()}, indent=2)
+    text = json.dumps({**measure(args.rounds), 'machine': versions()}, indent=2)
     if args.out is not None:
         write_atomic(args.out, f'{text}\n'.encode())
     print(text)

@@ -1,0 +1,190 @@
+"""A whole pretraining step: pictures per second, bfloat16 against float32, and its parts.
+
+``python benchmarks/bench_step.py [--encoders vit-tiny-p16 starnet-s3] [--batch 128] [--out F]``
+
+The step is the one of the preset: views, forward, backward, clipping, AdamW, expert. Both
+precisions run in turn in this process, on the same pictures, several steps at a time without a
+wait in between, as in a training; the figure is the ratio of their medians. Beside it stand the
+time that the host needs to issue a step (where it equals the step, the device waits for it), the
+parts of a bfloat16 step with a wait after each step, the memory that a step needs at its peak,
+and the operations per second by count (``tools/analysis_tools/get_flops.py``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import machine
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from saip.datasets.files import write_atomic
+from saip.engine.step_flops import step_cost
+from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+
+ROOT = Path(__file__).resolve().parents[1]
+CANVAS = (320, 160)
+PARTS = ('views', 'forward', 'backward', 'update')
+PRECISIONS = ('bfloat16', 'float32')
+
+
+class Clock:
+    """Times the parts of a step where they are computed, without a wait in between."""
+
+    def __init__(self) -> None:
+        self.marks: list[Any] = []
+
+    def mark(self) -> None:
+        """One part ends here, the next begins."""
+        if not torch.cuda.is_available():
+            self.marks.append(time.perf_counter())
+            return
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.marks.append(event)
+
+    def milliseconds(self) -> list[float]:
+        """Time between the marks."""
+        pairs = list(zip(self.marks[:-1], self.marks[1:], strict=True))
+        if not torch.cuda.is_available():
+            return [1e3 * (end - start) for start, end in pairs]
+        torch.cuda.synchronize()
+        return [start.elapsed_time(end) for start, end in pairs]
+
+
+def pictures(batch: int, cuda: bool) -> dict[str, torch.Tensor]:
+    """A batch as a loader gives it; noise, blurred by enlarging."""
+    noise = torch.randint(0, 256, (batch, 3, 40, 20), dtype=torch.uint8).float()
+    canvas = torch.nn.functional.interpolate(noise, CANVAS, mode='bilinear').to(torch.uint8)
+    data = {
+        'canvas': canvas,
+        'size': torch.tensor([[300, 140]] * batch),
+        'key': torch.arange(batch) * 7919,
+    }
+    return {name: x.pin_memory() if cuda else x for name, x in data.items()}
+
+
+def build(preset: str, encoder: str, device: str) -> tuple[Any, dict[str, Any], Config]:
+    """Model, an optimizer wrapper for each precision, and the model's configuration."""
+    cfg = Config.fromfile(ROOT / f'configs/pretrain/_base_/methods/{preset}.py')
+    fragment = Config.fromfile(ROOT / f'configs/_base_/backbones/{encoder}.py')
+    schedule = Config.fromfile(ROOT / 'configs/pretrain/_base_/schedules/adamw-coslr-300e.py')
+    cfg.model.backbone = {**fragment.backbone, **cfg.encoder_options}
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.to(device).train()
+    wrappers = {}
+    for precision in PRECISIONS:
+        options = dict(schedule.optim_wrapper, dtype=precision)
+        constructor = options.pop('constructor')
+        made = OPTIM_WRAPPER_CONSTRUCTORS.build(
+            dict(type=constructor, optim_wrapper_cfg=options)
+        )
+        wrappers[precision] = made(model)
+    return model, wrappers, cfg.model
+
+
+def step(model: Any, wrapper: Any, data: dict[str, torch.Tensor], clock: Clock) -> None:
+    """One training step, as the Runner does it."""
+    clock.mark()
+    with wrapper.optim_context(model):
+        prepared = model.data_preprocessor(data, training=True)
+        clock.mark()
+        losses = model(**prepared, mode='loss')
+    total = sum(value for name, value in losses.items() if 'loss' in name)
+    clock.mark()
+    wrapper.backward(wrapper.scale_loss(total))
+    clock.mark()
+    wrapper.step()
+    wrapper.zero_grad()
+    model.update_expert(0.996)
+    clock.mark()
+
+
+def run(model: Any, wrapper: Any, data: dict[str, torch.Tensor], steps: int) -> list[float]:
+    """Milliseconds of a step, and those of them that the host needs to issue it."""
+    cuda = torch.cuda.is_available()
+    start = time.perf_counter()
+    for number in range(steps):
+        model.set_clock(0, number)
+        step(model, wrapper, data, Clock())
+    issued = time.perf_counter()
+    if cuda:
+        torch.cuda.synchronize()
+    return [1e3 * (end - start) / steps for end in (time.perf_counter(), issued)]
+
+
+def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any]:
+    """Time both precisions in turn; medians over the rounds."""
+    cuda = torch.cuda.is_available()
+    torch.manual_seed(0)
+    model, wrappers, cfg = build(preset, encoder, 'cuda' if cuda else 'cpu')
+    data = pictures(batch, cuda)
+    # The scales of the views are drawn per step, and kernels are prepared for each.
+    steps, warm_up = (10, 3) if cuda else (1, 1)
+    times: dict[str, list[list[float]]] = {name: [] for name in PRECISIONS}
+    peak = dict.fromkeys(PRECISIONS, 0)
+    for number in range(warm_up + rounds):
+        for precision, wrapper in wrappers.items():
+            if cuda:
+                torch.cuda.reset_peak_memory_stats()
+            spent = run(model, wrapper, data, steps)
+            if number >= warm_up:
+                times[precision].append(spent)
+            if cuda:
+                peak[precision] = max(peak[precision], torch.cuda.max_memory_allocated())
+    parts = []
+    for number in range(steps):
+        model.set_clock(0, number)
+        clock = Clock()
+        step(model, wrappers['bfloat16'], data, clock)
+        parts.append(clock.milliseconds())
+    whole = {name: statistics.median(row[0] for row in rows) for name, rows in times.items()}
+    gflop = sum(step_cost(cfg).flops.values()) / 1e9
+    return {
+        'encoder': encoder,
+        'preset': preset,
+        'batch': batch,
+        'milliseconds': {name: round(value, 2) for name, value in whole.items()},
+        'host_milliseconds': round(statistics.median(row[1] for row in times['bfloat16']), 2),
+        'float32_over_bfloat16': round(whole['float32'] / whole['bfloat16'], 2),
+        'pictures_per_second': round(batch / whole['bfloat16'] * 1e3, 1),
+        'tflops_per_second': round(gflop * batch / whole['bfloat16'], 1),
+        'parts_milliseconds': {
+            part: round(statistics.median(column), 2)
+            for part, column in zip(PARTS, zip(*parts, strict=True), strict=True)
+        },
+        'peak_gib': {name: round(value / 2**30, 2) for name, value in peak.items()},
+        'rounds': rounds,
+    }
+
+
+def main() -> int:
+    """Print the figures as JSON, and write them if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--encoders', nargs='+', default=['vit-tiny-p16'], metavar='NAME')
+    parser.add_argument('--preset', default='saip')
+    parser.add_argument('--batch', type=int, default=128)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--out', type=Path)
+    args = parser.parse_args()
+    MMLogger.get_instance('mmengine', log_level='WARNING')  # not a line for every weight
+    figures = []
+    for encoder in args.encoders:
+        figures.append(measure(args.preset, encoder, args.batch, args.rounds))
+        print(json.dumps(figures[-1], indent=2), flush=True)
+        if args.out is not None:
+            text = json.dumps({'machine': machine(), 'figures': figures}, indent=2)
+            write_atomic(args.out, f'{text}\n'.encode())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
