@@ -167,16 +167,24 @@ def _below_prefix(stored: dict[str, Any], prefix: str | None, path: str) -> dict
     return found
 
 
+def architecture_differences(stored: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    """In words, where two architectures build encoders whose weights do not fit each other.
+
+    Args:
+        stored: what a file says.
+        own: that of the model.
+    """
+    there, here = _flat(stored), _flat(own)
+    return [
+        f'{key} is {there[key]} in the file and {here[key]} in the model'
+        for key in there
+        if key.split('.')[0] not in USES and key in here and there[key] != here[key]
+    ]
+
+
 def _check_architecture(source: dict[str, Any] | None, own: dict[str, Any], path: str) -> None:
     """Compare what no tensor shape shows, such as the number of heads."""
-    if source is None:
-        return
-    stored, wanted = _flat(source), _flat(own)
-    differing = [
-        f'{key} is {stored[key]} in the file and {wanted[key]} in the model'
-        for key in stored
-        if key.split('.')[0] not in USES and key in wanted and stored[key] != wanted[key]
-    ]
+    differing = architecture_differences(source, own) if source is not None else []
     if differing:
         raise WeightsError(
             f'{path}: another architecture: {"; ".join(differing)}. Build the model with the '

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from saip.engine.checkpoint import Which, encoder_of, load_checkpoint_file
 from saip.engine.checkpoint_io import CheckpointError, parse_config_text
 from saip.engine.launch import read_config
 from saip.engine.stored_encoder import STATISTICS, build_stored_encoder
-from saip.evaluation.frozen import FrozenEncoder
+from saip.evaluation.frozen import FrozenEncoder, evaluate_frozen
 from saip.evaluation.histogram import CoarsePixels, ColourHistogram
 from saip.models.backbones import BaseEncoder, build_encoder
 from saip.registry import DATASETS, MODELS
 
 SPECIAL = ('random', 'histogram', 'pixels')
 RANDOM, HISTOGRAM, PIXELS = 'random weights', 'colour histogram', 'coarse pixels'
+BASELINES = (RANDOM, HISTOGRAM, PIXELS)
 DEFAULT_ENCODER = {'type': 'saip.ViTEncoder'}
 TWO_VIEWS = {
     'anchor': {'area': (0.8, 1.0), 'blur': 1.0},
@@ -76,6 +77,41 @@ def find_candidates(source: str, config: str | None = None) -> Candidates:
         # What building from a configuration raises for unknown types and arguments.
         reason = ' '.join(str(error.args[0] if error.args else error).split())
         raise CheckpointError(f'{config or source}: {reason}') from error
+
+
+def join_candidates(found: Mapping[str, Candidates]) -> Candidates:
+    """Put the networks of several checkpoints of one run beside each other.
+
+    Args:
+        found: by the name of its row, what a checkpoint with one trained network gave.
+
+    Returns:
+        The trained networks under these names, and what they should beat, once. Everything
+        else is that of the first.
+    """
+    first = next(iter(found.values()))
+    trained = {name: next(iter(one.encoders.values())) for name, one in found.items()}
+    baselines = {name: one for name, one in first.encoders.items() if name in BASELINES}
+    return replace(first, encoders={**trained, **baselines})
+
+
+def evaluate_candidates(
+    candidates: Candidates, data: str | Path, holdout: float | int = 0, **settings: Any
+) -> dict[str, Any]:
+    """Evaluate networks and what they should beat on a folder of pictures.
+
+    Args:
+        candidates: what to compare.
+        data: see :func:`open_pictures`, as for ``holdout``.
+        holdout: the part of unlabelled pictures.
+        settings: of :func:`saip.evaluation.frozen.evaluate_frozen`, which says what comes back.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder or what it holds cannot be used.
+    """
+    pictures = open_pictures(data, candidates.size, holdout)
+    return evaluate_frozen(candidates.encoders, pictures, candidates.preprocessor, **settings)
 
 
 def _collect(source: str, text: str | None) -> Candidates:

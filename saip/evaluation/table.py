@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -22,14 +22,6 @@ def format_table(result: Mapping[str, Any]) -> str:
                 f'{row["mean_cosine"]:.3f}',
             ]
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    text = [
-        '  '.join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
     first_row = next(iter(result['rows'].values()))
     if retrieval:
         title = (
@@ -42,4 +34,16 @@ def format_table(result: Mapping[str, Any]) -> str:
             f'two-view recall at 1, percent: {result["pictures"]} pictures, '
             f'chance {result["chance"]:.2f}'
         )
-    return '\n'.join([title, *text])
+    return f'{title}\n{align(lines)}'
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Write cells in columns, the first to the left and the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return '\n'.join(
+        '  '.join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 Curve = list[tuple[float, float]]
@@ -44,28 +46,67 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curve]:
     Raises:
         FileNotFoundError: nothing was logged there.
     """
-    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    if not files:
-        raise FileNotFoundError(f'{work_dir}: no */vis_data/scalars.json, nothing was logged')
     curves: dict[str, Curve] = {}
-    for file in files:
+    for file in _scalar_files(work_dir):
         for name, curve in _read_file(file).items():
             first = curve[0][0]
             curves[name] = [point for point in curves.get(name, []) if point[0] < first] + curve
     return curves
 
 
-def _read_file(file: Path) -> dict[str, Curve]:
-    curves: dict[str, dict[float, float]] = {}
+def read_last_validation(work_dir: str | Path) -> tuple[int, dict[str, float]]:
+    """Read what the last validation below a work directory reported.
+
+    Args:
+        work_dir: contains ``<time>/vis_data/scalars.json``.
+
+    Returns:
+        The epoch (or iteration, in runs by iteration) after which it was made, and its metrics
+        in their order.
+
+    Raises:
+        FileNotFoundError: nothing was logged there.
+        ValueError: there was no validation.
+    """
+    for file in reversed(_scalar_files(work_dir)):
+        for values in reversed(_read_lines(file)):
+            # The logger writes a validation's duration, and the iteration only while it trains.
+            timed = {'time', 'val/time'} & set(values)
+            if timed and 'iter' not in values and 'step' in values:
+                return values['step'], dict(_numbers(values))
+    raise ValueError(f'{work_dir}: */vis_data/scalars.json hold no validation')
+
+
+def _scalar_files(work_dir: str | Path) -> list[Path]:
+    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(f'{work_dir}: no */vis_data/scalars.json, nothing was logged')
+    return files
+
+
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    lines = []
     for line in file.read_text(encoding='utf-8').splitlines():
         try:
-            values = json.loads(line)
+            lines.append(json.loads(line))
         except json.JSONDecodeError:
             continue  # a killed run leaves half a line
-        for name, value in values.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if name not in NOT_CURVES and number and 'step' in values:
-                curves.setdefault(name, {})[values['step']] = float(value)
+    return lines
+
+
+def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and name.removeprefix('val/') not in NOT_CURVES:
+            yield name, float(value)
+
+
+def _read_file(file: Path) -> dict[str, Curve]:
+    curves: dict[str, dict[float, float]] = {}
+    for values in _read_lines(file):
+        if 'step' in values:
+            for name, value in _numbers(values):
+                curves.setdefault(name, {})[values['step']] = value
     return {name: sorted(points.items()) for name, points in curves.items()}
 
 
@@ -110,15 +151,26 @@ def draw_curves(
     y_label: str,
     x_label: str = 'epoch',
     references: Mapping[str, float] | None = None,
+    from_zero: bool = True,
 ) -> Image.Image:
-    """Draw several curves in one panel, with horizontal lines to compare with."""
+    """Draw several curves over epochs in one panel, with horizontal lines to compare with.
+
+    Args:
+        curves: by their name in the legend.
+        y_label: what is drawn.
+        x_label: what it is drawn over, whole numbers.
+        references: heights of the horizontal lines by their name in the legend.
+        from_zero: begin the vertical axis at 0.
+    """
     figure = Figure(figsize=(6.4, 3.2), layout='constrained')
     axes = figure.subplots()
     for i, (name, curve) in enumerate(curves.items()):
         axes.plot(*_columns(curve), color=COLORS[i % len(COLORS)], marker='o', ms=3, label=name)
     for i, (name, value) in enumerate((references or {}).items()):
         axes.axhline(value, color='#777777', linestyle=('--', ':', '-.')[i % 3], label=name)
-    axes.set_ylim(bottom=0)
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(y_label, fontsize=9)
     axes.set_xlabel(x_label, fontsize=9)
     axes.legend(fontsize=8, frameon=False)

@@ -1,0 +1,49 @@
+"""Command-line options of the tools that evaluate frozen features."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+import torch
+
+NAMES = ('holdout', 'batch_size', 'workers', 'device')
+
+
+def add_frozen_options(parser: argparse._ActionsContainer) -> None:
+    """Add how pictures are chosen, read and encoded."""
+    parser.add_argument(
+        '--holdout',
+        type=float,
+        default=0,
+        help='of unlabelled pictures take only those that a training with this holdout leaves '
+        'out: a share below 1, or their number (default: all pictures)',
+    )
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--workers', type=int, default=2, help='processes that read pictures')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: a GPU if there is one)')
+
+
+def frozen_settings(
+    parser: argparse.ArgumentParser, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Check these options; return the arguments of ``evaluate_candidates``."""
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:  # both, by kind of device and build
+        parser.error(f'--device {args.device}: {str(error).splitlines()[0]}')
+    if args.batch_size < 1 or args.workers < 0:
+        parser.error('--batch-size must be at least 1, --workers at least 0')
+    return dict(
+        holdout=args.holdout,
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        device=args.device,
+    )
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error; one in a data worker arrives as a traceback that ends with it."""
+    message = str(error).strip().splitlines()[-1]
+    return re.sub(r'^[A-Za-z_.]*Error: ', '', message)
