@@ -44,6 +44,12 @@ def test_files_load_with_weights_only_and_old_ones_are_pruned(tmp_path):
     assert log.shape == (2, 6)  # values and counts of 3 epochs of 2 iterations
 
 
+def test_a_validation_without_a_training_saves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy_run.ToyScore, 'scores', [1.0])
+    assert build(tmp_path, **BEST).val() == {'score': 1.0}
+    assert not list((tmp_path / 'work').glob('*.pth'))
+
+
 def test_resume_restores_the_log_and_continues_the_same_losses(tmp_path):
     # Runs of the same second would share mmengine's log unless their names differ.
     whole = build(tmp_path / 'a', experiment_name='whole')

@@ -73,7 +73,7 @@ class AtomicCheckpointHook(CheckpointHook):
             fails when the first checkpoint is written.
     """
 
-    file_backend: Any
+    file_backend: Any = None
 
     def __init__(self, interval: int = -1, **kwargs: Any) -> None:
         known = list(inspect.signature(CheckpointHook).parameters)
@@ -146,6 +146,8 @@ class AtomicCheckpointHook(CheckpointHook):
         return outdated
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        if self.file_backend is None:  # a validation by itself, which has nothing to save
+            return
         with self._removing_afterwards():
             super()._save_best_checkpoint(runner, metrics)
 
