@@ -147,7 +147,15 @@ def read_config(
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise StartError(f'{path}: {explain_missing_base(error)}') from error
-    except (SyntaxError, NameError, KeyError, OSError, TypeError, ValueError) as error:
+    except (
+        KeyError,
+        ModuleNotFoundError,  # a base of a library that is not installed
+        NameError,
+        OSError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise StartError(f'{path}: {_text(error)}') from error
     if 'SAIP_BACKBONE' in os.environ and '$SAIP_BACKBONE' not in cfg.text:
         print(

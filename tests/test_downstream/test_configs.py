@@ -127,3 +127,18 @@ def test_a_schedule_that_is_no_share_is_refused(scale, monkeypatch):
     monkeypatch.setenv('SAIP_SCHEDULE', scale)
     with pytest.raises(StartError, match=r'SAIP_SCHEDULE=.*: a share of the full schedule'):
         read_config(str(LEAVES[0]))
+
+
+@pytest.mark.parametrize('scale', ['0.25', '0.5', '0.75', '1'])
+def test_the_documented_epochs_are_those_of_the_configurations(scale, monkeypatch):
+    page = (ROOT / 'docs/downstream.md').read_text()
+    shares, *rows = re.findall(r'^\| (.+) \|$', page[page.index('| epochs, and') :], re.M)[:7]
+    column = shares.split(' | ').index(scale)
+    monkeypatch.setenv('SAIP_SCHEDULE', scale)
+    leaves = {path.stem: path for path in LEAVES}
+    for row in rows:
+        cells = row.split(' | ')
+        if cells[0].startswith('`'):
+            name = cells[0].split('`')[1]
+            documented = int(cells[column].split(':')[0])
+            assert read(leaves[name]).train_cfg.max_epochs == documented, name

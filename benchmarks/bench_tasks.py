@@ -1,0 +1,263 @@
+"""Every downstream task on small drawn people: untrained, from random weights, pretrained.
+
+    python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
+        pa100k coco lip crowdhuman humanart ap10k
+    python benchmarks/bench_tasks.py data/small BACKBONE.pth --encoder vit-4blocks-p16
+
+The shipped configurations train for minutes on a CPU, with small pictures, few epochs and AdamW's
+usual rate; everything else is theirs. The two trainings of a task run beside each other, a thread
+each, with the same seed. The figures show that a task learns and whether pretraining helps it in
+such a short time; they say nothing about the method on real data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported: two trainings share the cores.
+os.environ['OMP_NUM_THREADS'] = '1'
+
+import torch
+from machine import machine
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from saip.datasets.files import write_atomic
+from saip.engine import launch
+from saip.evaluation.table import align
+from saip.visualization.curves import read_last_validation
+
+ROOT = Path(__file__).resolve().parents[1]
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+UNTRAINED, RANDOM, PRETRAINED = 'untrained', 'random weights', 'pretrained'
+
+
+@dataclass(frozen=True)
+class Task:
+    """A short training.
+
+    Attributes:
+        config: below ``configs/downstream``.
+        metric: of the validation.
+        epochs: of the training.
+        batch: pictures, or people, in a step.
+        rate: learning rate of AdamW.
+        options: from the configuration to what makes the pictures small.
+    """
+
+    config: str
+    metric: str
+    epochs: int
+    batch: int
+    rate: float
+    options: Callable[[Config], dict[str, Any]]
+
+
+def crops(cfg: Config) -> dict[str, Any]:
+    """Person crops of 128x64."""
+    options: dict[str, Any] = {'model.backbone.img_size': (128, 64)}
+    for loader in LOADERS:
+        for index, step in enumerate(cfg[loader].dataset.pipeline):
+            place = f'{loader}.dataset.pipeline.{index}'
+            if step.type == 'Resize':
+                options[f'{place}.scale'] = (64, 128)
+            if step.type == 'RandomCrop':
+                options[f'{place}.crop_size'] = (128, 64)
+    return options
+
+
+def identities(cfg: Config) -> dict[str, Any]:
+    """The crops of 120 people."""
+    return {**crops(cfg), 'model.head.num_classes': 120}
+
+
+def poses(cfg: Config) -> dict[str, Any]:
+    """Half of the width and of the height, a narrow head."""
+    width, height = (side // 2 for side in cfg.model.head.decoder.input_size)
+    codec = {'input_size': (width, height), 'heatmap_size': (width // 4, height // 4)}
+    deconvolutions = len(cfg.model.head.deconv_out_channels)
+    options: dict[str, Any] = {
+        'model.backbone.img_size': (height, width),
+        'model.head.deconv_out_channels': (64,) * deconvolutions,
+    }
+    options |= {f'model.head.decoder.{key}': value for key, value in codec.items()}
+    for loader in LOADERS:
+        for index, step in enumerate(cfg[loader].dataset.pipeline):
+            place = f'{loader}.dataset.pipeline.{index}'
+            if step.type == 'TopdownAffine':
+                options[f'{place}.input_size'] = codec['input_size']
+            if step.type == 'GenerateTarget':
+                options |= {f'{place}.encoder.{key}': value for key, value in codec.items()}
+    return options
+
+
+def parts(cfg: Config) -> dict[str, Any]:
+    """128x128, a narrow head; the weights are averaged at three ends."""
+    size = (128, 128)
+    options: dict[str, Any] = {
+        'model.data_preprocessor.size': size,
+        'model.backbone.encoder.img_size': size,
+        'model.decode_head.channels': 64,
+        'model.decode_head.pool_channels': 64,
+        'model.decode_head.edge_channels': 32,
+        'custom_hooks.0.epochs': [6, 8, 10],
+    }
+    for loader in LOADERS:
+        for index, step in enumerate(cfg[loader].dataset.pipeline):
+            if step.type == 'saip.PersonAffine':
+                options[f'{loader}.dataset.pipeline.{index}.size'] = size
+    return options
+
+
+def crowds(cfg: Config) -> dict[str, Any]:
+    """192x128, a narrow neck and heads, fewer proposals."""
+    options: dict[str, Any] = {
+        'model.data_preprocessor.batch_augments.0.scale': (192, 128),
+        'model.neck.out_channels': 64,
+        'model.rpn_head.in_channels': 64,
+        'model.rpn_head.feat_channels': 64,
+        'model.roi_head.bbox_roi_extractor.out_channels': 64,
+        'model.roi_head.bbox_head.in_channels': 64,
+        'model.roi_head.bbox_head.fc_out_channels': 256,
+        'model.train_cfg.rpn_proposal.max_per_img': 300,
+        'model.train_cfg.rcnn.sampler.num': 128,
+        'model.test_cfg.rpn.max_per_img': 200,
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = (192, 128)
+    return options
+
+
+TASKS = {
+    'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
+    'attributes': Task('attributes/par_pa100k', 'attributes/mA', 12, 32, 5e-4, crops),
+    'pose': Task('pose/vitpose_coco', 'coco/AP', 12, 32, 1e-3, poses),
+    'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 12, 32, 1e-3, poses),
+    'humanart': Task('pose/vitpose_humanart', 'coco/AP', 12, 32, 1e-3, poses),
+    'ap10k': Task('pose/vitpose_ap10k', 'coco/AP', 12, 32, 1e-3, poses),
+    'parts': Task('part_segmentation/schp_lip', 'mIoU', 10, 8, 1e-3, parts),
+    'detection': Task('detection/crowddet_crowdhuman', 'crowd_human/mAP', 6, 4, 5e-4, crowds),
+}
+
+
+def options_of(task: Task, cfg: Config) -> dict[str, Any]:
+    """What turns the shipped configuration into a training of minutes in one process."""
+    options = {
+        'train_dataloader.batch_size': task.batch,
+        'train_cfg.max_epochs': task.epochs,
+        'train_cfg.val_interval': task.epochs,
+        'optim_wrapper.optimizer': {
+            '_delete_': True,
+            'type': 'AdamW',
+            'lr': task.rate,
+            'weight_decay': 0.05,
+        },
+        'param_scheduler': [
+            {
+                'type': 'LinearLR',
+                'start_factor': 0.01,
+                'by_epoch': False,
+                'begin': 0,
+                'end': 20,
+            },
+            {
+                'type': 'CosineAnnealingLR',
+                'T_max': task.epochs,
+                'eta_min_ratio': 0.01,
+                'convert_to_iter_based': True,
+            },
+        ],
+        'default_hooks.checkpoint.interval': task.epochs,
+        'default_hooks.checkpoint.save_best': None,
+        'default_hooks.logger.interval': 10,
+        'visualizer.vis_backends': [{'type': 'LocalVisBackend'}],
+        **task.options(cfg),
+    }
+    for loader in LOADERS:
+        options |= {
+            f'{loader}.num_workers': 0,
+            f'{loader}.persistent_workers': False,
+            f'{loader}.pin_memory': False,
+        }
+    return options
+
+
+def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> dict[str, float]:
+    """One row of the table, in a process of its own.
+
+    Args:
+        name: of the task.
+        data: folder of the sets.
+        encoder: of ``configs/_base_/backbones``.
+        weights: an exported file, ``none`` for random weights, None for no training.
+        out: folder for the logs.
+    """
+    torch.set_num_threads(1)
+    os.environ |= {
+        'SAIP_DATA': data,
+        'SAIP_BACKBONE': encoder,
+        'SAIP_INIT': weights or 'none',
+        'SAIP_SCHEDULE': '1',
+    }
+    task = TASKS[name]
+    config = str(ROOT / f'configs/downstream/{task.config}.py')
+    options = options_of(task, launch.read_config(config))
+    started = time.monotonic()
+    if weights is None:
+        cfg = launch.read_config(config, options, out)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            runner = Runner.from_cfg(cfg)
+            runner.model.init_weights()
+            metrics = runner.val()
+    else:
+        launch.train(config, work_dir=out, options=options)
+        metrics = read_last_validation(out)[1]
+    return {**metrics, 'minutes': round((time.monotonic() - started) / 60, 2)}
+
+
+def main() -> int:
+    """Train, print the table, keep all metrics."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('data', help='folder of make_people.py with the sets')
+    parser.add_argument('weights', help='exported backbone')
+    parser.add_argument('--encoder', default='vit-4blocks-p16')
+    parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/tasks'))
+    args = parser.parse_args()
+    starts = {UNTRAINED: None, RANDOM: 'none', PRETRAINED: args.weights}
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    spawn = multiprocessing.get_context('spawn')
+    with spawn.Pool(2, maxtasksperchild=1) as pool:
+        waiting = {
+            (name, start): pool.apply_async(
+                run, (name, args.data, args.encoder, weights, f'{args.out}/{name}/{start}')
+            )
+            for name in args.tasks
+            for start, weights in starts.items()
+        }
+        for (name, start), result in waiting.items():
+            rows.setdefault(name, {})[start] = result.get()
+            print(name, start, rows[name][start], file=sys.stderr, flush=True)
+            record = {'machine': machine(), 'weights': args.weights, 'rows': rows}
+            text = json.dumps({**record, 'encoder': args.encoder}, indent=2)
+            write_atomic(args.out / 'tasks.json', f'{text}\n'.encode())
+    table = [['task', 'metric', *starts]]
+    for name, found in rows.items():
+        metric = TASKS[name].metric
+        table.append([name, metric, *(f'{found[start][metric]:.3f}' for start in starts)])
+    print(align(table))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,248 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.models.task_modules.assigners import MultiInstanceAssigner
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from PIL import Image
+
+from saip.datasets.crops import DataError
+from saip.downstream.detection import CrowdHuman
+from saip.downstream.detection import dataset as module
+from saip.registry import DATASETS
+
+from .crowd_files import box, two_pictures, write_picture, write_set
+from .small import CONFIG
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    return write_set(tmp_path / 'CrowdHuman', two_pictures())
+
+
+def dataset(root: Path, split: str = 'train', **options) -> CrowdHuman:
+    return CrowdHuman(
+        data_root=str(root),
+        ann_file=f'annotation_{split}.odgt',
+        data_prefix=dict(img='Images/'),
+        test_mode=split == 'val',
+        **options,
+    )
+
+
+def shipped(root: Path, split: str = 'train', **options) -> CrowdHuman:
+    """With the pipeline of the configuration."""
+    settings = dict(Config.fromfile(CONFIG)[f'{split}_dataloader'].dataset)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return DATASETS.build({**settings, 'data_root': str(root), **options})
+
+
+def test_boxes_are_corners_and_what_is_to_be_ignored_is_marked(crowd):
+    first, second = dataset(crowd, 'val')
+    assert first['img_path'] == str(crowd / 'Images/a,1.jpg')
+    assert (first['height'], first['width']) == (100, 80)
+    assert [row['bbox'] for row in first['instances']] == [
+        [10, 20, 30, 60],
+        [50, -5, 90, 85],
+        [0, 0, 80, 10],
+    ]
+    assert [row['ignore_flag'] for row in first['instances']] == [0, 1, 1]
+    assert [row['bbox_label'] for row in first['instances']] == [0, -1, -1]
+    assert [row['bbox'] for row in second['instances']] == [[30, 30, 50, 80]]
+
+
+def test_nothing_is_written_to_the_data_folder(crowd):
+    before = sorted(crowd.rglob('*'))
+    dataset(crowd)
+    dataset(crowd, 'val')
+    assert sorted(crowd.rglob('*')) == before
+
+
+def test_annotations_may_have_any_name(crowd):
+    (crowd / 'annotation_train.odgt').rename(crowd / 'mine.odgt')
+    assert len(CrowdHuman(str(crowd), 'mine.odgt', data_prefix=dict(img='Images/'))) == 2
+
+
+@pytest.mark.parametrize(('orientation', 'size'), [(1, (40, 60)), (3, (40, 60)), (6, (60, 40))])
+def test_sizes_are_those_of_the_pictures_as_they_are_loaded(crowd, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    write_picture(crowd / 'Images/b,2.jpg', 40, 60, exif=exif)
+    data = shipped(crowd)
+    info = data.get_data_info(1)
+    assert (info['height'], info['width']) == size
+    assert data[1]['data_samples'].ori_shape == size
+
+
+def test_a_picture_with_one_box_gets_one_to_ignore_in_training_alone(crowd):
+    sample = shipped(crowd)[1]['data_samples']
+    assert len(sample.gt_instances.bboxes) == 1
+    assert len(sample.ignored_instances.bboxes) == 1
+    sample = shipped(crowd, 'val')[1]['data_samples']
+    assert len(sample.ignored_instances.bboxes) == 0
+
+
+@pytest.mark.parametrize('count', [4, 5])
+def test_a_single_person_is_assigned_to_the_proposals_that_overlap_it(crowd, count):
+    """mmdet's assigner alone raises for one of these counts and mixes up the other's rows."""
+    sample = shipped(crowd)[1]['data_samples']
+    person = sample.gt_instances.bboxes.tensor
+    shifts = torch.tensor([0.0, 5, 12, 19, 40])[:count]
+    proposals = person + shifts[:, None] * torch.tensor([1.0, 0, 1, 0])
+    # Shifted by s of 20 pixels: IoU (20 - s) / (20 + s).
+    expected = [float((20 - s) / (20 + s) >= 0.5) for s in shifts]
+    settings = dict(Config.fromfile(CONFIG).model.train_cfg.rcnn.assigner)
+    assert settings.pop('type') == 'MultiInstanceAssigner'
+    result = MultiInstanceAssigner(**settings).assign(
+        InstanceData(priors=proposals),
+        InstanceData(bboxes=person, labels=sample.gt_instances.labels),
+        InstanceData(
+            bboxes=sample.ignored_instances.bboxes.tensor,
+            labels=sample.ignored_instances.labels,
+        ),
+    )
+    # After the proposals come the person itself and the box to ignore, which nothing is drawn to.
+    assert result.labels[:, 0].tolist() == [*expected, 1, -1]
+    assert result.labels[:-1, 1].tolist() == [0] * (count + 1)
+
+
+def write_line(crowd: Path, line: str, split: str = 'train') -> Path:
+    path = crowd / f'annotation_{split}.odgt'
+    path.write_text(path.read_text() + line + '\n')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('gone', 'error'),
+    [
+        ('annotation_train.odgt', 'annotation_train.odgt: no such file'),
+        ('Images', 'Images: no such folder'),
+        ('Images/b,2.jpg', 'b,2.jpg: no such file, and 1 of the 2 pictures that'),
+    ],
+)
+def test_what_is_missing_is_named_with_the_layout(crowd, gone, error):
+    (crowd / gone).rename(crowd / 'elsewhere')
+    with pytest.raises(
+        FileNotFoundError, match=rf'{error}.*annotation_val\.odgt and Images/ID\.jpg'
+    ) as caught:
+        dataset(crowd)
+    assert str(caught.value).startswith(str(crowd / gone))
+
+
+def wrong(**changes) -> str:
+    """A line whose first box is changed; None removes a key."""
+    changed = {**box([1, 2, 3, 4]), **changes}
+    boxes = [{k: v for k, v in changed.items() if v is not None}]
+    return json.dumps(dict(ID='b,2', gtboxes=boxes))
+
+
+@pytest.mark.parametrize(
+    ('line', 'error'),
+    [
+        ('{"ID": "b,2", "gtboxes": [', 'not JSON'),
+        ('', 'not JSON'),
+        ('[]', 'no "ID"'),
+        ('{"gtboxes": []}', 'no "ID"'),
+        ('{"ID": "b,2"}', 'no list "gtboxes"'),
+        (wrong(), 'ID b,2 is that of line 2, too'),
+        (wrong(tag='dog'), "box 1 has the tag 'dog', neither of person, mask"),
+        (wrong(tag=None), 'box 1 has the tag None'),
+        ('{"ID": "b,2", "gtboxes": [3]}', 'box 1 has the tag 3'),
+        (wrong(fbox=None), 'box 1 has fbox None, not four numbers'),
+        (wrong(fbox=[1, 2, 3]), r'box 1 has fbox \[1, 2, 3\], not four numbers'),
+        (wrong(vbox=[1, 2, 3, '4']), 'box 1 has vbox'),
+        (wrong(hbox=None), 'box 1 has hbox None'),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(crowd, line, error):
+    path = write_line(crowd, f'{line}\n{wrong()}')
+    with pytest.raises(DataError, match=f'{path}, line 3: {error}.*"gtboxes"'):
+        dataset(crowd)
+
+
+def test_an_empty_file_is_named(crowd):
+    path = crowd / 'annotation_train.odgt'
+    path.write_text('')
+    with pytest.raises(DataError, match=f'{path}, line 1: not JSON'):
+        dataset(crowd)
+
+
+NO_PERSON = [box([5, 5, 20, 20], tag='mask'), box([5, 5, 20, 20], ignore=1)]
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize(
+    ('boxes', 'error'),
+    [
+        (
+            [box([1, 2, 0, 4]), box([1, 2, 3, 4])],
+            r'c,3\.jpg has a box \(fbox\) without an area',
+        ),
+        (
+            [box([1, 2, 3, -4]), box([1, 2, 3, 4])],
+            r'c,3\.jpg has a box \(fbox\) without an area',
+        ),
+        (NO_PERSON, r'c,3\.jpg shows no person'),
+        ([], r'c,3\.jpg (shows no person|has no box, and mmdet cannot evaluate it)'),
+    ],
+)
+def test_what_cannot_be_used_stops_unless_it_may_be_skipped(tmp_path, split, boxes, error):
+    crowd = write_set(tmp_path, {**two_pictures(), 'c,3': boxes})
+    with pytest.raises(
+        DataError, match=rf'annotation_{split}\.odgt, line 3: {error}.*"gtboxes"'
+    ):
+        dataset(crowd, split)
+
+
+@pytest.fixture
+def flawed(tmp_path):
+    records = two_pictures()
+    records['a,1'].append(box([5, 5, -3, 9]))
+    return write_set(tmp_path, {'c,3': NO_PERSON, **records})
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    messages = []
+    monkeypatch.setattr(module, 'print_log', lambda text, **_: messages.append(text))
+    return messages
+
+
+def test_skipping_leaves_out_boxes_and_training_pictures_and_says_so(flawed, warned):
+    data = dataset(flawed, skip_unusable=True)
+    assert [info['img_id'] for info in data] == ['a,1', 'b,2']
+    assert len(data[0]['instances']) == 3
+    (text,) = warned
+    assert text.startswith('unusable boxes or pictures left out: 2, the first: ')
+    assert text.endswith('annotation_train.odgt, line 1: c,3.jpg shows no person')
+
+
+def test_skipping_keeps_a_test_as_its_file_has_it(flawed, warned):
+    data = dataset(flawed, 'val', skip_unusable=True)
+    assert [info['img_id'] for info in data] == ['c,3', 'a,1', 'b,2']
+    assert len(data[1]['instances']) == 4
+    (text,) = warned
+    assert text.startswith('unusable boxes or pictures kept in the test: 2, the first: ')
+
+
+def test_a_test_picture_without_boxes_cannot_be_skipped(tmp_path):
+    crowd = write_set(tmp_path, {**two_pictures(), 'c,3': []})
+    with pytest.raises(DataError, match=r'annotation_val\.odgt, line 3: c,3\.jpg has no box'):
+        dataset(crowd, 'val', skip_unusable=True)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_a_set_without_people_is_refused_anyway(tmp_path, split):
+    crowd = write_set(tmp_path, {'c,3': NO_PERSON})
+    with pytest.raises(DataError, match=f'annotation_{split}.odgt: no picture with a person'):
+        dataset(crowd, split, skip_unusable=True)
+
+
+def test_a_damaged_picture_is_named(crowd):
+    path = crowd / 'Images/b,2.jpg'
+    path.write_bytes(b'no picture')
+    with pytest.raises(DataError, match=f'{path}: not a readable picture'):
+        dataset(crowd)
