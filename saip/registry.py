@@ -51,7 +51,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='saip',
-    locations=['saip.engine'],
+    locations=['saip.engine', 'saip.engine.layer_decay'],
 )
 METRICS = Registry(
     'metric',

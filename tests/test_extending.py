@@ -78,6 +78,7 @@ def test_the_fragment_states_what_the_network_has(tree):
     encoder = MODELS.build(cfg.backbone)
     assert cfg.embed_dims == encoder.embed_dims
     assert cfg.pyramid_channels == [encoder.map_channels[s] for s in (4, 8, 16, 32)]
+    assert cfg.last_stride == max(encoder.map_channels)
     count = sum(p.numel() for p in encoder.parameters())
     assert f': {count / 1e6:.2f}M parameters' in cfg.text
 

@@ -18,3 +18,4 @@ backbone = dict(
 )
 embed_dims = 512
 pyramid_channels = [64, 128, 256, 512]
+last_stride = 32  # of the map that the encoder's forward returns

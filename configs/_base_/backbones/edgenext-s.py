@@ -3,3 +3,4 @@
 backbone = dict(type='saip.TimmEncoder', model='edgenext_small')
 embed_dims = 304
 pyramid_channels = [48, 96, 160, 304]
+last_stride = 32  # of the map that the encoder's forward returns

@@ -3,3 +3,4 @@
 backbone = dict(type='saip.TimmEncoder', model='resnet18')
 embed_dims = 512
 pyramid_channels = [64, 128, 256, 512]
+last_stride = 32  # of the map that the encoder's forward returns

@@ -3,3 +3,4 @@
 backbone = dict(type='saip.TimmEncoder', model='starnet_s3')
 embed_dims = 256
 pyramid_channels = [32, 64, 128, 256]
+last_stride = 32  # of the map that the encoder's forward returns

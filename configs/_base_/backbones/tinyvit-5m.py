@@ -3,3 +3,4 @@
 backbone = dict(type='saip.TimmEncoder', model='tiny_vit_5m_224')
 embed_dims = 320
 pyramid_channels = [64, 128, 160, 320]
+last_stride = 32  # of the map that the encoder's forward returns

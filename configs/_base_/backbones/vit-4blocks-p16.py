@@ -8,3 +8,4 @@ backbone = dict(
 )
 embed_dims = 192
 pyramid_channels = [48, 96, 192, 192]
+last_stride = 16  # of the map that the encoder's forward returns

@@ -71,8 +71,9 @@ def tensors(features):
 
 def test_fragment_states_what_it_is(path, encoder):
     cfg = Config.fromfile(path)
-    assert set(cfg) == {'backbone', 'embed_dims', 'pyramid_channels'}
+    assert set(cfg) == {'backbone', 'embed_dims', 'pyramid_channels', 'last_stride'}
     assert cfg.embed_dims == encoder.embed_dims
+    assert cfg.last_stride == max(encoder.map_channels)
     comment = path.read_text().split('backbone =')[0].replace('\n# ', ' ')
     assert comment.startswith('# ')
     counts = [(float(x), len(x.split('.')[1])) for x in re.findall(r'(\d+\.\d+)M', comment)]
@@ -118,6 +119,8 @@ def test_forward_is_what_other_libraries_call(path, encoder):
         (last,) = maps(images)
     torch.testing.assert_close(token, expected.image_token)
     torch.testing.assert_close(last.flatten(2).transpose(1, 2), expected.patch_tokens)
+    stride = Config.fromfile(path).last_stride
+    assert last.shape[2:] == (128 // stride, 64 // stride)
 
 
 def test_strides_that_an_encoder_lacks_are_named(encoder):

@@ -1,0 +1,79 @@
+"""ViTPose (Xu et al., 2022) in the settings of mmpose's small model, with any encoder.
+
+A leaf adds the data set. The map of a plain ViT has stride 16 and takes ViTPose's own head, layer
+decay and stochastic depth; one of stride 32 takes what mmpose gives such networks: a third
+deconvolution, and one learning rate for all.
+"""
+
+_base_ = [
+    'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_ViTPose-small_8xb64-210e_coco-256x192.py',
+    '../../_base_/schedule_scale.py',
+    '../../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
+    '../../../_base_/encoder_init.py',
+]
+# In place of the base's, whose layer decay counts the blocks by their names.
+custom_imports = dict(imports=['saip.downstream.pose'], allow_failed_imports=False)
+
+plain = _base_.last_stride == 16
+deconvolutions = 2 if plain else 3  # to heatmaps of stride 4
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        **_base_.backbone,
+        img_size=(256, 192),
+        drop_path_rate=0.1 if plain else 0.0,
+        init_cfg=_base_.encoder_init,
+    ),
+    head=dict(
+        in_channels=_base_.pyramid_channels[-1],
+        deconv_out_channels=(256,) * deconvolutions,
+        deconv_kernel_sizes=(4,) * deconvolutions,
+    ),
+    # The accuracy of training batches is found on the host, which would wait at every step.
+    train_cfg=dict(compute_acc=False),
+)
+
+train_dataloader = dict(pin_memory=True)
+val_dataloader = dict(pin_memory=True)
+test_dataloader = dict(pin_memory=True)
+
+optim_wrapper = dict(
+    type='saip.AutocastOptimWrapper',
+    dtype='float32',
+    constructor='saip.LayerDecayConstructor',
+    paramwise_cfg=dict(
+        _delete_=True,
+        layer_decay_rate=0.8 if plain else 1.0,
+        flat_decay_mult=0.0,
+        custom_keys=dict(pos_embed=dict(decay_mult=0.0)),
+    ),
+)
+epochs = max(1, round(210 * _base_.scale))
+interval = max(1, round(10 * _base_.scale))
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        begin=0,
+        end=max(1, round(500 * _base_.scale)),
+        start_factor=0.001,
+        by_epoch=False,
+    ),
+    dict(
+        type='MultiStepLR',
+        begin=0,
+        end=epochs,
+        milestones=[max(1, round(epoch * _base_.scale)) for epoch in (170, 200)],
+        gamma=0.1,
+        by_epoch=True,
+    ),
+]
+train_cfg = dict(max_epochs=epochs, val_interval=interval)
+
+default_hooks = dict(
+    runtime_info=dict(type='saip.AsyncRuntimeInfoHook'),
+    checkpoint=dict(type='saip.AtomicCheckpointHook', interval=interval, max_keep_ckpts=3),
+)
+vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+visualizer = dict(vis_backends=vis_backends)
+randomness = dict(seed=0)
+env_cfg = dict(cudnn_benchmark=True)

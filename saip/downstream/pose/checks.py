@@ -1,0 +1,140 @@
+"""Looks at the files of a data set with landmarks before a training begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from saip.datasets.coco import coco_boxes, load_json, read_box
+from saip.datasets.crops import DataError
+
+PictureId = int | str
+PERSON = 1
+"""The category whose detections mmpose takes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the files of a data set look like.
+
+    Attributes:
+        text: one sentence, for messages.
+        landmarks: fields of an annotation, and of how many points each holds x, y, visibility.
+        also: further fields that an annotation needs.
+    """
+
+    text: str
+    landmarks: Mapping[str, int]
+    also: tuple[str, ...] = ()
+
+
+FIELDS = ('id', 'category_id', 'area', 'iscrowd', 'num_keypoints')
+
+
+def check_annotations(path: Path, layout: Layout) -> frozenset[PictureId]:
+    """Check an annotation file in COCO's format.
+
+    Returns:
+        The ids of its pictures.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is not JSON, has another layout, or an annotation lacks something.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file. {layout.text}')
+    try:
+        document = load_json(path)
+        for found in coco_boxes(document, str(path), lambda row: True):
+            if found.size is None:
+                raise DataError(f'{path}: picture {found.file_name} has no width and height')
+            _check_annotation(found.annotation, path, layout)
+    except DataError as error:
+        raise DataError(f'{error}. {layout.text}') from error
+    assert isinstance(document, dict)  # coco_boxes has seen to it
+    return frozenset(picture['id'] for picture in document['images'])
+
+
+def _check_annotation(row: dict, path: Path, layout: Layout) -> None:
+    where = f'{path}: annotation {row.get("id")!r:.40}'
+    for name, count in layout.landmarks.items():
+        values = row.get(name)
+        if not isinstance(values, list):
+            raise DataError(
+                f'{where} has no {name}, a list of {count} points (x, y, visibility)'
+            )
+        if len(values) != 3 * count:
+            raise DataError(
+                f'{where}: {name} has {len(values)} values, but {count} points (x, y, '
+                f'visibility) are {3 * count}'
+            )
+    missing = [name for name in (*FIELDS, *layout.also) if name not in row]
+    if missing:
+        raise DataError(f'{where} has no {", ".join(missing)}')
+
+
+def check_detections(
+    path: Path, pictures: frozenset[PictureId], annotations: str, layout: Layout
+) -> None:
+    """Check a file with the boxes that a detector found.
+
+    Args:
+        path: of the file.
+        pictures: ids of the pictures that may be named.
+        annotations: where these ids come from, for messages.
+        layout: of the data set.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is no list of detections, or none in it is a person.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: no such file. It holds the boxes of a person detector; with bbox_file=None '
+            f'of the data set the annotated boxes are taken instead. {layout.text}'
+        )
+    rows = load_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(
+            f'{path}: not a list of detections, each with image_id, category_id, bbox and score'
+        )
+    people = 0
+    for number, row in enumerate(rows):
+        where = f'{path}: detection {number}'
+        if 'category_id' not in row:
+            raise DataError(f'{where} has no category_id; {PERSON} is a person')
+        if row['category_id'] != PERSON:
+            continue
+        people += 1
+        picture = row.get('image_id')
+        if not isinstance(picture, int | str) or picture not in pictures:
+            raise DataError(f'{where} is in picture {picture!r:.40}, unknown to {annotations}')
+        read_box(row, 'bbox', where)
+        if not isinstance(row.get('score'), int | float):
+            raise DataError(f'{where} has no score')
+    if not people:
+        raise DataError(f'{path}: holds no detection of a person (category_id {PERSON})')
+
+
+def require_pictures(paths: Iterable[str], named_in: str, layout: Layout) -> None:
+    """Check that pictures exist, by one listing of each folder.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    wanted: dict[str, list[str]] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        wanted.setdefault(folder, []).append(name)
+    missing, total = [], 0
+    for folder, names in wanted.items():
+        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        missing += [os.path.join(folder, name) for name in names if name not in present]
+        total += len(names)
+    if missing:
+        raise FileNotFoundError(
+            f'{min(missing)}: no such file, and {len(missing)} of the {total} pictures with people '
+            f'that {named_in} names are missing. {layout.text}'
+        )

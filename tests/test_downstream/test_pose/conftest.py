@@ -1,0 +1,29 @@
+"""The slice and its tests need mmpose."""
+
+import pytest
+
+from saip.datasets.people.natives import write_ap10k, write_coco, write_humanart
+
+try:
+    import mmpose.models
+except (ImportError, AssertionError):  # it asserts the version of mmcv
+    collect_ignore_glob = ['test_*.py']
+else:
+    assert mmpose.models
+
+
+@pytest.fixture(scope='session')
+def drawn(tmp_path_factory):
+    """The four sets with drawn people, below one folder; nobody may change them."""
+    root = tmp_path_factory.mktemp('drawn')
+    write_coco(root / 'coco')
+    write_humanart(root / 'HumanArt')
+    write_ap10k(root / 'ap10k')
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _outside(monkeypatch):
+    """The variables that choose are those of the test alone."""
+    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_DATA'):
+        monkeypatch.delenv(name, raising=False)

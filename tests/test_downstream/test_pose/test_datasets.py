@@ -1,0 +1,222 @@
+"""Files are looked at before a training begins: what is wrong is named, with the layout."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from mmpose.datasets import AP10KDataset, CocoDataset, CocoWholeBodyDataset, HumanArtDataset
+
+from saip.datasets.crops import DataError
+from saip.engine.launch import StartError, train
+from saip.registry import DATASETS
+
+from .small import TASKS, path, points, resized, short
+
+DETECTIONS = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
+PARENTS = {
+    'coco': CocoDataset,
+    'wholebody': CocoWholeBodyDataset,
+    'humanart': HumanArtDataset,
+    'ap10k': AP10KDataset,
+}
+KINDS = {
+    'coco': 'CocoKeypoints',
+    'wholebody': 'CocoWholeBody',
+    'humanart': 'HumanArt',
+    'ap10k': 'AP10K',
+}
+PREFIXES = {'coco': 'val2017', 'wholebody': 'val2017', 'humanart': '', 'ap10k': 'data'}
+
+
+def dataset(task, root, **options):
+    """The set that a task is tested on, below the data root."""
+    folder, _, file = TASKS[task].tested.partition('/')
+    if task == 'humanart':
+        folder, file = '.', TASKS[task].tested
+    settings = dict(
+        data_root=str(root / folder),
+        ann_file=file,
+        data_prefix=dict(img=PREFIXES[task]),
+        test_mode=True,
+    )
+    return DATASETS.build(dict(type=f'saip.{KINDS[task]}', **settings | options))
+
+
+@pytest.fixture
+def copy(drawn, tmp_path):
+    """COCO and AP-10K to be damaged."""
+    for name in ('coco', 'ap10k', 'HumanArt'):
+        shutil.copytree(drawn / name, tmp_path / name)
+    return tmp_path
+
+
+def edit(file, change):
+    """Change a JSON document in place."""
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps(change(document) or document))
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_records_are_those_of_the_annotations(drawn, task):
+    found = dataset(task, drawn)
+    assert isinstance(found, PARENTS[task])
+    document = json.loads((drawn / TASKS[task].tested).read_text())
+    people = [r for r in document['annotations'] if r['num_keypoints'] and not r['iscrowd']]
+    records = [found.get_data_info(i) for i in range(len(found))]
+    assert sorted(r['id'] for r in records) == sorted(row['id'] for row in people)
+    rows = {row['id']: row for row in people}
+    names = {picture['id']: picture['file_name'] for picture in document['images']}
+    for record in records:
+        row = rows[record['id']]
+        marks = points(row, TASKS[task].landmarks)
+        assert np.allclose(record['keypoints'][0], marks[:, :2])
+        assert np.array_equal(record['keypoints_visible'][0] > 0, marks[:, 2] > 0)
+        assert record['img_path'].endswith(names[row['image_id']])
+
+
+def test_boxes_of_a_detector_take_the_place_of_annotated_ones(drawn):
+    file = drawn / 'coco' / DETECTIONS
+    found = dataset('coco', drawn, bbox_file=str(file))
+    rows = json.loads(file.read_text())
+    assert len(found) == len(rows)
+    for index, row in enumerate(rows):
+        record = found.get_data_info(index)
+        x, y, width, height = row['bbox']
+        assert np.allclose(record['bbox'], [[x, y, x + width, y + height]], atol=1e-3)
+        assert record['bbox_score'] == pytest.approx(row['score'])
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_missing_annotations_are_named_with_the_layout(copy, task):
+    file = copy / TASKS[task].tested
+    file.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=rf'{file.name}: no such file\. .* is .*folder'
+    ) as e:
+        dataset(task, copy)
+    assert str(file) in str(e.value).replace('/./', '/')
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_missing_pictures_are_counted(copy, task):
+    pictures = [
+        *(copy / 'coco/val2017').glob('*.jpg'),
+        *(copy / 'HumanArt/images').rglob('*.jpg'),
+        *(copy / 'ap10k/data').glob('*.jpg'),
+    ]
+    for picture in pictures:
+        picture.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r'\.jpg: no such file, and (\d+) of the \1 pict'
+    ):
+        dataset(task, copy)
+
+
+def test_one_missing_picture_is_named(copy):
+    (copy / 'coco/val2017/000000050003.jpg').unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r'000000050003\.jpg: no such file, and 1 of the'
+    ):
+        dataset('coco', copy)
+
+
+@pytest.mark.parametrize(
+    ('text', 'error'),
+    [
+        ('{"images": [', 'not JSON'),
+        ('[]', 'not a COCO file, it has no list of images'),
+        ('{"images": []}', 'not a COCO file, it has no list of annotations'),
+    ],
+)
+def test_another_kind_of_file_is_refused(copy, text, error):
+    (copy / TASKS['coco'].tested).write_text(text)
+    with pytest.raises(DataError, match=f'{error}.*COCO is a folder'):
+        dataset('coco', copy)
+
+
+@pytest.mark.parametrize(
+    ('task', 'change', 'error'),
+    [
+        ('coco', lambda row: row.pop('keypoints'), 'has no keypoints, a list of 17 points'),
+        ('coco', lambda row: row['keypoints'].pop(), 'keypoints has 50 values, but 17 points'),
+        (
+            'ap10k',
+            lambda row: row['keypoints'].append(0),
+            'keypoints has 52 values, but 17 poi',
+        ),
+        (
+            'wholebody',
+            lambda row: row.pop('face_kpts'),
+            'has no face_kpts, a list of 68 points',
+        ),
+        ('wholebody', lambda row: row.pop('segmentation'), 'has no segmentation'),
+        ('wholebody', lambda row: row['foot_kpts'].pop(), 'foot_kpts has 17 values, but 6 poi'),
+        ('coco', lambda row: row.pop('area'), 'has no area'),
+        ('coco', lambda row: row.update(bbox=[1, 2, 3]), 'bbox is not four numbers'),
+        ('coco', lambda row: row.update(image_id=5), 'an annotation of an unknown picture 5'),
+    ],
+)
+def test_a_damaged_annotation_is_named(copy, task, change, error):
+    file = copy / TASKS[task].tested
+    edit(file, lambda document: change(document['annotations'][1]) and None)
+    with pytest.raises(DataError, match=rf'{error}.* is .*folder') as caught:
+        dataset(task, copy)
+    assert str(file) in str(caught.value)
+
+
+def test_a_picture_without_its_size_is_named(copy):
+    edit(copy / TASKS['coco'].tested, lambda d: d['images'][0].pop('width') and None)
+    with pytest.raises(DataError, match=r'picture 000000050001\.jpg has no width and height'):
+        dataset('coco', copy)
+
+
+@pytest.mark.parametrize('task', ['coco', 'ap10k'])
+def test_pictures_without_anybody_are_refused(copy, task):
+    def nobody(document):
+        for row in document['annotations']:
+            row['num_keypoints'] = 0
+
+    edit(copy / TASKS[task].tested, nobody)
+    with pytest.raises(DataError, match=r'no picture in it has an annotated person'):
+        dataset(task, copy)
+
+
+@pytest.mark.parametrize(
+    ('content', 'error'),
+    [
+        (None, 'no such file. It holds the boxes of a person detector; with bbox_file=None'),
+        ({'bbox': []}, 'not a list of detections'),
+        ([], 'holds no detection of a person'),
+        ([dict(category_id=2)], 'holds no detection of a person'),
+        ([dict(image_id=50001)], 'detection 0 has no category_id'),
+        (
+            [dict(category_id=1, image_id=3)],
+            'detection 0 is in picture 3, unknown to .*val2017',
+        ),
+        ([dict(category_id=1, image_id=50001)], 'detection 0: bbox is not four numbers'),
+        ([dict(category_id=1, image_id=50001, bbox=[1, 2, 3, 4])], 'detection 0 has no score'),
+    ],
+)
+def test_wrong_detections_are_named(copy, content, error):
+    file = copy / 'coco' / DETECTIONS
+    file.unlink()
+    if content is not None:
+        file.write_text(json.dumps(content))
+    kind = FileNotFoundError if content is None else DataError
+    with pytest.raises(kind, match=error) as caught:
+        dataset('coco', copy, bbox_file=str(file))
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.usefixtures('fresh_mmengine')
+def test_a_run_stops_before_its_first_step_with_one_line(copy, tmp_path, monkeypatch):
+    monkeypatch.setenv('SAIP_DATA', str(copy))
+    monkeypatch.setenv('SAIP_BACKBONE', 'vit-4blocks-p16')
+    (copy / 'coco' / DETECTIONS).unlink()
+    options = resized('coco') | short(tmp_path / 'work')
+    with pytest.raises(StartError, match=rf'{DETECTIONS}: no such file\. It holds the boxes'):
+        train(path('coco'), options=options)
+    edit(copy / 'coco/annotations/person_keypoints_train2017.json', lambda _: [1])
+    with pytest.raises(StartError, match=r'person_keypoints_train2017\.json: not a COCO file'):
+        train(path('coco'), options=options)

@@ -1,0 +1,87 @@
+"""Real people and animals in the public formats go through the loaders and the evaluators."""
+
+import json
+
+import pytest
+from mmengine.registry import DATASETS, DefaultScope
+
+from saip.engine import launch
+from tests.tiny import ROOT
+
+from .oracle import evaluate
+from .small import TASKS, path, resized, short
+
+REAL = ROOT.parent / 'shared/realdata/native'
+SAMPLES = REAL / 'mmpose_tests'
+FILES = {
+    'coco': 'coco/test_coco.json',
+    'wholebody': 'coco/test_coco_wholebody.json',
+    'humanart': 'humanart/test_humanart.json',
+    'ap10k': 'ap10k/test_ap10k.json',
+}
+pytestmark = [
+    pytest.mark.usefixtures('fresh_mmengine'),
+    pytest.mark.skipif(not SAMPLES.is_dir(), reason=f'no real samples in {SAMPLES}'),
+]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A function from a task to options that make it read the real sample."""
+
+    def make(task):
+        folder, name = FILES[task].split('/')
+        root = SAMPLES / folder
+        if task == 'humanart':  # names begin with HumanArt/images
+            (tmp_path / 'HumanArt').mkdir()
+            (tmp_path / 'HumanArt/images').symlink_to(root)
+            name, root = str(root / name), tmp_path
+        options = {'test_evaluator.ann_file': str(SAMPLES / FILES[task])}
+        for loader in ('val_dataloader', 'test_dataloader'):
+            options |= {
+                f'{loader}.dataset.data_root': str(root),
+                f'{loader}.dataset.ann_file': name,
+                f'{loader}.dataset.data_prefix.img': '',
+            }
+        return options
+
+    return make
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_perfect_heatmaps_of_real_samples_score_one(task, place, tmp_path, monkeypatch):
+    scores = evaluate(task, tmp_path, monkeypatch, **place(task))
+    prefix = TASKS[task].prefix
+    assert scores[f'{prefix}/AP'] == pytest.approx(1)
+    assert scores[f'{prefix}/AR'] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ('task', 'file'),
+    [
+        ('coco', 'coco/test_coco_det_AP_H_56.json'),
+        ('wholebody', 'coco/test_coco_det_AP_H_56.json'),
+        ('humanart', 'humanart/test_humanart_det_AP_H_56.json'),
+    ],
+)
+def test_real_detections_are_read(task, file, place):
+    options = place(task) | {'test_dataloader.dataset.bbox_file': str(SAMPLES / file)}
+    cfg = launch.read_config(path(task), options)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        found = DATASETS.build(cfg.test_dataloader.dataset)
+    rows = json.loads((SAMPLES / file).read_text())
+    assert len(found) == sum(row['category_id'] == 1 for row in rows) > 10
+    sample = found[0]
+    assert sample['inputs'].shape == (3, 256, 192)
+    assert sample['data_samples'].img_id == rows[0]['image_id']
+
+
+def test_coco_in_its_public_layout_trains_and_is_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setenv('SAIP_DATA', str(REAL))
+    monkeypatch.setenv('SAIP_BACKBONE', 'vit-4blocks-p16')
+    options = resized('coco') | short(tmp_path)
+    for loader in ('val_dataloader', 'test_dataloader'):
+        options[f'{loader}.dataset.bbox_file'] = None  # the sample has no detections
+    launch.train(path('coco'), options=options)
+    scores = launch.evaluate(path('coco'), str(tmp_path / 'epoch_1.pth'), options=options)
+    assert 0 <= scores['coco/AP'] <= 1

@@ -1,0 +1,76 @@
+"""The configurations train and evaluate on tiny people."""
+
+import math
+import socket
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from saip.engine import launch
+
+from .small import ENCODERS, TASKS, path, resized, short
+
+pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+
+
+def train_and_evaluate(task, options, folder):
+    """An epoch of two steps, an evaluation in it, and the test."""
+    prefix = TASKS[task].prefix
+    cfg = launch.read_config(path(task), options)
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()
+    before = {key: value.clone() for key, value in runner.model.named_parameters()}
+    runner.train()
+    assert runner.iter == 2
+    history = runner.message_hub
+    assert math.isfinite(history.get_scalar('train/loss_kpt').current())
+    for name in ('AP', 'AR'):
+        assert 0 <= history.get_scalar(f'val/{prefix}/{name}').current() <= 1
+    same = [
+        key
+        for key, value in runner.model.named_parameters()
+        if value.requires_grad and torch.equal(before[key], value)
+    ]
+    assert same == []
+    assert list(folder.glob('best_*')) == [folder / f'best_{prefix}_AP_epoch_1.pth']
+    found = runner.test()
+    assert 0 <= found[f'{prefix}/AP'] <= found[f'{prefix}/AR'] <= 1
+    if task != 'ap10k':  # which is tested on another part
+        assert found[f'{prefix}/AP'] == history.get_scalar(f'val/{prefix}/AP').current()
+
+
+@pytest.mark.parametrize('backbone', ENCODERS)
+@pytest.mark.parametrize('task', TASKS)
+def test_two_steps_and_an_evaluation(drawn, tmp_path, monkeypatch, task, backbone):
+    monkeypatch.setenv('SAIP_BACKBONE', backbone)
+    monkeypatch.setenv('SAIP_DATA', str(drawn))
+    train_and_evaluate(task, resized(task) | short(tmp_path), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('backbone', ENCODERS)
+@pytest.mark.parametrize('task', TASKS)
+def test_two_steps_and_an_evaluation_at_the_real_size(
+    drawn, tmp_path, monkeypatch, task, backbone
+):
+    monkeypatch.setenv('SAIP_BACKBONE', backbone)
+    monkeypatch.setenv('SAIP_DATA', str(drawn))
+    train_and_evaluate(task, short(tmp_path, batch=2, samples=4), tmp_path)
+
+
+@pytest.mark.parametrize('backbone', ['vit-4blocks-p16', 'starnet-s3'])
+def test_it_trains_in_bfloat16_and_in_a_process_group(drawn, tmp_path, monkeypatch, backbone):
+    """DistributedDataParallel refuses parameters without a gradient, in one process too."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_PORT=port).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setenv('SAIP_BACKBONE', backbone)
+    monkeypatch.setenv('SAIP_DATA', str(drawn))
+    options = resized('coco') | short(tmp_path)
+    launch.train(path('coco'), options=options, launcher='pytorch', amp=True, validate=False)
+    assert (tmp_path / 'epoch_1.pth').is_file()
