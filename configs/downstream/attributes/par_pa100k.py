@@ -32,7 +32,7 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=test_set)
 test_dataloader = dict(dataset=test_set)
 
-epochs = max(1, round(25 * _base_.scale))
+epochs = max(1, int(25 * _base_.scale + 0.5))
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
 # On the loss of the test set, as in the baseline.
 param_scheduler = dict(
@@ -40,6 +40,6 @@ param_scheduler = dict(
     monitor='attributes/loss',
     rule='less',
     factor=0.1,
-    patience=max(1, round(4 * _base_.scale)),
+    patience=max(1, int(4 * _base_.scale + 0.5)),
 )
 work_dir = 'work_dirs/par_pa100k_{{$SAIP_BACKBONE:vit-tiny-p16}}'

@@ -33,12 +33,12 @@ val_dataloader = dict(dataset=test_set)
 test_dataloader = dict(dataset=test_set)
 
 optim_wrapper = dict(optimizer=dict(weight_decay=5e-4))
-epochs = max(1, round(25 * _base_.scale))
+epochs = max(1, int(25 * _base_.scale + 0.5))
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
 param_scheduler = dict(
     type='MultiStepLR',
     by_epoch=True,
-    milestones=[max(1, round(epoch * _base_.scale)) for epoch in (10, 15)],
+    milestones=[max(1, int(epoch * _base_.scale + 0.5)) for epoch in (10, 15)],
     gamma=0.1,
 )
 work_dir = 'work_dirs/par_petazs_{{$SAIP_BACKBONE:vit-tiny-p16}}'

@@ -59,7 +59,7 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=epochs,
-        milestones=[int(epoch * _base_.scale + 0.5) for epoch in (24, 27)],
+        milestones=[max(1, int(epoch * _base_.scale + 0.5)) for epoch in (24, 27)],
         gamma=0.1,
     ),
 ]

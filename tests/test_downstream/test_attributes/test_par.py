@@ -144,7 +144,7 @@ def test_the_encoder_begins_with_the_named_weights(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ('scale', 'epochs', 'patience', 'milestones'),
-    [(None, 25, 4, [10, 15]), ('0.25', 6, 1, [2, 4]), ('0.5', 12, 2, [5, 8])],
+    [(None, 25, 4, [10, 15]), ('0.25', 6, 1, [3, 4]), ('0.5', 13, 2, [5, 8])],
 )
 def test_one_switch_scales_the_schedule(scale, epochs, patience, milestones, monkeypatch):
     monkeypatch.delenv('SAIP_SCHEDULE', raising=False)

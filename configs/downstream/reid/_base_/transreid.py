@@ -68,9 +68,9 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
 )
 auto_scale_lr = dict(base_batch_size=64)
-epochs = max(2, round(120 * _base_.scale))
-warmup = max(1, round(20 * _base_.scale))
-interval = max(1, round(10 * _base_.scale))
+epochs = max(2, int(120 * _base_.scale + 0.5))
+warmup = max(1, int(20 * _base_.scale + 0.5))
+interval = max(1, int(10 * _base_.scale + 0.5))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=warmup),
     dict(
