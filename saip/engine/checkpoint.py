@@ -18,6 +18,7 @@ from saip.engine.checkpoint_io import (
     CheckpointError,
     file_sha256,
     load_checkpoint_file,
+    not_finite,
     tensors_sha256,
 )
 from saip.engine.pretrained import LoadReport, WeightsError, load_pretrained
@@ -136,9 +137,15 @@ def export_backbone(
         The first file written.
 
     Raises:
-        CheckpointError: the checkpoint holds no such encoder.
+        CheckpointError: the checkpoint holds no such encoder, or weights that are not finite.
     """
     encoder, meta = encoder_of(checkpoint, which)
+    broken = not_finite(encoder.state_dict())
+    if broken:
+        raise CheckpointError(
+            f'{len(broken)} tensors of the {which} hold values that are not finite, such as '
+            f'{broken[0]}; export a checkpoint from before the training went wrong'
+        )
     tensors = {
         f'backbone.{key}': value.detach().cpu().clone().contiguous()
         for key, value in encoder.state_dict().items()

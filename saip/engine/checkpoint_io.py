@@ -159,6 +159,11 @@ def tensors_sha256(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or an infinite value."""
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+
+
 def parse_config_text(text: str) -> dict[str, Any]:
     """Read the configuration that mmengine stores in a checkpoint's meta, without running it.
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from saip.engine.checkpoint_io import load_checkpoint_file
+from saip.engine.checkpoint_io import load_checkpoint_file, not_finite
 from saip.engine.stored_encoder import stored_architecture
 
 Grid = tuple[int, int]
@@ -209,6 +209,12 @@ def _check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], path: st
         problems.append(f'{len(shapes)} shapes differ: {_some(shapes)}')
     if problems:
         raise WeightsError(f'{path}: {"; ".join(problems)}. Nothing was loaded; {REMEDY}')
+    broken = not_finite(found)
+    if broken:
+        raise WeightsError(
+            f'{path}: {len(broken)} tensors hold values that are not finite: {_some(broken)}. '
+            'Nothing was loaded; take a checkpoint from before the training went wrong'
+        )
 
 
 def _source_grid(

@@ -90,6 +90,9 @@ def test_checkpoints_without_an_encoder(training: Path, tmp_path: Path) -> None:
     bare = {'state_dict': checkpoint['state_dict'], 'meta': {}}
     with pytest.raises(CheckpointError, match='says nothing about the encoder'):
         export_backbone(bare, tmp_path)
+    broken = {**checkpoint['state_dict'], 'backbone.ln1.bias': torch.full((16,), torch.inf)}
+    with pytest.raises(CheckpointError, match=r'1 tensors of the student .* such as ln1.bias'):
+        export_backbone({**checkpoint, 'state_dict': broken}, tmp_path)
     students = {k: v for k, v in checkpoint['state_dict'].items() if 'expert' not in k}
     with pytest.raises(CheckpointError, match=r"no key begins with 'expert.backbone.'"):
         export_backbone({**checkpoint, 'state_dict': students}, tmp_path, 'expert')

@@ -110,6 +110,10 @@ def test_other_patch_size_raises(exported: Path) -> None:
             lambda s: s.update({'backbone.ln1.bias': torch.ones(17)}),
             r'1 shapes differ: ln1.bias \(17,\) instead of \(16,\)',
         ),
+        (
+            lambda s: s['backbone.ln1.bias'].fill_(float('nan')),
+            '1 tensors hold values that are not finite: ln1.bias',
+        ),
     ],
 )
 def test_every_tensor_has_to_match(exported: Path, edit: Any, message: str) -> None:

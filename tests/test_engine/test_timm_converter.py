@@ -164,15 +164,19 @@ def test_a_square_vit_is_resampled_to_the_grid_of_people(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('name', 'classifier'),
-    [('resnet18.a1_in1k', 'fc.'), ('tiny_vit_5m_224.dist_in22k', 'head.fc.')],
+    ('name', 'classifier', 'tensors'),
+    [
+        ('resnet18.a1_in1k', 'fc.', 2),
+        ('tiny_vit_5m_224.dist_in22k', 'head.fc.', 2),
+        ('repvit_m0_9.dist_300e_in1k', 'head.', 14),  # two classifiers, a BatchNorm in each
+    ],
 )
-def test_only_the_classifier_of_other_models_is_dropped(name, classifier, tmp_path):
+def test_only_the_classifier_of_other_models_is_dropped(name, classifier, tensors, tmp_path):
     source, model = timm_file(tmp_path / 'timm.safetensors', name, num_classes=5)
     conversion = timm_to_saip(source, tmp_path / 'ours.pth', name)
     dropped = {key for key in model.state_dict() if key.startswith(classifier)}
     assert set(conversion.dropped) == dropped
-    assert len(dropped) == 2
+    assert len(dropped) == tensors
     encoder, meta = load_encoder(tmp_path / 'ours.pth')
     assert meta['architecture']['model'] == name.partition('.')[0]
     assert meta['statistics'] == IMAGENET

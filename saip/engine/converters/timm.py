@@ -197,9 +197,13 @@ def _create(name: str, **options: Any) -> Any:
 
 
 def _classifier_prefixes(model: Any) -> tuple[str, ...]:
-    """Beginnings of the keys that belong to the classifier of a timm model."""
+    """Beginnings of the keys that belong to the classifier of a timm model.
+
+    timm names its linear layer; a norm of the classifier's own may lie beside that.
+    """
     names: Any = model.pretrained_cfg['classifier']
-    return tuple(f'{name}.' for name in ([names] if isinstance(names, str) else names))
+    layers = [names] if isinstance(names, str) else names
+    return tuple(f'{layer.rpartition(".")[0] or layer}.' for layer in layers)
 
 
 def _own_size(model: VisionTransformer, weights: StateDict) -> Size | None:

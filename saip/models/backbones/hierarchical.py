@@ -98,6 +98,7 @@ class HierarchicalEncoder(BaseEncoder):
                 f'{type(self).__name__} needs a stage of stride {PATCH}; '
                 f'the strides of {self._title()} are {", ".join(map(str, map_channels))}'
             )
+        self.channels_last = not _reads_pixels_apart(self._network())
         self.map_channels = map_channels
         self.embed_dims = embed_dims
         self.last_stride = max(map_channels)
@@ -160,7 +161,7 @@ class HierarchicalEncoder(BaseEncoder):
         need, keep = request.need, request.keep
         if need.relations:
             raise ValueError(f'{type(self).__name__} has no attention over all tokens')
-        images = _pad(request.images)
+        images = self._pad(request.images)
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         strides = []
         if need.pixel:
@@ -185,10 +186,23 @@ class HierarchicalEncoder(BaseEncoder):
             pixel = EncoderOutput(tokens.mean(1), tokens, grid)
         return ViewFeatures(final, pixel)
 
+    def _pad(self, images: Tensor) -> Tensor:
+        """Pad (B, 3, h, w) with zeros at the bottom and right to a multiple of the patch.
+
+        In memory the channels come last, which convolutions keep from map to map: a step of
+        StarNet takes two thirds of the time on a CPU. Not where pixels are read apart: oneDNN's
+        gradient of such a layer then writes beyond its memory (torch 2.13).
+        """
+        down, right = (-side % PATCH for side in images.shape[-2:])
+        if down or right:
+            images = F.pad(images, (0, right, 0, down))
+        last = torch.channels_last if self.channels_last else torch.contiguous_format
+        return images.contiguous(memory_format=last)
+
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Feature maps (B, C, h, w) at these strides; the last is the one of :meth:`encode`."""
         check_strides(self, strides)
-        maps = self._run(_pad(images), strides)
+        maps = self._run(self._pad(images), strides)
         return [maps[stride].contiguous() for stride in strides]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -225,16 +239,15 @@ class HierarchicalEncoder(BaseEncoder):
         }
 
 
-def _pad(images: Tensor) -> Tensor:
-    """Pad (B, 3, h, w) with zeros at the bottom and right to a multiple of the patch.
-
-    In memory the channels come last, which convolutions keep from map to map: a step of StarNet
-    takes two thirds of the time on a CPU.
-    """
-    down, right = (-side % PATCH for side in images.shape[-2:])
-    if down or right:
-        images = F.pad(images, (0, right, 0, down))
-    return images.contiguous(memory_format=torch.channels_last)
+def _reads_pixels_apart(network: nn.Module) -> bool:
+    """Whether a 1x1 convolution with a stride reads the picture itself, as in FastViT."""
+    return any(
+        isinstance(layer, nn.Conv2d)
+        and layer.in_channels == 3
+        and tuple(layer.kernel_size) == (1, 1)
+        and max(layer.stride) > 1
+        for layer in network.modules()
+    )
 
 
 def _tokens(maps: Tensor, grid: Grid, keep: Tensor | None) -> Tensor:

@@ -80,7 +80,7 @@ def test_fragment_states_what_it_is(path, encoder):
     parameters = sum(p.numel() for p in encoder.parameters())
     # The second number, where there is one, has a linear classifier of 1000 classes.
     with_classifier = parameters + 1000 * (encoder.embed_dims + 1)
-    assert len(counts) in (1, 2)
+    assert len(counts) in (1, 2), 'the comment states the parameters, such as 5.51M'
     for (count, digits), truth in zip(counts, (parameters, with_classifier), strict=False):
         assert count == round(truth / 1e6, digits)
 
@@ -136,7 +136,7 @@ def test_depth_of_every_layer(encoder):
     assert min(depths)[0] == 0
     stem = next(i for i, name in enumerate(names) if '.weight' in name)
     assert depths[stem][0] == 0
-    assert depths[-1][0] >= layers - 2 > 3
+    assert depths[-1][0] >= layers - 2 > 1
     below = [encoder.get_layer_depth(f'backbone.{name}', 'backbone.') for name in names]
     assert below == depths
     assert encoder.get_layer_depth('head.fc.weight', 'backbone.') == (layers - 1, layers)

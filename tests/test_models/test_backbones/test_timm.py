@@ -189,3 +189,18 @@ def test_a_network_without_the_stride_of_patches_is_refused(monkeypatch):
     monkeypatch.setattr(timm, 'create_model', lambda *args, **kwargs: Coarse())
     with pytest.raises(ValueError, match=r"stage of stride 16; .* 'resnet18' are 8, 32"):
         TimmEncoder('resnet18')
+
+
+@pytest.mark.parametrize(
+    ('name', 'channels_last'),
+    [('starnet_s1', True), ('resnet18', True), ('fastvit_t8', False), ('mobileone_s0', False)],
+)
+def test_memory_layout_of_the_picture(name, channels_last):
+    """With a 1x1 convolution on it oneDNN's gradient breaks channels that come last."""
+    encoder = TimmEncoder(name, out_type='image_token')
+    layouts = []
+    first = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, args: layouts.append(args[0].is_contiguous()))
+    with torch.no_grad():
+        encoder.encode(torch.randn(2, 3, 64, 32))
+    assert layouts == [not channels_last]
