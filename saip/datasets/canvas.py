@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -123,16 +123,20 @@ def _turned(orientation: int) -> bool:
     return orientation in (5, 6, 7, 8)
 
 
-def open_picture(data: bytes) -> Image.Image:
+def open_picture(source: bytes | BinaryIO) -> Image.Image:
     """Read the header of an encoded picture with Pillow.
+
+    Args:
+        source: the encoded picture, or an open file, of which only the header is read.
 
     Raises:
         PictureError: it is empty or of no known format, or the header is damaged.
     """
-    if not data:
+    if source == b'':
         raise PictureError('the file is empty')
+    file = BytesIO(source) if isinstance(source, bytes) else source
     try:
-        return Image.open(BytesIO(data), formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise PictureError('not a picture of a known format') from None
     except Image.DecompressionBombError as error:
@@ -147,6 +151,12 @@ def _orientation(picture: Image.Image) -> int:
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError):
         # Damaged metadata does not make the pixels unusable.
         return 1
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Return the (height, width) in pixels that an opened picture has once it is upright."""
+    size = (picture.height, picture.width)
+    return size[::-1] if _turned(_orientation(picture)) else size
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -1,8 +1,9 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files that are written whole, and files that have to be there."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -16,3 +17,33 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_files(paths: Iterable[str], named_in: str, layout: str) -> None:
+    """Check that files exist, by one listing of each folder instead of a question for each file.
+
+    Args:
+        paths: of the files.
+        named_in: what names them, an annotation file or a list; for messages.
+        layout: one sentence without its full stop that says how the data set has to lie.
+
+    Raises:
+        FileNotFoundError: a folder or a file is missing.
+    """
+    wanted: dict[str, set[str]] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        wanted.setdefault(folder or '.', set()).add(name)
+    missing = []
+    for folder, names in wanted.items():
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(
+                f'{folder}: no such folder, but {named_in} names files in it. {layout}'
+            )
+        missing += [os.path.join(folder, name) for name in names - set(os.listdir(folder))]
+    if missing:
+        total = sum(map(len, wanted.values()))
+        raise FileNotFoundError(
+            f'{min(missing)}: no such file, and {len(missing)} of the {total} files to read that '
+            f'{named_in} names are missing. {layout}'
+        )

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from saip.datasets.canvas import decode_image
+from saip.datasets.crops import DataError
 from saip.registry import DATASETS
 
 NAME = re.compile(r'(-1|\d+)_c(\d+)s(\d+)_(\d+)(?:_(\d+))?\.(?:jpg|jpeg|png)', re.IGNORECASE)
@@ -43,7 +44,7 @@ class RetrievalImages(BaseDataset):
 
     Raises:
         FileNotFoundError: a folder is missing or holds no usable picture.
-        ValueError: a file has another name than the layout's, or no query can be answered.
+        DataError: a file has another name than the layout's, or no query can be answered.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ def read_folder(folder: Path, is_query: bool) -> list[dict]:
 
     Raises:
         FileNotFoundError: the folder is missing or holds no usable picture.
-        ValueError: a file has another name than the layout's, or a query has no identity.
+        DataError: a file has another name than the layout's, or a query has no identity.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -124,9 +125,9 @@ def read_folder(folder: Path, is_query: bool) -> list[dict]:
         try:
             pid, camid = parse_name(path.name)
         except ValueError as error:
-            raise ValueError(f'{path}: {error}') from None
+            raise DataError(f'{path}: {error}') from None
         if is_query and pid in (JUNK, DISTRACTOR):
-            raise ValueError(f'{path}: a query needs an identity from 1 on, this one has {pid}')
+            raise DataError(f'{path}: a query needs an identity from 1 on, this one has {pid}')
         if pid != JUNK:
             record = dict(img_path=str(path), pid=pid, camid=camid, is_query=int(is_query))
             records.append(record)
@@ -149,11 +150,11 @@ def keep_answerable(queries: list[dict], gallery: list[dict], root: str) -> list
     """Return the queries that can be answered, and name the others in a warning.
 
     Raises:
-        ValueError: none can be answered.
+        DataError: none can be answered.
     """
     left_out = unanswerable(queries, gallery)
     if len(left_out) == len(queries):
-        raise ValueError(
+        raise DataError(
             f'{root}: no query has a gallery picture of its identity by another camera, so '
             f'nothing can be retrieved; the first query is {queries[0]["img_path"]}'
         )

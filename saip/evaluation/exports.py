@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+from saip.engine.hooks.export import EXPORT_FOLDER
 
-FOLDER = 'backbones'
 KINDS = ('.pth', '.safetensors')
 SHARED = ('architecture', 'statistics', 'which')
 """What the exported files of one run have in common."""
@@ -80,10 +80,10 @@ def _backbones_of(run: Path) -> Path:
         raise FileNotFoundError(
             f'{run}: no such folder; name the work directory of a pretraining'
         )
-    folder = run if run.resolve().name == FOLDER else run / FOLDER
+    folder = run if run.resolve().name == EXPORT_FOLDER else run / EXPORT_FOLDER
     if not folder.is_dir():
         raise FileNotFoundError(
-            f'{run}: has no folder {FOLDER}/, in which a pretraining with '
+            f'{run}: has no folder {EXPORT_FOLDER}/, in which a pretraining with '
             'saip.ExportBackboneHook writes its backbones'
         )
     return folder

@@ -16,7 +16,7 @@ from saip.engine.launch import StartError
 from saip.evaluation.epoch_curve import FOLDER, EpochCurve, Point
 from saip.evaluation.exports import find_exports
 from saip.evaluation.fragments import find_fragment
-from saip.evaluation.task import Task, outside, read_task, usual_metric
+from saip.evaluation.task import CONFIG_DIGEST, Task, outside, read_task, usual_metric
 from saip.visualization.curves import read_last_validation
 
 OUTPUT = 'output.txt'
@@ -54,9 +54,10 @@ def finetuning_curve(
     """
     work_dir, exports = find_exports(run)
     backbone = find_fragment(exports[0].meta['architecture'], fragments)
-    cfg = read_task(task, outside(backbone, exports[0]))
-    name = Path(task.config).stem
-    curve = _open_curve(Path(out or work_dir / FOLDER, f'{name}.json'), task.settings(backbone))
+    variables = outside(backbone, exports[0])
+    cfg = read_task(task, variables)
+    record = Path(out or work_dir / FOLDER, f'{Path(task.config).stem}.json')
+    curve = _open_curve(record, task.settings(cfg, variables))
     done = {(point.epoch, point.tensors_sha256) for point in curve.points}
     waiting = [export for export in exports if (export.epoch, export.digest) not in done]
     started = time.monotonic()
@@ -91,11 +92,18 @@ def _open_curve(path: Path, settings: dict[str, Any]) -> EpochCurve:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{path}: no record of a curve; remove it') from error
     for key, value in settings.items():
-        if former.get(key) != value:
+        if former.get(key) == value:
+            continue
+        if key == CONFIG_DIGEST:
             raise ValueError(
-                f'{path}: its points are of {key}={former.get(key)}, and now it is {value}; '
-                'choose another folder with --out'
+                f'{path}: the configuration {settings["task"]} says something else than it did '
+                'for these points: it, a file that it inherits, or a variable that one of them '
+                'reads has been changed; undo that, or choose another folder with --out'
             )
+        raise ValueError(
+            f'{path}: its points are of {key}={former.get(key)}, and now it is {value}; '
+            'choose another folder with --out'
+        )
     return curve
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,8 @@ from mmengine.config import Config, DictAction
 
 from saip.engine.launch import StartError, read_config
 from saip.evaluation.exports import Export
+
+CONFIG_DIGEST = 'config_sha256'
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,21 @@ class Task:
         script = str(self.tools / 'dist_train.sh')
         return ['bash', script, self.config, str(self.gpus), *arguments]
 
-    def settings(self, backbone: str) -> dict[str, Any]:
-        """What all points of a curve have in common."""
+    def settings(self, cfg: Config, variables: Mapping[str, str]) -> dict[str, Any]:
+        """What all points of a curve have in common.
+
+        Args:
+            cfg: what :func:`read_task` returns.
+            variables: which encoder and weights it was read with.
+        """
         return {
             'task': '/'.join(Path(self.config).resolve().parts[-2:]),
-            'backbone': backbone,
+            'backbone': variables['SAIP_BACKBONE'],
             'options': sorted(self.options),
             'schedule': float(os.environ.get('SAIP_SCHEDULE', 1)),
+            'data': os.environ.get('SAIP_DATA', 'data'),
             'gpus': self.gpus,
+            CONFIG_DIGEST: _digest(cfg, variables['SAIP_INIT']),
         }
 
 
@@ -107,6 +118,28 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='*', action=DictAction)
     return vars(parser.parse_args(['--cfg-options', *options]))['cfg_options']
+
+
+def _digest(cfg: Config, weights: str) -> str:
+    """SHA-256 of what a configuration says, apart from its weights and from where it writes."""
+    content = cfg.to_dict()
+    content.pop('work_dir', None)
+    visualizer = content.get('visualizer') or {}
+    for writer in (visualizer, *(visualizer.get('vis_backends') or [])):
+        writer.pop('save_dir', None)
+    text = json.dumps(_plain(content, weights), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(node: Any, weights: str) -> Any:
+    """Turn a part of a configuration into what JSON knows, without the path of the weights."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value, weights) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(item, weights) for item in node]
+    if node is None or isinstance(node, bool | int | float):
+        return node
+    return str(node).replace(weights, '$SAIP_INIT')
 
 
 def _mentions(node: Any, value: str) -> bool:

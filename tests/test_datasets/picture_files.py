@@ -42,6 +42,12 @@ def with_orientation(image, orientation, kind='JPEG'):
     return encode(image, kind, exif=exif)
 
 
+def text_orientation():
+    """EXIF data whose orientation is a text, which Pillow reads as one."""
+    entry = struct.pack('<HHHI4s', 1, 0x0112, 2, 3, b'up')  # one entry, of three characters
+    return b'Exif\0\0II*\0' + struct.pack('<I', 8) + entry + bytes(4)
+
+
 def png_of(width, height, depth, colour, rows):
     """Encode a PNG chunk by chunk: colour 0 grey, 2 RGB; ``rows`` are the raw samples."""
 

@@ -10,9 +10,11 @@ from PIL import Image, ImageOps
 from saip.datasets.canvas import (
     PictureError,
     decode_image,
+    open_picture,
     plain_jpeg_header,
     read_canvas,
     to_canvas,
+    upright_size,
 )
 from tests.test_datasets.picture_files import (
     BROKEN,
@@ -20,6 +22,7 @@ from tests.test_datasets.picture_files import (
     ODD,
     encode,
     pixels,
+    text_orientation,
     with_orientation,
 )
 
@@ -80,9 +83,28 @@ def test_exif_orientation_as_pillow_applies_it(kind, orientation):
     assert np.array_equal(decode_image(data), expected)
 
 
-def test_damaged_exif_does_not_lose_the_picture():
-    exif = b'Exif\0\0' + bytes(range(40))
-    assert decode_image(encode(pixels(), exif=exif)).shape == (40, 30, 3)
+DAMAGED_EXIF = [
+    b'Exif\0\0' + bytes(range(40)),
+    b'Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01',  # ends in its first entry
+    text_orientation(),
+]
+
+
+@pytest.mark.parametrize('exif', DAMAGED_EXIF)
+def test_damaged_exif_does_not_lose_the_picture(exif):
+    data = encode(pixels(), exif=exif)
+    assert decode_image(data).shape == (40, 30, 3)
+    assert upright_size(open_picture(data)) == (40, 30)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
+@pytest.mark.parametrize('orientation', range(10))
+def test_size_in_the_header_is_that_of_the_decoded_picture(tmp_path, kind, orientation):
+    data = with_orientation(pixels(), orientation, kind)
+    path = tmp_path / 'picture'
+    path.write_bytes(data)
+    with open(path, 'rb') as file:
+        assert upright_size(open_picture(file)) == decode_image(data).shape[:2]
 
 
 @pytest.mark.parametrize('options', [{}, {'progressive': True}, {'subsampling': 2}])

@@ -20,8 +20,9 @@ from saip.datasets.crops import Crop, DataError
 from saip.datasets.manifest import MANIFEST_NAME, read_manifest
 from saip.datasets.person_images import PersonImages
 from tests.test_datasets.picture_files import encode, pixels
+from tests.tiny import NO_REALDATA, REALDATA, ROOT
 
-ROOT = Path(__file__).parents[2]
+GENUINE = REALDATA / 'native/crowdhuman_annotation_sample/test_annotation_train.odgt'
 
 
 def put(path: Path, content: object) -> None:
@@ -298,11 +299,9 @@ def test_aic_parser_raises_typed_errors_only(document):
     assert all(isinstance(crop, Crop) for crop in crops)
 
 
-@pytest.mark.skipif('SAIP_REALDATA' not in os.environ, reason='SAIP_REALDATA names no folder')
+@pytest.mark.skipif(not GENUINE.is_file(), reason=NO_REALDATA)
 def test_genuine_crowdhuman_line():
-    folder = Path(os.environ['SAIP_REALDATA']) / 'native/crowdhuman_annotation_sample'
-    text = (folder / 'test_annotation_train.odgt').read_text()
-    crops = parse_odgt(text, 'Images', 'sample')
+    crops = parse_odgt(GENUINE.read_text(), 'Images', 'sample')
     # Six persons and one ignored region; the first visible box is 1355, 323, 381, 1033.
     assert len(crops) == 6
     assert crops[0] == Crop('Images/283554,35288000868e92d4.jpg', (1355, 323, 1736, 1356))

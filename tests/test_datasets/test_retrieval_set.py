@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 from saip.datasets import retrieval
+from saip.datasets.crops import DataError
 from saip.datasets.people import SIZES, write_market1501
 from saip.datasets.retrieval import RetrievalImages, parse_name
 from saip.registry import DATASETS
@@ -85,16 +86,16 @@ def test_unanswerable_queries_are_left_out_with_a_warning(tmp_path, monkeypatch)
 
 def test_a_set_without_any_answerable_query_is_refused(tmp_path):
     root = make_set(tmp_path, QUERY[:1], GALLERY[2:3])
-    with pytest.raises(ValueError, match=r'no query .*0001_c1s1_000051_00\.jpg'):
+    with pytest.raises(DataError, match=r'no query .*0001_c1s1_000051_00\.jpg'):
         RetrievalImages(root)
 
 
 @pytest.mark.parametrize(
     ('query', 'gallery', 'error', 'message'),
     [
-        ([*QUERY, 'person.jpg'], GALLERY, ValueError, r'person\.jpg: expected a name like'),
-        (QUERY, [*GALLERY, '0001_c2.jpg'], ValueError, r'0001_c2\.jpg: expected a name like'),
-        ([*QUERY, '0000_c1s1_000001_00.jpg'], GALLERY, ValueError, 'identity from 1 on'),
+        ([*QUERY, 'person.jpg'], GALLERY, DataError, r'person\.jpg: expected a name like'),
+        (QUERY, [*GALLERY, '0001_c2.jpg'], DataError, r'0001_c2\.jpg: expected a name like'),
+        ([*QUERY, '0000_c1s1_000001_00.jpg'], GALLERY, DataError, 'identity from 1 on'),
         (QUERY, GALLERY[:1], FileNotFoundError, 'bounding_box_test holds no picture'),
     ],
 )

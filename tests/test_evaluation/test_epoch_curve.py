@@ -23,12 +23,6 @@ TOOL = ROOT / 'tools/analysis_tools/epoch_curve.py'
 SETTINGS = {'batch_size': 16, 'num_workers': 0, 'device': 'cpu', 'progress': False}
 
 
-@pytest.fixture(autouse=True)
-def _outside(monkeypatch):
-    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE'):
-        monkeypatch.delenv(name, raising=False)
-
-
 def run_tool(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
     with pytest.raises(SystemExit) as exit_info:

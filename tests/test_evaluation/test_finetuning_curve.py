@@ -22,18 +22,12 @@ from tests.tiny import ROOT
 TOOL = ROOT / 'tools/analysis_tools/epoch_curve.py'
 
 
-@pytest.fixture(autouse=True)
-def _outside(monkeypatch):
-    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE'):
-        monkeypatch.delenv(name, raising=False)
-
-
 # The training only writes down how it was started.
 TASK = """
 backbone_name = '{{$SAIP_BACKBONE:none}}'
 model = dict(backbone=dict(init_cfg=dict(checkpoint='{{$SAIP_INIT:none}}')))
 train_cfg = dict(by_epoch=True, max_epochs=2)
-val_dataloader = dict(batch_size=1)
+val_dataloader = dict(batch_size=1, dataset=dict(data_root='{{$SAIP_DATA:data}}/set'))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 """
 
@@ -198,6 +192,55 @@ def test_points_of_other_settings_are_not_mixed(
     (tmp_path / 'half/task.json').write_text('{')
     with pytest.raises(ValueError, match=r'task\.json: no record of a curve; remove it'):
         finetuning_curve(run_dir, task, fragments, out=tmp_path / 'half')
+
+
+def test_points_of_other_data_are_not_mixed(run_dir, task, fragments, monkeypatch, tmp_path):
+    finetuning_curve(run_dir, task, fragments)
+    monkeypatch.setenv('SAIP_DATA', str(tmp_path / 'other'))
+    message = rf'data=data, and now it is {tmp_path}/other; choose another folder with --out'
+    with pytest.raises(ValueError, match=message):
+        finetuning_curve(run_dir, task, fragments)
+    assert len(calls(task)) == 2
+    finetuning_curve(run_dir, task, fragments, out=tmp_path / 'out')
+    assert len(calls(task)) == 4
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        'train_dataloader = dict(batch_size=2)',
+        "val_dataloader['dataset'] = dict(data_root='{{$SAIP_ELSEWHERE:data}}')",
+        'randomness = dict(seed=None)',
+    ],
+)
+def test_points_of_an_edited_configuration_are_not_mixed(run_dir, task, fragments, change):
+    finetuning_curve(run_dir, task, fragments)
+    Path(task.config).write_text(f'{TASK}{change}\n')
+    message = r'task\.json: the configuration .*/task\.py says something else .* with --out'
+    with pytest.raises(ValueError, match=message):
+        finetuning_curve(run_dir, task, fragments)
+    assert len(calls(task)) == 2
+    # As it was, in other words: the points stay.
+    Path(task.config).write_text(
+        f'# the same\n{TASK}'.replace('batch_size=1', 'batch_size=2-1')
+    )
+    finetuning_curve(run_dir, task, fragments)
+    assert len(calls(task)) == 2
+
+
+def test_places_and_weights_are_no_settings(run_dir, task, fragments):
+    """The first backbone is removed, so the configuration is read with another one's path."""
+    place = (
+        "work_dir = 'a'\nvisualizer['save_dir'] = 'b'\n"
+        "visualizer['vis_backends'][0]['save_dir'] = 'c'\n"
+    )
+    Path(task.config).write_text(TASK + place)
+    finetuning_curve(run_dir, task, fragments)
+    for path in (run_dir / 'backbones').glob('*_20-*'):
+        path.unlink()
+    Path(task.config).write_text(TASK)
+    finetuning_curve(run_dir, task, fragments)
+    assert [call[1] for call in calls(task)] == ['20', '100']
 
 
 def test_the_metric_is_what_checkpoints_are_chosen_by(run_dir, task, fragments):

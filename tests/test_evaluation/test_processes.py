@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import socket
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as torch_dist
-import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 from torch.utils.data import DataLoader, Dataset
 
 from saip.evaluation import RetrievalMetric, TwoViewRecall
+from tests.processes import in_processes
 
 PICTURES = 31
 
@@ -52,26 +48,17 @@ def evaluate(two_view: bool, collect_device: str, collect_dir: str | None) -> di
     return metric.evaluate(len(dataset))
 
 
-def worker(rank: int, world: int, port: int, collect_device: str, folder: str) -> None:
-    torch_dist.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world
-    )
+def worker(collect_device: str, folder: str) -> list[dict]:
+    torch_dist.init_process_group('gloo')
     collect_dir = f'{folder}/parts' if collect_device == 'cpu' else None
     reports = [evaluate(two_view, collect_device, collect_dir) for two_view in (False, True)]
-    Path(folder, f'{rank}.json').write_text(json.dumps(reports))
     torch_dist.destroy_process_group()
+    return reports
 
 
 @pytest.mark.dist
 @pytest.mark.parametrize(('world', 'collect_device'), [(2, 'cpu'), (3, 'gpu')])
 def test_processes_equal_one(tmp_path, world, collect_device):
     alone = [evaluate(two_view, 'gpu', None) for two_view in (False, True)]
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-
-    mp.spawn(worker, (world, port, collect_device, str(tmp_path)), nprocs=world)
-
-    for rank in range(world):
-        reports = json.loads((tmp_path / f'{rank}.json').read_text())
-        assert reports == alone
+    reports = in_processes(world, tmp_path, worker, collect_device, str(tmp_path))
+    assert reports == [alone] * world

@@ -7,7 +7,6 @@ and the tiny ones left out, when the pictures are verified.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from ..canvas import PictureError, open_picture
 from ..coco import coco_boxes, coco_persons, load_json, read_box
 from ..crops import Box, Crop, DataError, clip_box
+from ..odgt import is_person, parse_odgt_line, read_odgt_text
 from ..parallel import parallel_map
 from ..verify import Rejected
 
@@ -184,23 +184,11 @@ def parse_odgt(text: str, images: str, where: str) -> list[Crop]:
         if not line.strip():
             continue
         place = f'{where}, line {number}'
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f'{place}: not JSON ({error})') from error
-        name = row.get('ID') if isinstance(row, dict) else None
-        people = row.get('gtboxes') if isinstance(row, dict) else None
-        if not isinstance(name, str) or not name or not isinstance(people, list):
-            raise DataError(f'{place}: no ID or gtboxes')
-        for person in people:
-            if not isinstance(person, dict):
-                raise DataError(f'{place}: gtboxes holds {person!r:.40}')
-            extra = person.get('extra')
-            ignored = isinstance(extra, dict) and extra.get('ignore')
-            if person.get('tag') == 'person' and not ignored:
-                box = clip_box(*read_box(person, 'vbox', place), None)
-                if box is not None:
-                    crops.append(Crop(f'{images}/{name}.jpg', box))
+        record = parse_odgt_line(line, place)
+        for person in filter(is_person, record['gtboxes']):
+            box = clip_box(*read_box(person, 'vbox', place), None)
+            if box is not None:
+                crops.append(Crop(f'{images}/{record["ID"]}.jpg', box))
     return crops
 
 
@@ -213,11 +201,7 @@ def read_crowdhuman(folder: Path, workers: int) -> Found:
     """
     annotations = find_one(folder, 'annotation_train.odgt')
     images = _within(find_one(folder, 'Images/'), folder)
-    try:
-        text = annotations.read_text(encoding='utf-8')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{annotations}: not UTF-8 ({error.reason})') from error
-    return Found(parse_odgt(text, images, str(annotations)), [])
+    return Found(parse_odgt(read_odgt_text(annotations), images, str(annotations)), [])
 
 
 def parse_fashionpedia(document: object, images: str, where: str) -> list[Crop]:

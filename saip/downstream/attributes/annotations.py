@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from saip.datasets.crops import DataError
+
 SPLITS = ('train', 'val', 'test')
 """The parts that the published files know; ``trainval`` is the first two together."""
+
+PA100K_LAYOUT = 'PA-100K is a folder with annotation.mat and data/000001.jpg to data/100000.jpg'
+PETA_LAYOUT = (
+    'PETA is a folder with the pictures images/00001.png to images/19000.png and peta_zs.json, '
+    'which tools/dataset_converters/make_petazs.py makes from the published dataset_zs_run0.pkl'
+)
 
 UNKNOWN = 2
 """Label of an attribute that the annotators could not tell; it counts as absent."""
@@ -56,7 +63,8 @@ def read_pa100k(path: str | Path, split: str, count: int) -> Annotations:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is of another kind, or its content does not fit together.
+        DataError: the file is of another kind, or its content does not fit together.
+        ValueError: there is no such split.
     """
     parts = parts_of(split)
     wanted = [f'{part}_{kind}' for part in parts for kind in ('images_name', 'label')]
@@ -68,7 +76,7 @@ def read_pa100k(path: str | Path, split: str, count: int) -> Annotations:
         part_names = _texts(mat[f'{part}_images_name'], f'{path}: {part}_images_name')
         rows = np.asarray(mat[f'{part}_label'])
         if rows.ndim != 2 or len(rows) != len(part_names):
-            raise ValueError(
+            raise DataError(
                 f'{path}: {part}_label has shape {rows.shape}, but {part}_images_name names '
                 f'{len(part_names)} pictures; there must be a row for each'
             )
@@ -91,14 +99,12 @@ def read_attribute_json(path: str | Path, split: str, count: int) -> Annotations
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is of another kind, or its content does not fit together.
+        DataError: the file is of another kind, or its content does not fit together.
+        ValueError: there is no such split.
     """
     parts = parts_of(split)
     if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'{path}: no such annotation file; tools/dataset_converters/make_petazs.py makes it '
-            'from the published dataset_zs_run0.pkl'
-        )
+        raise FileNotFoundError(f'{path}: no such annotation file. {PETA_LAYOUT}')
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         attributes = tuple(content['metainfo']['attributes'])
@@ -109,45 +115,22 @@ def read_attribute_json(path: str | Path, split: str, count: int) -> Annotations
         rows = [entry['gt_score'] for entry in chosen]
         lengths = {len(row) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise DataError(
             f'{path}: not such a file as tools/dataset_converters/make_petazs.py writes, with '
             'metainfo.attributes, and img_path, gt_score and split for each entry of data_list '
             f'({type(error).__name__}: {error})'
         ) from error
     if others:
-        raise ValueError(f'{path}: unknown split {min(others)!r}; allowed: {", ".join(SPLITS)}')
+        raise DataError(f'{path}: unknown split {min(others)!r}; allowed: {", ".join(SPLITS)}')
     if len(lengths) > 1:
-        raise ValueError(f'{path}: gt_score has {sorted(lengths)} values; all need {count}')
+        raise DataError(f'{path}: gt_score has {sorted(lengths)} values; all need {count}')
     return _checked(path, names, np.asarray(rows), attributes, count)
-
-
-def require_pictures(folder: str | Path, names: Sequence[str], annotations: str | Path) -> None:
-    """Check that a folder holds all pictures that an annotation file names.
-
-    Raises:
-        FileNotFoundError: the folder or a picture is missing.
-    """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(
-            f'no folder {folder}: the pictures that {annotations} names, such as {names[0]}, '
-            'belong there'
-        )
-    present = {path.name for path in Path(folder).iterdir()}
-    missing = [name for name in names if name not in present]
-    if missing:
-        raise FileNotFoundError(
-            f'{Path(folder) / missing[0]}: named in {annotations}, but missing, as are '
-            f'{len(missing)} of {len(names)} pictures; all of them belong directly into {folder}'
-        )
 
 
 def _load_mat(path: Path, variables: list[str]) -> dict[str, Any]:
     """Read these variables of a MATLAB file."""
     if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: no such annotation file; PA-100K is annotation.mat beside the folder data '
-            'with 000001.jpg to 100000.jpg'
-        )
+        raise FileNotFoundError(f'{path}: no such annotation file. {PA100K_LAYOUT}')
     try:
         from scipy.io import loadmat
     except ImportError as error:
@@ -155,13 +138,13 @@ def _load_mat(path: Path, variables: list[str]) -> dict[str, Any]:
     try:
         mat = loadmat(path, variable_names=variables)
     except Exception as error:  # scipy raises what it happens upon in a damaged file
-        raise ValueError(
+        raise DataError(
             f'{path}: not a MATLAB file that scipy.io.loadmat reads ({error}); take annotation.mat '
             'as it is published'
         ) from error
     missing = [name for name in variables if name not in mat]
     if missing:
-        raise ValueError(
+        raise DataError(
             f'{path}: has no variable {", ".join(missing)}; annotation.mat of PA-100K has '
             'attributes, and <part>_images_name and <part>_label for train, val and test'
         )
@@ -174,7 +157,7 @@ def _texts(cells: np.ndarray, where: str) -> list[str]:
     for cell in np.asarray(cells).ravel():
         value = np.asarray(cell)
         if value.size != 1 or not isinstance(value.item(), str):
-            raise ValueError(f'{where}: cell {len(texts) + 1} holds {cell!r}, not one text')
+            raise DataError(f'{where}: cell {len(texts) + 1} holds {cell!r}, not one text')
         texts.append(value.item().strip())
     return texts
 
@@ -188,17 +171,17 @@ def _checked(
 ) -> Annotations:
     """Compare what belongs together, and turn unknown labels into absent ones."""
     if not names:
-        raise ValueError(f'{path}: names no picture of this split')
+        raise DataError(f'{path}: names no picture of this split')
     if len(attributes) != count or labels.shape != (len(names), count):
         labelled = ' x '.join(map(str, labels.shape[1:]))
-        raise ValueError(
+        raise DataError(
             f'{path}: has {len(attributes)} attributes and labels for {labelled}; this data set '
             f'has {count}'
         )
     strange = np.argwhere(~np.isin(labels, (0, 1, UNKNOWN)))
     if len(strange):
         row, column = strange[0]
-        raise ValueError(
+        raise DataError(
             f'{path}: {names[row]} has label {labels[row, column]} for {attributes[column]}; '
             'allowed are 0 (no), 1 (yes) and 2 (unknown, counted as no)'
         )

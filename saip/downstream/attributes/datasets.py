@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from saip.datasets.files import require_files
 from saip.downstream.attributes.annotations import (
+    PA100K_LAYOUT,
+    PETA_LAYOUT,
     Annotations,
     read_attribute_json,
     read_pa100k,
-    require_pictures,
 )
 from saip.registry import DATASETS
 
@@ -34,8 +36,11 @@ class AttributeImages(BaseDataset):
 
     Raises:
         FileNotFoundError: the annotation file, the folder or a picture is missing.
-        ValueError: the annotations are of another form, or of another number of attributes.
+        DataError: the annotations are of another form, or of another number of attributes.
+        ValueError: there is no such split.
     """
+
+    LAYOUT: str
 
     def __init__(
         self, data_root: str, split: str, ann_file: str, data_prefix: str, **kwargs: Any
@@ -52,14 +57,14 @@ class AttributeImages(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Return a record per picture, in the order of the annotations."""
         names, labels, attributes = self.read_annotations()
-        require_pictures(self.img_prefix, names, self.ann_file)
+        folder = Path(self.img_prefix)
+        paths = [str(folder / name) for name in names]
+        require_files(paths, self.ann_file, self.LAYOUT)
         self._metainfo['classes'] = attributes
         self._metainfo['positive_ratio'] = labels.mean(0).tolist()
         scores = labels.astype(np.float32)
-        folder = Path(self.img_prefix)
         return [
-            dict(img_path=str(folder / name), gt_score=row)
-            for name, row in zip(names, scores, strict=True)
+            dict(img_path=path, gt_score=row) for path, row in zip(paths, scores, strict=True)
         ]
 
 
@@ -76,6 +81,7 @@ class PA100K(AttributeImages):
     """
 
     ATTRIBUTES = 26
+    LAYOUT = PA100K_LAYOUT
 
     def __init__(
         self,
@@ -107,6 +113,7 @@ class PETAZeroShot(AttributeImages):
     """
 
     ATTRIBUTES = 35
+    LAYOUT = PETA_LAYOUT
 
     def __init__(
         self,

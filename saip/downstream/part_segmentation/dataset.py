@@ -8,6 +8,7 @@ from pathlib import Path
 from mmseg.datasets import LIPDataset
 
 from saip.datasets.crops import DataError
+from saip.datasets.files import require_files
 from saip.registry import DATASETS
 
 LAYOUT = (
@@ -36,7 +37,9 @@ class LIPParts(LIPDataset):
             ('img_path', self.img_suffix),
             ('seg_map_path', self.seg_map_suffix),
         ):
-            _check_files(Path(self.data_prefix[prefix]), names, suffix, self.ann_file)
+            folder = self.data_prefix[prefix]
+            paths = (os.path.join(folder, name + suffix) for name in names)
+            require_files(paths, self.ann_file, LAYOUT)
         return super().load_data_list()
 
 
@@ -49,16 +52,3 @@ def _read_names(path: Path) -> list[str]:
     if '' in names:
         raise DataError(f'{path}: line {names.index("") + 1} is empty. {LAYOUT}')
     return names
-
-
-def _check_files(folder: Path, names: list[str], suffix: str, listed_in: str) -> None:
-    """Check that a folder has all files, by one listing instead of a question for each file."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: no such folder. {LAYOUT}')
-    present = set(os.listdir(folder))
-    missing = [name + suffix for name in names if name + suffix not in present]
-    if missing:
-        raise FileNotFoundError(
-            f'{folder / missing[0]}: no such file, and {len(missing)} of the {len(names)} files '
-            f'that {listed_in} names are missing in this folder. {LAYOUT}'
-        )

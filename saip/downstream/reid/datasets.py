@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmpretrain.datasets import BaseDataset
 
+from saip.datasets.crops import DataError
+from saip.datasets.files import require_files
 from saip.datasets.retrieval import DISTRACTOR, keep_answerable, read_folder, unanswerable
 from saip.registry import DATASETS
 
@@ -33,7 +34,7 @@ class ReIDImages(BaseDataset):
 
     Raises:
         FileNotFoundError: a folder, a list or a picture is missing.
-        ValueError: a file has another name or form than the layout's, or a query cannot be
+        DataError: a file has another name or form than the layout's, or a query cannot be
             answered.
     """
 
@@ -71,7 +72,7 @@ class ReIDImages(BaseDataset):
             return keep_answerable(queries, gallery, self.data_root)
         lonely = unanswerable(queries, gallery)
         if lonely:
-            raise ValueError(
+            raise DataError(
                 f'{lonely[0]["img_path"]}: the gallery shows identity {lonely[0]["pid"]} under '
                 f'no camera but {lonely[0]["camid"]}, which took this query, so it cannot be '
                 f'answered, nor can {len(lonely) - 1} more of {len(queries)} queries. The '
@@ -96,7 +97,7 @@ class Market1501(ReIDImages):
         records = read_folder(Path(self.data_root, 'bounding_box_train'), is_query=False)
         for record in records:
             if record['pid'] == DISTRACTOR:
-                raise ValueError(
+                raise DataError(
                     f'{record["img_path"]}: identity 0 marks distractors, which belong into '
                     'bounding_box_test/; training identities count from 1'
                 )
@@ -168,7 +169,7 @@ class MSMT17(ReIDImages):
         for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
             match = self.LINE.fullmatch(line.strip())
             if match is None:
-                raise ValueError(
+                raise DataError(
                     f'{path}:{number}: {line.strip()!r} is not PATH IDENTITY with the camera as '
                     f'third field of the path, such as {self.EXAMPLE}'
                 )
@@ -176,23 +177,6 @@ class MSMT17(ReIDImages):
             record = dict(pid=int(match[3]), camid=int(match[2]), is_query=is_query)
             records.append({'img_path': names[-1], **record})
         if not records:
-            raise ValueError(f'{path} is empty: expected lines like {self.EXAMPLE}')
-        _require_pictures(names, path)
+            raise DataError(f'{path} is empty: expected lines like {self.EXAMPLE}')
+        require_files(names, str(path), self.LAYOUT)
         return records
-
-
-def _require_pictures(names: Sequence[str], source: Path) -> None:
-    """Check that the pictures of a list exist, by one look into each folder.
-
-    Raises:
-        FileNotFoundError: one is missing.
-    """
-    paths = [Path(name) for name in names]
-    folders = {path.parent for path in paths}
-    present = {entry for folder in folders if folder.is_dir() for entry in folder.iterdir()}
-    missing = [path for path in paths if path not in present]
-    if missing:
-        raise FileNotFoundError(
-            f'{missing[0]}: named in {source}, but missing, as are {len(missing)} of '
-            f'{len(paths)} pictures of that list'
-        )

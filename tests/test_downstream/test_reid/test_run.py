@@ -1,6 +1,5 @@
 """The configurations train and evaluate on tiny people."""
 
-import socket
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from saip.downstream.reid.head import BNNeckHead
 from saip.engine import launch
 from saip.engine.launch import StartError
 from tests.test_downstream.test_reid.reid_files import write_msmt17
-from tests.tiny import ROOT
+from tests.tiny import ROOT, settings_of
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 MARKET, MSMT17 = (
@@ -99,15 +98,8 @@ def test_msmt17_trains_and_is_evaluated(tmp_path):
     assert same == [False, False, True]
 
 
-def test_it_trains_in_a_process_group(people, tmp_path, monkeypatch):
-    """DistributedDataParallel refuses parameters without a gradient, in one process too."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_PORT=port).items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+@pytest.mark.usefixtures('one_process_group')
+def test_it_trains_in_a_process_group(people, tmp_path):
     launch.train(MARKET, options=small(tmp_path, people, PEOPLE), launcher='pytorch')
     assert (tmp_path / 'epoch_1.pth').is_file()
 
@@ -131,8 +123,7 @@ def test_the_protocol():
 def test_biases_learn_at_twice_the_rate(people, tmp_path):
     runner = Runner.from_cfg(launch.read_config(MARKET, small(tmp_path, people, PEOPLE)))
     optimizer = runner.build_optim_wrapper(runner.optim_wrapper).optimizer
-    names = {id(p): name for name, p in runner.model.named_parameters()}
-    rates = {names[id(p)]: g['lr'] for g in optimizer.param_groups for p in g['params']}
-    assert rates['backbone.layers.0.attn.qkv.weight'] == pytest.approx(2e-4)
-    assert rates['backbone.layers.0.ln1.bias'] == pytest.approx(4e-4)
-    assert rates['head.classifier.weight'] == pytest.approx(2e-4)
+    found = settings_of(optimizer, runner.model)
+    assert found['backbone.layers.0.attn.qkv.weight'][0] == pytest.approx(2e-4)
+    assert found['backbone.layers.0.ln1.bias'][0] == pytest.approx(4e-4)
+    assert found['head.classifier.weight'][0] == pytest.approx(2e-4)

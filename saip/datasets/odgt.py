@@ -1,0 +1,48 @@
+"""CrowdHuman's annotations (``.odgt``), one JSON document per line, checked as they are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .crops import DataError
+
+
+def read_odgt_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not UTF-8 ({error.reason})') from error
+
+
+def parse_odgt_line(line: str, where: str) -> dict[str, Any]:
+    """Return the record of a line: its ``ID`` is a text, its ``gtboxes`` a list of dicts.
+
+    Raises:
+        DataError: the line is no such record.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{where}: not JSON ({error})') from error
+    name = record.get('ID') if isinstance(record, dict) else None
+    boxes = record.get('gtboxes') if isinstance(record, dict) else None
+    if not isinstance(name, str) or not name or not isinstance(boxes, list):
+        raise DataError(f'{where}: no "ID" or no list "gtboxes"')
+    for number, box in enumerate(boxes, 1):
+        if not isinstance(box, dict):
+            raise DataError(f'{where}: box {number} is {box!r:.40}, not an object')
+    return record
+
+
+def is_person(box: dict[str, Any]) -> bool:
+    """Whether a box shows a person, not a region to ignore (crowds, statues, reflections)."""
+    extra = box.get('extra')
+    ignored = isinstance(extra, dict) and extra.get('ignore', 0) != 0
+    return box.get('tag') == 'person' and not ignored
