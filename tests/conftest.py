@@ -9,11 +9,28 @@ from mmengine.config import Config
 from mmengine.utils import ManagerMixin
 
 from tests import toy_run
+from tests.processes import free_port, set_process
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _outside(monkeypatch):
+    """The variables that choose encoder, weights, length and data are those of the test alone."""
+    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_DATA'):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def one_process_group(monkeypatch):
+    """What torchrun sets for one process, without CUDA; for a run with launcher='pytorch'.
+
+    DistributedDataParallel refuses parameters without a gradient, in one process too.
+    """
+    set_process(0, 1, free_port(), monkeypatch)
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 """Small models and batches that several tests share."""
 
+import os
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from saip.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
+# Real samples in the public formats are not in the repository.
+REALDATA = Path(os.environ.get('SAIP_REALDATA', ROOT.parent / 'shared/realdata'))
+NO_REALDATA = f'{REALDATA} has no such samples; SAIP_REALDATA names their folder'
 PRESETS = ('saip', 'saip-paper', 'saip-official')
 ARCH = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
 
@@ -61,3 +66,13 @@ def losses(model, data) -> dict[str, torch.Tensor]:
 def total(terms) -> torch.Tensor:
     """Sum of the losses, as mmengine forms it."""
     return sum(value for name, value in terms.items() if 'loss' in name)
+
+
+def settings_of(
+    optimizer: torch.optim.Optimizer, model: nn.Module
+) -> dict[str, tuple[float, float]]:
+    """(learning rate, weight decay) of every parameter, each of which is in one group."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    pairs = [(names[id(p)], group) for group in optimizer.param_groups for p in group['params']]
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return {name: (group['lr'], group['weight_decay']) for name, group in pairs}

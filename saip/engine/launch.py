@@ -148,6 +148,7 @@ def read_config(
     except FileNotFoundError as error:
         raise StartError(f'{path}: {explain_missing_base(error)}') from error
     except (
+        AttributeError,  # a base lacks a key that another reads
         KeyError,
         ModuleNotFoundError,  # a base of a library that is not installed
         NameError,

@@ -14,13 +14,14 @@ from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
-    """Learning rates that fall from the head to the stem of an encoder, in any library's model.
+    """Learning rates that fall from the head to the stem of a model whose backbone is an encoder.
 
     With n layers, of which the encoder's ``get_layer_depth`` says d for a parameter (0 the stem,
     n - 1 the final norm and all that follows the encoder), the rate is the base rate times
     ``layer_decay_rate ** (n - 1 - d)``. mmpretrain's constructor asks the model, which only its own
-    classifiers answer; this one asks ``model.backbone``. Parameters that are treated alike share a
-    group: a step of an optimizer is one call per group.
+    classifiers answer; this one asks ``model.backbone``, which may be in the model of any library
+    but has to be the encoder itself, not a ``saip.FeaturePyramid``. Parameters that are treated
+    alike share a group: a step of an optimizer is one call per group.
 
     Args:
         optim_wrapper_cfg: ``optimizer`` and what the wrapper takes.
@@ -43,13 +44,14 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
         if get_layer_depth is not None:
             super().add_params(params, module, prefix, get_layer_depth, **kwargs)
             return
-        backbone = getattr(module, 'backbone', None)
-        depth = getattr(backbone, 'get_layer_depth', None)
-        if depth is None:
+        model: Any = module  # nn.Module declares its attributes as tensors or modules
+        try:
+            depth = model.backbone.get_layer_depth
+        except AttributeError as error:
             raise ValueError(
-                f'optim_wrapper.constructor: saip.LayerDecayConstructor needs a model.backbone '
-                f'with get_layer_depth, an encoder of saip; {type(backbone).__name__} has none'
-            )
+                'optim_wrapper.constructor: saip.LayerDecayConstructor needs a model.backbone '
+                f'with get_layer_depth, which the encoders of saip have ({error})'
+            ) from error
         single: list[dict[str, Any]] = []
         super().add_params(single, module, prefix, partial(depth, prefix='backbone.'), **kwargs)
         params += _merged(single)

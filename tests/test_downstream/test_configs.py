@@ -1,14 +1,15 @@
 """Every task's configuration resolves and builds, with every encoder that the paper pretrains."""
 
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import METRICS, DefaultScope
 from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import DefaultScope
 
 from saip.engine.launch import StartError, read_config
 from tests.tiny import ROOT
@@ -21,13 +22,6 @@ PRETRAINED = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 OTHERS = [name for name in FRAGMENTS if name not in PRETRAINED]
 
 every_leaf = pytest.mark.parametrize('leaf', LEAVES, ids=lambda path: path.stem)
-
-
-@pytest.fixture(autouse=True)
-def _outside(monkeypatch):
-    """The variables that choose are those of the test alone."""
-    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_DATA'):
-        monkeypatch.delenv(name, raising=False)
 
 
 def read(leaf: Path) -> Config:
@@ -98,6 +92,17 @@ def test_weights_and_data_come_from_outside(leaf, monkeypatch):
     assert encoder_config(cfg).init_cfg == expected
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert str(loader.dataset.data_root).startswith('/somewhere/')
+
+
+@every_leaf
+def test_results_of_processes_meet_without_a_shared_disk(leaf):
+    cfg = read(leaf)
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        device = evaluator.get('collect_device')
+        if device is None:  # ours need not be told, the libraries' go through files by default
+            metric = METRICS.get(evaluator.type)
+            device = inspect.signature(metric).parameters['collect_device'].default
+        assert device == 'gpu'
 
 
 @every_leaf

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
-from tests.tiny import ROOT
+from tests.tiny import ROOT, settings_of
 
 BASE, DECAY = 1e-3, 0.1
 
@@ -31,20 +31,21 @@ def wrapper(backbone: nn.Module, **paramwise: object):
     return OPTIM_WRAPPER_CONSTRUCTORS.build(cfg)(model), model
 
 
-def settings(built, model) -> dict[str, tuple[float, float]]:
-    """(learning rate, weight decay) of every parameter, each of which is in one group."""
-    names = {id(p): name for name, p in model.named_parameters()}
-    pairs = [(names[id(p)], g) for g in built.optimizer.param_groups for p in g['params']]
-    assert len({name for name, _ in pairs}) == len(pairs)
-    return {name: (g['lr'], g['weight_decay']) for name, g in pairs}
+def rates(backbone: nn.Module, **paramwise: object) -> dict[str, tuple[float, float]]:
+    built, model = wrapper(backbone, **paramwise)
+    return settings_of(built.optimizer, model)
+
+
+def encoder_config(name: str) -> Config:
+    return Config.fromfile(ROOT / f'configs/_base_/backbones/{name}.py').backbone
 
 
 def encoder(name: str) -> nn.Module:
-    return MODELS.build(Config.fromfile(ROOT / f'configs/_base_/backbones/{name}.py').backbone)
+    return MODELS.build(encoder_config(name))
 
 
 def test_rates_of_four_blocks_follow_the_closed_form():
-    found = settings(*wrapper(encoder('vit-4blocks-p16'), layer_decay_rate=0.5))
+    found = rates(encoder('vit-4blocks-p16'), layer_decay_rate=0.5)
     # Six layers: the embeddings, four blocks, the final norm and the head.
     expected = {
         'backbone.cls_token': (BASE / 32, DECAY),
@@ -66,7 +67,7 @@ def test_rates_of_four_blocks_follow_the_closed_form():
 @pytest.mark.parametrize('name', ['starnet-s3', 'tinyvit-5m'])
 def test_encoders_with_stages_decay_by_their_own_depths(name):
     backbone = encoder(name)
-    found = settings(*wrapper(backbone, layer_decay_rate=0.5))
+    found = rates(backbone, layer_decay_rate=0.5)
     for key, parameter in backbone.named_parameters():
         if not parameter.requires_grad:  # which only the image token reads
             assert f'backbone.{key}' not in found
@@ -87,11 +88,17 @@ def test_parameters_that_are_treated_alike_share_a_group():
 
 def test_custom_keys_are_kept():
     keys = dict(pos_embed=dict(decay_mult=0.0))
-    found = settings(*wrapper(encoder('vit-4blocks-p16'), custom_keys=keys))
+    found = rates(encoder('vit-4blocks-p16'), custom_keys=keys)
     assert found['backbone.pos_embed'] == (BASE, 0)
     assert found['backbone.cls_token'] == (BASE, DECAY)
 
 
 def test_a_backbone_without_depths_is_refused():
-    with pytest.raises(ValueError, match=r'LayerDecayConstructor needs .*; Linear has none'):
-        wrapper(nn.Linear(2, 2), layer_decay_rate=0.5)
+    pyramid = MODELS.build(
+        dict(type='saip.FeaturePyramid', encoder=encoder_config('vit-4blocks-p16'))
+    )
+    for backbone, kind in ((nn.Linear(2, 2), 'Linear'), (pyramid, 'FeaturePyramid')):
+        with pytest.raises(
+            ValueError, match=rf"LayerDecayConstructor needs .*'{kind}' object has no attribute"
+        ):
+            wrapper(backbone, layer_decay_rate=0.5)

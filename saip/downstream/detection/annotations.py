@@ -1,12 +1,13 @@
-"""The lines of an ``.odgt`` file, and what may be wrong with them."""
+"""The lines of an ``.odgt`` file as mmdetection needs them, and what may be wrong with them."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from saip.datasets.coco import read_box
 from saip.datasets.crops import DataError
+from saip.datasets.odgt import parse_odgt_line, read_odgt_text
 
 LAYOUT = (
     'CrowdHuman is a folder with annotation_train.odgt, annotation_val.odgt and Images/ID.jpg; a '
@@ -15,6 +16,8 @@ LAYOUT = (
 )
 TAGS = ('person', 'mask')
 BOXES = ('fbox', 'vbox', 'hbox')
+OBJECTS = ('extra', 'head_attr')
+"""What a box may have; mmdetection looks into both."""
 
 
 def read_odgt(path: Path) -> list[dict[str, Any]]:
@@ -26,25 +29,10 @@ def read_odgt(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file. {LAYOUT}')
-    records = []
-    first: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding='utf-8').strip().split('\n'), 1):
-        try:
-            record = json.loads(line)
-            wrong = _flaw(record)
-        except json.JSONDecodeError as error:
-            wrong = f'not JSON ({error})'
-        if wrong is None and first.setdefault(record['ID'], number) != number:
-            wrong = f'ID {record["ID"]} is that of line {first[record["ID"]]}, too'
-        if wrong is not None:
-            raise DataError(f'{path}, line {number}: {wrong}. {LAYOUT}')
-        records.append(record)
-    return records
-
-
-def is_person(box: dict[str, Any]) -> bool:
-    """Whether a box shows a person to find, not a region to ignore."""
-    return box['tag'] == 'person' and not box.get('extra', {}).get('ignore', 0)
+    try:
+        return _records(path)
+    except DataError as error:
+        raise DataError(f'{error}. {LAYOUT}') from error
 
 
 def is_empty(box: dict[str, Any]) -> bool:
@@ -52,26 +40,27 @@ def is_empty(box: dict[str, Any]) -> bool:
     return not (box['fbox'][2] > 0 and box['fbox'][3] > 0)
 
 
-def _flaw(record: Any) -> str | None:
-    """Say what makes a record unreadable; None if nothing does."""
-    if not isinstance(record, dict) or not isinstance(record.get('ID'), str):
-        return 'no "ID"'
-    boxes = record.get('gtboxes')
-    if not isinstance(boxes, list):
-        return 'no list "gtboxes"'
-    for number, box in enumerate(boxes, 1):
-        if not isinstance(box, dict) or box.get('tag') not in TAGS:
-            tag = box.get('tag') if isinstance(box, dict) else box
-            return f'box {number} has the tag {tag!r}, neither of {", ".join(TAGS)}'
-        for name in BOXES:
-            if not _is_box(box.get(name)):
-                return f'box {number} has {name} {box.get(name)!r}, not four numbers'
-    return None
+def _records(path: Path) -> list[dict[str, Any]]:
+    records = []
+    first: dict[str, int] = {}
+    for number, line in enumerate(read_odgt_text(path).strip().split('\n'), 1):
+        where = f'{path}, line {number}'
+        record = parse_odgt_line(line, where)
+        for position, box in enumerate(record['gtboxes'], 1):
+            _check_box(box, f'{where}: box {position}')
+        if first.setdefault(record['ID'], number) != number:
+            raise DataError(
+                f'{where}: ID {record["ID"]} is that of line {first[record["ID"]]}, too'
+            )
+        records.append(record)
+    return records
 
 
-def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(isinstance(number, int | float) for number in value)
-    )
+def _check_box(box: dict[str, Any], where: str) -> None:
+    if box.get('tag') not in TAGS:
+        raise DataError(f'{where} has the tag {box.get("tag")!r}, neither of {", ".join(TAGS)}')
+    for name in BOXES:
+        read_box(box, name, where)
+    for name in OBJECTS:
+        if not isinstance(box.get(name, {}), dict):
+            raise DataError(f'{where} has {name} {box[name]!r:.40}, not an object')

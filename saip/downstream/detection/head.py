@@ -22,8 +22,7 @@ class CrowdDetHead(MultiInstanceBBoxHead):
         """Return the detections of each picture: ``bboxes`` (N, 4), ``scores``, ``labels``."""
         results = super().predict_by_feat(*args, **kwargs)
         for result in results:
-            if (
-                'labels' in result
-            ):  # not where detections of several views are still to be merged
+            # They have none yet where detections of several views are still to be merged.
+            if 'labels' in result:
                 result.labels = result.labels.long()
         return results

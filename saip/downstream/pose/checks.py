@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,25 +115,3 @@ def check_detections(
             raise DataError(f'{where} has no score')
     if not people:
         raise DataError(f'{path}: holds no detection of a person (category_id {PERSON})')
-
-
-def require_pictures(paths: Iterable[str], named_in: str, layout: Layout) -> None:
-    """Check that pictures exist, by one listing of each folder.
-
-    Raises:
-        FileNotFoundError: one is missing.
-    """
-    wanted: dict[str, list[str]] = {}
-    for path in paths:
-        folder, name = os.path.split(path)
-        wanted.setdefault(folder, []).append(name)
-    missing, total = [], 0
-    for folder, names in wanted.items():
-        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        missing += [os.path.join(folder, name) for name in names if name not in present]
-        total += len(names)
-    if missing:
-        raise FileNotFoundError(
-            f'{min(missing)}: no such file, and {len(missing)} of the {total} pictures with people '
-            f'that {named_in} names are missing. {layout.text}'
-        )

@@ -8,12 +8,8 @@ from mmpose.datasets import AP10KDataset, CocoDataset, CocoWholeBodyDataset, Hum
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 
 from saip.datasets.crops import DataError
-from saip.downstream.pose.checks import (
-    Layout,
-    check_annotations,
-    check_detections,
-    require_pictures,
-)
+from saip.datasets.files import require_files
+from saip.downstream.pose.checks import Layout, check_annotations, check_detections
 from saip.registry import DATASETS
 
 _DETECTIONS = 'person_detection_results/*.json with the boxes of a person detector'
@@ -42,7 +38,7 @@ class CheckedKeypoints(BaseCocoStyleDataset):
                 f'{self.ann_file}: no picture in it has an annotated person (or animal): one with '
                 f'a box, num_keypoints above 0 and iscrowd 0. {self.layout.text}'
             )
-        require_pictures({r['img_path'] for r in records}, self.ann_file, self.layout)
+        require_files((r['img_path'] for r in records), self.ann_file, self.layout.text)
         return records
 
 

@@ -14,6 +14,9 @@ from saip.engine.checkpoint import export_backbone
 from saip.engine.unwrap import unwrap
 from saip.registry import HOOKS
 
+EXPORT_FOLDER = 'backbones'
+"""Where the files lie, in the work directory of a run."""
+
 
 @HOOKS.register_module()
 class ExportBackboneHook(Hook):
@@ -72,7 +75,7 @@ class ExportBackboneHook(Hook):
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         path = export_backbone(
             checkpoint,
-            Path(runner.work_dir, 'backbones'),
+            Path(runner.work_dir, EXPORT_FOLDER),
             which=self.which,
             name=f'backbone_epoch_{epoch}',
         )

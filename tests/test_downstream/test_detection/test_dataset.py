@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from saip.datasets.crops import DataError
 from saip.downstream.detection import CrowdHuman
 from saip.downstream.detection import dataset as module
 from saip.registry import DATASETS
+from tests.test_datasets.picture_files import text_orientation
 
 from .crowd_files import box, two_pictures, write_picture, write_set
 from .small import CONFIG
@@ -77,6 +79,12 @@ def test_sizes_are_those_of_the_pictures_as_they_are_loaded(crowd, orientation, 
     assert data[1]['data_samples'].ori_shape == size
 
 
+def test_an_orientation_that_is_no_number_is_none(crowd):
+    write_picture(crowd / 'Images/b,2.jpg', 40, 60, exif=text_orientation())
+    info = dataset(crowd).get_data_info(1)
+    assert (info['height'], info['width']) == (40, 60)
+
+
 def test_a_picture_with_one_box_gets_one_to_ignore_in_training_alone(crowd):
     sample = shipped(crowd)[1]['data_samples']
     assert len(sample.gt_instances.bboxes) == 1
@@ -120,7 +128,7 @@ def write_line(crowd: Path, line: str, split: str = 'train') -> Path:
     [
         ('annotation_train.odgt', 'annotation_train.odgt: no such file'),
         ('Images', 'Images: no such folder'),
-        ('Images/b,2.jpg', 'b,2.jpg: no such file, and 1 of the 2 pictures that'),
+        ('Images/b,2.jpg', 'b,2.jpg: no such file, and 1 of the 2 files'),
     ],
 )
 def test_what_is_missing_is_named_with_the_layout(crowd, gone, error):
@@ -139,22 +147,31 @@ def wrong(**changes) -> str:
     return json.dumps(dict(ID='b,2', gtboxes=boxes))
 
 
+NULL = (
+    '{{"ID": "b,2", "gtboxes": [{{"tag": "mask", "fbox": [1, 2, 3, 4], "vbox": [1, 2, 3, 4], '
+    '"hbox": [1, 2, 3, 4], "{}": null}}]}}'
+)
+
+
 @pytest.mark.parametrize(
     ('line', 'error'),
     [
         ('{"ID": "b,2", "gtboxes": [', 'not JSON'),
         ('', 'not JSON'),
-        ('[]', 'no "ID"'),
-        ('{"gtboxes": []}', 'no "ID"'),
-        ('{"ID": "b,2"}', 'no list "gtboxes"'),
+        ('{"ID": "b,2"}', 'no "ID" or no list "gtboxes"'),
         (wrong(), 'ID b,2 is that of line 2, too'),
         (wrong(tag='dog'), "box 1 has the tag 'dog', neither of person, mask"),
         (wrong(tag=None), 'box 1 has the tag None'),
-        ('{"ID": "b,2", "gtboxes": [3]}', 'box 1 has the tag 3'),
-        (wrong(fbox=None), 'box 1 has fbox None, not four numbers'),
-        (wrong(fbox=[1, 2, 3]), r'box 1 has fbox \[1, 2, 3\], not four numbers'),
-        (wrong(vbox=[1, 2, 3, '4']), 'box 1 has vbox'),
-        (wrong(hbox=None), 'box 1 has hbox None'),
+        ('{"ID": "b,2", "gtboxes": [3]}', 'box 1 is 3, not an object'),
+        (wrong(fbox=None), 'box 1: fbox is not four numbers but None'),
+        (wrong(fbox=[1, 2, 3]), r'box 1: fbox is not four numbers but \[1, 2, 3\]'),
+        (wrong(fbox=[1, 2, 3, True]), r'box 1: fbox is not four numbers but \[1, 2, 3, True\]'),
+        (wrong(fbox=[1, 2, 3, math.inf]), 'box 1: fbox is not finite'),
+        (wrong(fbox=[math.nan, 2, 3, 4]), 'box 1: fbox is not finite'),
+        (wrong(vbox=[1, 2, 3, '4']), 'box 1: vbox is not four numbers'),
+        (wrong(hbox=None), 'box 1: hbox is not four numbers but None'),
+        (NULL.format('extra'), 'box 1 has extra None, not an object'),
+        (NULL.format('head_attr'), 'box 1 has head_attr None, not an object'),
     ],
 )
 def test_a_line_that_is_no_record_is_named(crowd, line, error):
@@ -173,35 +190,15 @@ def test_an_empty_file_is_named(crowd):
 NO_PERSON = [box([5, 5, 20, 20], tag='mask'), box([5, 5, 20, 20], ignore=1)]
 
 
-@pytest.mark.parametrize('split', ['train', 'val'])
-@pytest.mark.parametrize(
-    ('boxes', 'error'),
-    [
-        (
-            [box([1, 2, 0, 4]), box([1, 2, 3, 4])],
-            r'c,3\.jpg has a box \(fbox\) without an area',
-        ),
-        (
-            [box([1, 2, 3, -4]), box([1, 2, 3, 4])],
-            r'c,3\.jpg has a box \(fbox\) without an area',
-        ),
-        (NO_PERSON, r'c,3\.jpg shows no person'),
-        ([], r'c,3\.jpg (shows no person|has no box, and mmdet cannot evaluate it)'),
-    ],
-)
-def test_what_cannot_be_used_stops_unless_it_may_be_skipped(tmp_path, split, boxes, error):
-    crowd = write_set(tmp_path, {**two_pictures(), 'c,3': boxes})
-    with pytest.raises(
-        DataError, match=rf'annotation_{split}\.odgt, line 3: {error}.*"gtboxes"'
-    ):
-        dataset(crowd, split)
+EMPTY = [box([1, 2, 0, 4]), box([1, 2, 3, -4])]
+FLAWS = {'c,3': NO_PERSON, 'd,4': [*EMPTY, box([1, 2, 3, 4])], 'e,5': EMPTY}
 
 
 @pytest.fixture
 def flawed(tmp_path):
-    records = two_pictures()
-    records['a,1'].append(box([5, 5, -3, 9]))
-    return write_set(tmp_path, {'c,3': NO_PERSON, **records})
+    """Pictures of which the first shows no person, nor does the last, of people without an area."""
+    first, *others = FLAWS.items()
+    return write_set(tmp_path / 'flawed', dict([first, *two_pictures().items(), *others]))
 
 
 @pytest.fixture
@@ -211,34 +208,59 @@ def warned(monkeypatch):
     return messages
 
 
-def test_skipping_leaves_out_boxes_and_training_pictures_and_says_so(flawed, warned):
+def test_boxes_without_an_area_are_left_out_of_a_training_and_counted(tmp_path, warned):
+    root = write_set(tmp_path, {**two_pictures(), 'd,4': FLAWS['d,4']})
+    data = dataset(root)
+    assert [info['img_id'] for info in data] == ['a,1', 'b,2', 'd,4']
+    assert data[2]['instances'][0]['bbox'] == [1, 2, 4, 6]
+    assert [row['ignore_flag'] for row in data[2]['instances']] == [0, 1]  # one was added
+    path = root / 'annotation_train.odgt'
+    assert warned == [
+        f'{path}: boxes (fbox) without an area, left out: 2, the first in line 3: d,4.jpg'
+    ]
+
+
+@pytest.mark.parametrize('boxes', [NO_PERSON, EMPTY, []])
+def test_a_training_picture_without_a_person_stops(tmp_path, boxes):
+    root = write_set(tmp_path, {**two_pictures(), 'c,3': boxes})
+    with pytest.raises(
+        DataError,
+        match=r'annotation_train\.odgt, line 3: c,3\.jpg shows no person \(pictures of this kind '
+        r'in the file: 1\)\. .*skip_unusable=True.*"gtboxes"',
+    ):
+        dataset(root)
+
+
+def test_training_pictures_without_a_person_can_be_skipped(flawed, warned):
     data = dataset(flawed, skip_unusable=True)
-    assert [info['img_id'] for info in data] == ['a,1', 'b,2']
-    assert len(data[0]['instances']) == 3
-    (text,) = warned
-    assert text.startswith('unusable boxes or pictures left out: 2, the first: ')
-    assert text.endswith('annotation_train.odgt, line 1: c,3.jpg shows no person')
+    assert [info['img_id'] for info in data] == ['a,1', 'b,2', 'd,4']
+    path = flawed / 'annotation_train.odgt'
+    assert warned == [
+        f'{path}: boxes (fbox) without an area, left out: 4, the first in line 4: d,4.jpg',
+        f'{path}: pictures without a person, left out: 2, the first in line 1: c,3.jpg',
+    ]
 
 
-def test_skipping_keeps_a_test_as_its_file_has_it(flawed, warned):
-    data = dataset(flawed, 'val', skip_unusable=True)
-    assert [info['img_id'] for info in data] == ['c,3', 'a,1', 'b,2']
-    assert len(data[1]['instances']) == 4
-    (text,) = warned
-    assert text.startswith('unusable boxes or pictures kept in the test: 2, the first: ')
+def test_a_test_stays_as_its_file_has_it(flawed, warned):
+    data = dataset(flawed, 'val')
+    assert [info['img_id'] for info in data] == ['c,3', 'a,1', 'b,2', 'd,4', 'e,5']
+    assert [len(info['instances']) for info in data] == [2, 3, 1, 3, 2]
+    assert warned == []
 
 
-def test_a_test_picture_without_boxes_cannot_be_skipped(tmp_path):
-    crowd = write_set(tmp_path, {**two_pictures(), 'c,3': []})
+def test_a_test_picture_without_boxes_stops(tmp_path):
+    root = write_set(tmp_path, {**two_pictures(), 'c,3': []})
     with pytest.raises(DataError, match=r'annotation_val\.odgt, line 3: c,3\.jpg has no box'):
-        dataset(crowd, 'val', skip_unusable=True)
+        dataset(root, 'val')
 
 
-@pytest.mark.parametrize('split', ['train', 'val'])
-def test_a_set_without_people_is_refused_anyway(tmp_path, split):
-    crowd = write_set(tmp_path, {'c,3': NO_PERSON})
-    with pytest.raises(DataError, match=f'annotation_{split}.odgt: no picture with a person'):
-        dataset(crowd, split, skip_unusable=True)
+@pytest.mark.parametrize(
+    ('split', 'options'), [('train', {'skip_unusable': True}), ('val', {})]
+)
+def test_a_set_without_people_is_refused_anyway(tmp_path, split, options):
+    root = write_set(tmp_path, {'c,3': NO_PERSON})
+    with pytest.raises(DataError, match=rf'annotation_{split}\.odgt: no picture with a person'):
+        dataset(root, split, **options)
 
 
 def test_a_damaged_picture_is_named(crowd):

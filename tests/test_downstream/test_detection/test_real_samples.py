@@ -11,19 +11,17 @@ from mmengine.registry import METRICS, DefaultScope
 from saip.datasets.crops import DataError
 from saip.downstream.detection import CrowdHuman
 from saip.registry import DATASETS
-from tests.tiny import ROOT
+from tests.tiny import NO_REALDATA, REALDATA
 
 from .crowd_files import write_picture
 from .small import CONFIG
 
-# They are not in the repository: a folder beside it.
-FOLDERS = sorted(ROOT.parent.glob('*/realdata/native'))
-NATIVE = FOLDERS[0] if FOLDERS else Path('realdata/native')
+NATIVE = REALDATA / 'native'
 LINE = NATIVE / 'crowdhuman_annotation_sample/test_annotation_train.odgt'
 COCO = NATIVE / 'coco'
 
-line = pytest.mark.skipif(not LINE.is_file(), reason='no realdata/native beside the repository')
-coco = pytest.mark.skipif(not COCO.is_dir(), reason='no realdata/native beside the repository')
+line = pytest.mark.skipif(not LINE.is_file(), reason=NO_REALDATA)
+coco = pytest.mark.skipif(not COCO.is_dir(), reason=NO_REALDATA)
 
 
 def shipped(root: Path, ann_file: Path, split: str, images: str = 'Images/') -> CrowdHuman:
@@ -91,7 +89,7 @@ def test_a_line_of_crowdhuman(tmp_path):
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_people_of_coco(tmp_path, split):
     original = COCO / f'annotations/annotation_{split}.odgt'
-    with pytest.raises(DataError, match=r'line 1: box 1 has hbox None, not four numbers'):
+    with pytest.raises(DataError, match=r'line 1: box 1: hbox is not four numbers but None'):
         shipped(COCO, original, split, f'{split}2017/')
     # COCO has no boxes of heads, which CrowdHuman's format demands and nothing here reads.
     records = [json.loads(row) for row in original.read_text().splitlines()]

@@ -2,7 +2,6 @@
 
 import math
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -134,14 +133,8 @@ def test_real_size(crowd, tmp_path, monkeypatch, backbone):
     assert 0 <= runner.message_hub.get_scalar('val/crowd_human/mAP').current() <= 1
 
 
-def test_it_trains_in_a_process_group(crowd, tmp_path, monkeypatch):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_PORT=port).items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+@pytest.mark.usefixtures('one_process_group')
+def test_it_trains_in_a_process_group(crowd, tmp_path):
     changes = {**options(tmp_path, crowd), **pictures(4, 2)}
     launch.train(str(CONFIG), options=changes, launcher='pytorch')
     assert (tmp_path / 'epoch_1.pth').is_file()
@@ -167,7 +160,6 @@ def test_what_is_wrong_with_the_data_stops_before_the_first_iteration(tmp_path):
     changes = options(tmp_path / 'work', root)
     with pytest.raises(StartError, match=r'annotation_train\.odgt, line 3: c,3\.jpg shows no'):
         launch.train(str(CONFIG), options=changes)
-    for loader in ('train_dataloader', 'val_dataloader'):
-        changes[f'{loader}.dataset.skip_unusable'] = True
+    changes['train_dataloader.dataset.skip_unusable'] = True
     launch.train(str(CONFIG), options=changes)
     assert (tmp_path / 'work/epoch_1.pth').is_file()

@@ -20,10 +20,3 @@ def drawn(tmp_path_factory):
     write_humanart(root / 'HumanArt')
     write_ap10k(root / 'ap10k')
     return root
-
-
-@pytest.fixture(autouse=True)
-def _outside(monkeypatch):
-    """The variables that choose are those of the test alone."""
-    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_DATA'):
-        monkeypatch.delenv(name, raising=False)

@@ -4,32 +4,52 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from mmpose.datasets import AP10KDataset, CocoDataset, CocoWholeBodyDataset, HumanArtDataset
+from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 
 from saip.engine.launch import read_config
 from tests.tiny import ROOT
 
 
 class Task(NamedTuple):
-    """A configuration, its metrics' prefix, number of landmarks, and annotations of its test."""
+    """A configuration, its metrics' prefix, landmarks, annotations of its test, mmpose's class."""
 
     config: str
     prefix: str
     landmarks: int
     tested: str
+    library: type[BaseCocoStyleDataset]
 
 
 TASKS = {
-    'coco': Task('vitpose_coco', 'coco', 17, 'coco/annotations/person_keypoints_val2017.json'),
+    'coco': Task(
+        'vitpose_coco',
+        'coco',
+        17,
+        'coco/annotations/person_keypoints_val2017.json',
+        CocoDataset,
+    ),
     'wholebody': Task(
         'vitpose_wholebody',
         'coco-wholebody',
         133,
         'coco/annotations/coco_wholebody_val_v1.0.json',
+        CocoWholeBodyDataset,
     ),
     'humanart': Task(
-        'vitpose_humanart', 'coco', 17, 'HumanArt/annotations/validation_humanart.json'
+        'vitpose_humanart',
+        'coco',
+        17,
+        'HumanArt/annotations/validation_humanart.json',
+        HumanArtDataset,
     ),
-    'ap10k': Task('vitpose_ap10k', 'coco', 17, 'ap10k/annotations/ap10k-test-split1.json'),
+    'ap10k': Task(
+        'vitpose_ap10k',
+        'coco',
+        17,
+        'ap10k/annotations/ap10k-test-split1.json',
+        AP10KDataset,
+    ),
 }
 ENCODERS = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

@@ -1,6 +1,8 @@
 """What the configurations say: heads, learning rates, statistics, weights, the data they read."""
 
 import math
+import os
+import re
 
 import pytest
 import torch
@@ -9,10 +11,10 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmpose.engine.optim_wrappers import LayerDecayOptimWrapperConstructor
 
-from saip.engine.launch import read_config
+from saip.engine.launch import StartError, read_config
 from saip.engine.pretrained import WeightsError
-from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
-from tests.tiny import ROOT
+from saip.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from tests.tiny import ROOT, settings_of
 
 from .small import TASKS, path
 
@@ -34,6 +36,40 @@ def stock(tmp_path_factory):
     return Config.fromfile(file)
 
 
+def test_a_stride_that_never_becomes_four_is_named(tmp_path, monkeypatch):
+    """A ViT of 14x14 patches, say."""
+    monkeypatch.setenv('SAIP_BACKBONE', fragment_of_stride(tmp_path, 'last_stride = 14\n'))
+    with pytest.raises(StartError, match=r'last_stride=14 of this encoder: .*stride 4;'):
+        read_config(path('coco'))
+
+
+def test_an_encoder_that_does_not_state_its_stride_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv('SAIP_BACKBONE', fragment_of_stride(tmp_path, ''))
+    with pytest.raises(StartError, match=r"vitpose_coco\.py: .* no attribute 'last_stride'"):
+        read_config(path('coco'))
+
+
+@pytest.mark.parametrize(('stride', 'deconvolutions'), [(4, 0), (8, 1), (64, 4)])
+def test_other_strides_lead_to_four(stride, deconvolutions, tmp_path, monkeypatch):
+    name = fragment_of_stride(tmp_path, f'last_stride = {stride}\n')
+    monkeypatch.setenv('SAIP_BACKBONE', name)
+    cfg = read_config(path('coco'))
+    assert cfg.model.head.deconv_out_channels == (256,) * deconvolutions
+    assert cfg.model.head.deconv_kernel_sizes == (4,) * deconvolutions
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 1
+    assert cfg.model.backbone.drop_path_rate == 0
+
+
+def fragment_of_stride(folder, line):
+    """Write a fragment with this line in the place of its stride, and return its name."""
+    text = (ROOT / 'configs/_base_/backbones/starnet-s3.py').read_text()
+    text, found = re.subn(r'^last_stride.*\n', line, text, flags=re.M)
+    assert found == 1
+    (folder / 'other.py').write_text(text)
+    # SAIP_BACKBONE is a file's name without .py, relative to the folder of fragments.
+    return os.path.relpath(folder / 'other', ROOT / 'configs/_base_/backbones')
+
+
 def build(cfg):
     try:
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -49,13 +85,6 @@ def wrapper(cfg, model):
     paramwise = settings.pop('paramwise_cfg')
     kind = dict(type=constructor, optim_wrapper_cfg=settings, paramwise_cfg=paramwise)
     return OPTIM_WRAPPER_CONSTRUCTORS.build(kind)(model)
-
-
-def rates(built, model):
-    """(learning rate, weight decay) of every parameter."""
-    names = {id(p): name for name, p in model.named_parameters()}
-    groups = built.optimizer.param_groups
-    return {names[id(p)]: (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
 
 
 @every_fragment
@@ -83,8 +112,10 @@ def test_rates_of_a_vit_are_those_of_mmpose(stock, monkeypatch):
     model = build(cfg)
     paramwise = stock.optim_wrapper.paramwise_cfg
     wanted = dict(optimizer=dict(stock.optim_wrapper.optimizer))
-    theirs = rates(LayerDecayOptimWrapperConstructor(wanted, paramwise)(model), model)
-    ours = rates(wrapper(cfg, model), model)
+    theirs = settings_of(
+        LayerDecayOptimWrapperConstructor(wanted, paramwise)(model).optimizer, model
+    )
+    ours = settings_of(wrapper(cfg, model).optimizer, model)
     assert ours.keys() == theirs.keys()
     for name, pair in theirs.items():
         assert ours[name] == pytest.approx(pair), name
@@ -96,7 +127,7 @@ def test_networks_with_stages_learn_at_one_rate(backbone, monkeypatch):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
     cfg = read_config(path('coco'))
     model = build(cfg)
-    found = rates(wrapper(cfg, model), model)
+    found = settings_of(wrapper(cfg, model).optimizer, model)
     learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert found == {name: (5e-4, 0.1 if p.ndim > 1 else 0) for name, p in learnt.items()}
 
@@ -144,10 +175,9 @@ def test_sizes_agree(task):
 def test_nothing_is_read_but_the_own_data(task, monkeypatch):
     monkeypatch.setenv('SAIP_DATA', '/somewhere')
     cfg = read_config(path(task))
-    kind = {'coco': 'CocoKeypoints', 'wholebody': 'CocoWholeBody', 'humanart': 'HumanArt'}
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
-    for loader in loaders:
-        assert loader.dataset.type == f'saip.{kind.get(task, "AP10K")}'
+    (kind,) = {loader.dataset.type for loader in loaders}
+    assert issubclass(DATASETS.get(kind), TASKS[task].library)
     for loader, evaluator in zip(
         loaders[1:], (cfg.val_evaluator, cfg.test_evaluator), strict=True
     ):

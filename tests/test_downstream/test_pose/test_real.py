@@ -6,12 +6,12 @@ import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
 from saip.engine import launch
-from tests.tiny import ROOT
+from tests.tiny import NO_REALDATA, REALDATA
 
 from .oracle import evaluate
 from .small import TASKS, path, resized, short
 
-REAL = ROOT.parent / 'shared/realdata/native'
+REAL = REALDATA / 'native'
 SAMPLES = REAL / 'mmpose_tests'
 FILES = {
     'coco': 'coco/test_coco.json',
@@ -21,7 +21,7 @@ FILES = {
 }
 pytestmark = [
     pytest.mark.usefixtures('fresh_mmengine'),
-    pytest.mark.skipif(not SAMPLES.is_dir(), reason=f'no real samples in {SAMPLES}'),
+    pytest.mark.skipif(not SAMPLES.is_dir(), reason=NO_REALDATA),
 ]
 
 

@@ -1,11 +1,11 @@
 """The configurations train and evaluate on tiny people."""
 
 import math
-import socket
 
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmpose.models.heads import HeatmapHead
 
 from saip.engine import launch
 
@@ -59,18 +59,25 @@ def test_two_steps_and_an_evaluation_at_the_real_size(
     train_and_evaluate(task, short(tmp_path, batch=2, samples=4), tmp_path)
 
 
+@pytest.mark.usefixtures('one_process_group')
+@pytest.mark.parametrize('amp', [False, True])
 @pytest.mark.parametrize('backbone', ['vit-4blocks-p16', 'starnet-s3'])
-def test_it_trains_in_bfloat16_and_in_a_process_group(drawn, tmp_path, monkeypatch, backbone):
-    """DistributedDataParallel refuses parameters without a gradient, in one process too."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_PORT=port).items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+def test_it_trains_in_a_process_group_and_in_bfloat16(
+    drawn, tmp_path, monkeypatch, backbone, amp
+):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
     monkeypatch.setenv('SAIP_DATA', str(drawn))
+    seen = []
+    forward = HeatmapHead.forward
+
+    def watched(head, feats):
+        heatmaps = forward(head, feats)
+        seen.append((head.final_layer.weight.dtype, heatmaps.dtype))
+        return heatmaps
+
+    monkeypatch.setattr(HeatmapHead, 'forward', watched)
     options = resized('coco') | short(tmp_path)
-    launch.train(path('coco'), options=options, launcher='pytorch', amp=True, validate=False)
+    launch.train(path('coco'), options=options, launcher='pytorch', amp=amp, validate=False)
+    computed = torch.bfloat16 if amp else torch.float32
+    assert seen == [(torch.float32, computed)] * 2
     assert (tmp_path / 'epoch_1.pth').is_file()

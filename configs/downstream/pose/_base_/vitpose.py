@@ -1,8 +1,8 @@
 """ViTPose (Xu et al., 2022) in the settings of mmpose's small model, with any encoder.
 
 A leaf adds the data set. The map of a plain ViT has stride 16 and takes ViTPose's own head, layer
-decay and stochastic depth; one of stride 32 takes what mmpose gives such networks: a third
-deconvolution, and one learning rate for all.
+decay and stochastic depth; others take what mmpose gives such networks: as many deconvolutions as
+lead to stride 4, and one learning rate for all.
 """
 
 _base_ = [
@@ -15,7 +15,12 @@ _base_ = [
 custom_imports = dict(imports=['saip.downstream.pose'], allow_failed_imports=False)
 
 plain = _base_.last_stride == 16
-deconvolutions = 2 if plain else 3  # to heatmaps of stride 4
+deconvolutions = _base_.last_stride.bit_length() - 3  # each doubles the map, up to stride 4
+if _base_.last_stride not in (4, 8, 16, 32, 64):
+    raise ValueError(
+        f'last_stride={_base_.last_stride} of this encoder: doubling its map never leads to heatmaps '
+        'of stride 4; 4, 8, 16, 32 or 64 is needed'
+    )
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -48,13 +53,13 @@ optim_wrapper = dict(
         custom_keys=dict(pos_embed=dict(decay_mult=0.0)),
     ),
 )
-epochs = max(1, round(210 * _base_.scale))
-interval = max(1, round(10 * _base_.scale))
+epochs = max(1, int(210 * _base_.scale + 0.5))
+interval = max(1, int(10 * _base_.scale + 0.5))
 param_scheduler = [
     dict(
         type='LinearLR',
         begin=0,
-        end=max(1, round(500 * _base_.scale)),
+        end=max(1, int(500 * _base_.scale + 0.5)),
         start_factor=0.001,
         by_epoch=False,
     ),
@@ -62,7 +67,7 @@ param_scheduler = [
         type='MultiStepLR',
         begin=0,
         end=epochs,
-        milestones=[max(1, round(epoch * _base_.scale)) for epoch in (170, 200)],
+        milestones=[max(1, int(epoch * _base_.scale + 0.5)) for epoch in (170, 200)],
         gamma=0.1,
         by_epoch=True,
     ),
@@ -73,6 +78,9 @@ default_hooks = dict(
     runtime_info=dict(type='saip.AsyncRuntimeInfoHook'),
     checkpoint=dict(type='saip.AtomicCheckpointHook', interval=interval, max_keep_ckpts=3),
 )
+val_evaluator = dict(collect_device='gpu')
+test_evaluator = dict(collect_device='gpu')
+
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(vis_backends=vis_backends)
 randomness = dict(seed=0)
