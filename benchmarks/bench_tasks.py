@@ -141,9 +141,9 @@ def crowds(cfg: Config) -> dict[str, Any]:
 
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
-    'attributes': Task('attributes/par_pa100k', 'attributes/mA', 12, 32, 5e-4, crops),
+    'attributes': Task('attributes/par_pa100k', 'attributes/mA', 24, 16, 1e-3, crops),
     'pose': Task('pose/vitpose_coco', 'coco/AP', 16, 16, 1e-3, poses),
-    'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 16, 16, 1e-3, poses),
+    'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 32, 16, 2e-3, poses),
     'humanart': Task('pose/vitpose_humanart', 'coco/AP', 16, 16, 1e-3, poses),
     'ap10k': Task('pose/vitpose_ap10k', 'coco/AP', 16, 16, 1e-3, poses),
     'parts': Task('part_segmentation/schp_lip', 'mIoU', 10, 8, 1e-3, parts),

@@ -22,5 +22,9 @@ if [ "$3" != none ] && [ ! -f "$3" ]; then
     echo "$0: no CHECKPOINT $3; name a file of tools/export_backbone.py, or none" >&2
     exit 2
 fi
+if [[ ! $4 =~ ^[1-9][0-9]*$ ]]; then
+    echo "$0: GPUS is $4; give the number of processes, 1 or more" >&2
+    exit 2
+fi
 export SAIP_BACKBONE=$2 SAIP_INIT=$3
 exec bash "$TOOLS/dist_train.sh" "$1" "$4" "${@:5}"

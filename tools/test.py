@@ -16,7 +16,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('config', help='configuration file')
     parser.add_argument('checkpoint', help='checkpoint of this configuration')
-    parser.add_argument('--work-dir', help='logs and metrics; default work_dirs/CONFIG')
+    parser.add_argument(
+        '--work-dir', help='logs and metrics; default: folder test in that of the training'
+    )
     parser.add_argument('--show-dir', help='write pictures of what is predicted to this folder')
     parser.add_argument(
         '--cfg-options',

@@ -105,7 +105,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint with the test loop of a configuration.
 
-    With ``show_dir`` pictures of what is predicted are written to that folder.
+    Without a ``work_dir`` logs go to the folder ``test`` in the training's, whose record of its
+    configuration stays as it is. With ``show_dir`` pictures of what is predicted are written to
+    that folder.
 
     Returns:
         The metrics.
@@ -118,6 +120,8 @@ def evaluate(
     cfg = read_config(config, options, work_dir)
     if not cfg.get('test_dataloader'):
         raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
+    if work_dir is None:
+        cfg.work_dir = str(Path(cfg.work_dir, 'test'))
     shapes = shapes_of(load_checkpoint_file(checkpoint))
     cfg.load_from, cfg.resume = checkpoint, False
     drop_pretrained(cfg.model)

@@ -41,12 +41,13 @@ def newest_checkpoint(work_dir: Path) -> tuple[Path, Shapes] | None:
     }
     candidates = sorted(paths, key=lambda path: paths[path], reverse=True)
     pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():
-        # It matters where checkpoints lie in another folder; here it names the first of the
-        # list.
-        last = Path(pointer.read_text().strip())
-        if last.is_file() and last.resolve().parent != work_dir.resolve():
-            candidates.insert(0, last)
+    last = Path(pointer.read_text().strip()) if pointer.is_file() else pointer
+    if last.name in {path.name for path in candidates}:
+        # Those that are older than the last one, whatever their epochs, may be of an earlier run.
+        written = (work_dir / last.name).stat().st_mtime_ns
+        candidates.sort(key=lambda path: path.stat().st_mtime_ns < written)
+    elif pointer.is_file() and last.is_file():  # checkpoints lie in another folder
+        candidates.insert(0, last)
     for path in candidates:
         try:
             return path, check_resumable(path)

@@ -127,10 +127,12 @@ def scheduled(cfg: Config) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize('scale', ['25', '0', 'nan'])
+@pytest.mark.parametrize('scale', ['25', '0', 'nan', '25%', '-1'])
 def test_a_schedule_that_is_no_share_is_refused(scale, monkeypatch):
     monkeypatch.setenv('SAIP_SCHEDULE', scale)
-    with pytest.raises(StartError, match=r'SAIP_SCHEDULE=.*: a share of the full schedule'):
+    with pytest.raises(
+        StartError, match=f'SAIP_SCHEDULE={scale}: a share of the full schedule'
+    ):
         read_config(str(LEAVES[0]))
 
 

@@ -49,6 +49,8 @@ def test_none_stands_for_random_weights(tmp_path):
         (('task.py', 'vit-tiny-p16', '1'), 'usage: '),
         (('task.py', 'starnet', 'none', '1'), 'no BACKBONE starnet; choose one of cspnext-s '),
         (('task.py', 'starnet-s3', 'no.pth', '1'), 'no CHECKPOINT no.pth; name a file of'),
+        (('task.py', 'starnet-s3', 'none', 'two'), 'GPUS is two; give the number of processes'),
+        (('task.py', 'starnet-s3', 'none', '0'), 'GPUS is 0; give the number of processes'),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, arguments, message):

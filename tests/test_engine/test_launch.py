@@ -133,6 +133,33 @@ def test_resume_auto_takes_the_newest_valid_checkpoint(toy_config, capsys):
     assert torch.load(work / 'epoch_4.pth', weights_only=True)['meta']['iter'] == 8
 
 
+def test_resume_auto_prefers_the_run_that_wrote_last(toy_config):
+    """A run of one epoch in the folder of a longer one: that is the one to continue."""
+    path = toy_config()
+    launch.train(path)
+    work = work_of(path)
+    for checkpoint in work.glob('epoch_*.pth'):
+        os.utime(checkpoint, (1, 1))
+    launch.train(path, options={'train_cfg.max_epochs': 1})
+    assert newest_checkpoint(work)[0] == work / 'epoch_1.pth'
+    damage(work / 'epoch_1.pth')
+    assert newest_checkpoint(work)[0] == work / 'epoch_3.pth'
+
+
+@pytest.mark.parametrize('changed', [True, False])
+def test_a_resumed_run_says_when_its_schedule_is_another(toy_config, capsys, changed):
+    step = dict(type='StepLR', step_size=1, gamma=0.5, by_epoch=True)
+    path = toy_config(param_scheduler=[step])
+    launch.train(path, options={'train_cfg.max_epochs': 1})
+    gamma = 0.1 if changed else 0.5
+    path = toy_config(param_scheduler=[{**step, 'gamma': gamma}])
+    launch.train(path, options={'train_cfg.max_epochs': 2}, resume='auto')
+    said = 'trained with another param_scheduler' in ''.join(capsys.readouterr())
+    assert said is changed
+    state = torch.load(work_of(path) / 'epoch_2.pth', weights_only=True)
+    assert state['param_schedulers'][0]['gamma'] == 0.5  # the stored one goes on
+
+
 @pytest.mark.parametrize('resume', ['auto', 'epoch_1.pth'])
 def test_a_resumed_checkpoint_is_read_once_by_the_checks_and_once_by_mmengine(
     toy_config, tmp_path, monkeypatch, resume

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
+from saip.engine.checkpoint_io import CheckpointError, parse_config_text
 from saip.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
@@ -101,7 +103,16 @@ class AtomicCheckpointHook(CheckpointHook):
                 checkpoint[key] = _to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Turn the plain values of a message hub back into what mmengine expects."""
+        """Turn the plain values of a message hub back into what mmengine expects.
+
+        A resumed run whose configuration has another schedule than its checkpoint is told so:
+        mmengine goes on with the stored one.
+        """
+        if runner.cfg.get('resume') and _has_another_schedule(checkpoint, runner.cfg):
+            runner.logger.warning(
+                'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) than '
+                'this configuration has. The stored schedule goes on; for the new one begin anew'
+            )
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, value in scalars.items():
             if isinstance(value, dict) and BUFFER_KEY in value:
@@ -187,6 +198,17 @@ class _Removals:
 
     def remove(self, path: str) -> None:
         self.paths.append(path)
+
+
+def _has_another_schedule(checkpoint: dict[str, Any], cfg: Config) -> bool:
+    stored = checkpoint.get('meta', {}).get('cfg')
+    if not isinstance(stored, str):
+        return False
+    try:
+        then, now = (parse_config_text(text) for text in (stored, cfg.pretty_text))
+    except CheckpointError:  # a configuration with more than plain values
+        return False
+    return then.get('param_scheduler') != now.get('param_scheduler')
 
 
 def _to_plain(value: Any) -> Any:
