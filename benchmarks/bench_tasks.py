@@ -141,7 +141,7 @@ def crowds(cfg: Config) -> dict[str, Any]:
 
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
-    'attributes': Task('attributes/par_pa100k', 'attributes/mA', 24, 16, 1e-3, crops),
+    'attributes': Task('attributes/par_pa100k', 'attributes/mA', 64, 16, 1e-3, crops),
     'pose': Task('pose/vitpose_coco', 'coco/AP', 16, 16, 1e-3, poses),
     'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 32, 16, 2e-3, poses),
     'humanart': Task('pose/vitpose_humanart', 'coco/AP', 16, 16, 1e-3, poses),
