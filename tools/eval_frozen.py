@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from saip.datasets.files import write_atomic
-from saip.engine.launch import StartError
+from saip.engine.launch import StartError, one_line
 from saip.evaluation.candidates import evaluate_candidates, find_candidates
-from saip.evaluation.frozen_options import add_frozen_options, frozen_settings, one_line
+from saip.evaluation.frozen_options import add_frozen_options, frozen_settings
 from saip.evaluation.table import format_table
 
 

@@ -130,7 +130,7 @@ def evaluate(
     join_processes(cfg, launcher)
     with _explained(_Progress()):
         runner = _build_runner(cfg)
-        compare_weights(runner.model, shapes, checkpoint)
+        _compare_weights(runner, cfg, shapes, checkpoint)
         metrics = runner.test()
     _leave_processes()
     return metrics
@@ -161,7 +161,7 @@ def read_config(
         TypeError,
         ValueError,
     ) as error:
-        raise StartError(f'{path}: {_text(error)}') from error
+        raise StartError(f'{path}: {one_line(error)}') from error
     if 'SAIP_BACKBONE' in os.environ and '$SAIP_BACKBONE' not in cfg.text:
         print(
             f'warning: {path} has an encoder of its own and does not read '
@@ -260,6 +260,15 @@ def join_processes(cfg: Config, launcher: str) -> None:
     )
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error as one line."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    # An error in a data worker arrives as a traceback whose last line is 'CLASS: message'.
+    if text.startswith('Caught '):
+        text = text.strip().splitlines()[-1].split(': ', 1)[-1]
+    return ' '.join(text.split()) or type(error).__name__
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn the errors that a user can remove into one line on stderr and an exit status.
@@ -279,7 +288,7 @@ def one_line_errors() -> Iterator[None]:
     ) as e:
         if os.environ.get('SAIP_TRACEBACK') == '1':
             raise
-        print(f'{Path(sys.argv[0]).name}: error: {_text(e)}', file=sys.stderr, flush=True)
+        print(f'{Path(sys.argv[0]).name}: error: {one_line(e)}', file=sys.stderr, flush=True)
         stopped = isinstance(e, NonFiniteLossError | TooManyBadFilesError)
         raise SystemExit(1 if stopped else 2) from None
 
@@ -305,7 +314,7 @@ def _explained(progress: _Progress) -> Iterator[None]:
         configured = not isinstance(error, TypeError) or 'argument' in str(error)
         if progress.started or not configured:
             raise
-        raise StartError(_text(error)) from error
+        raise StartError(one_line(error)) from error
 
 
 def _build_runner(cfg: Config) -> Runner:
@@ -328,7 +337,7 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
     if cfg.get('load_from'):
         if shapes is None:
             shapes = shapes_of(load_checkpoint_file(cfg.load_from))
-        compare_weights(runner.model, shapes, cfg.load_from)
+        _compare_weights(runner, cfg, shapes, cfg.load_from)
     loader = runner.train_loop.dataloader
     if len(loader) == 0:
         raise StartError(
@@ -337,15 +346,20 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
         )
 
 
+def _compare_weights(runner: Runner, cfg: Config, shapes: Shapes, path: str) -> None:
+    """Compare, and name the variable that chooses the encoder where there is one."""
+    try:
+        compare_weights(runner.model, shapes, path)
+    except CheckpointError as error:
+        if '$SAIP_BACKBONE' not in cfg.text:
+            raise
+        chosen = os.environ.get('SAIP_BACKBONE', "not set: the configuration's usual encoder")
+        raise CheckpointError(
+            f'{error}. The encoder is the one of SAIP_BACKBONE ({chosen}); it must be that of the '
+            'training'
+        ) from error
+
+
 def _leave_processes() -> None:
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.destroy_process_group()
-
-
-def _text(error: BaseException) -> str:
-    """Return the message of an error as one line."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    # An error in a data worker arrives as a traceback whose last line is 'CLASS: message'.
-    if text.startswith('Caught '):
-        text = text.strip().splitlines()[-1].split(': ', 1)[-1]
-    return ' '.join(text.split()) or type(error).__name__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any
 
 import torch
@@ -41,9 +40,3 @@ def frozen_settings(
         num_workers=args.workers,
         device=args.device,
     )
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error; one in a data worker arrives as a traceback that ends with it."""
-    message = str(error).strip().splitlines()[-1]
-    return re.sub(r'^[A-Za-z_.]*Error: ', '', message)

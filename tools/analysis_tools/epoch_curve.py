@@ -14,15 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from saip.engine.launch import StartError
+from saip.engine.launch import StartError, one_line
 from saip.evaluation.epoch_curve import retrieval_curve
 from saip.evaluation.finetuning import finetuning_curve
-from saip.evaluation.frozen_options import (
-    NAMES,
-    add_frozen_options,
-    frozen_settings,
-    one_line,
-)
+from saip.evaluation.frozen_options import NAMES, add_frozen_options, frozen_settings
 from saip.evaluation.task import Task
 
 TOOLS = Path(__file__).resolve().parents[1]

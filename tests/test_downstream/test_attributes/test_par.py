@@ -87,6 +87,17 @@ def test_two_iterations_and_an_evaluation(name, fragment, sets, tmp_path, monkey
         assert logged[key] == pytest.approx(value, rel=1e-4), key
 
 
+def test_weights_of_another_encoder_point_to_the_variable(sets, tmp_path, monkeypatch):
+    config, work_dir = str(CONFIGS['pa100k']), tmp_path / 'run'
+    launch.train(config, work_dir=str(work_dir), options=SMALL)
+    monkeypatch.setenv('SAIP_BACKBONE', 'resnet18')
+    checkpoint = str(work_dir / 'epoch_1.pth')
+    with pytest.raises(launch.StartError, match=r'missing .* of SAIP_BACKBONE \(resnet18\)'):
+        launch.evaluate(config, checkpoint, str(tmp_path / 'test'), options=SMALL)
+    monkeypatch.delenv('SAIP_BACKBONE')
+    launch.evaluate(config, checkpoint, str(tmp_path / 'test'), options=SMALL)
+
+
 def test_the_loss_is_weighted_by_the_training_set(sets, tmp_path):
     launch.train(str(CONFIGS['pa100k']), work_dir=str(tmp_path / 'run'), options=SMALL)
     weights = load_checkpoint_file(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
