@@ -19,6 +19,7 @@ from .losses import (
     edge_loss,
     lovasz_loss,
     part_edges,
+    part_loss,
     refined_loss,
 )
 
@@ -94,6 +95,7 @@ class CE2PHead(BaseDecodeHead):
             norm_cfg=dict(type='BN'),
             in_index=[0, 1, 2, 3],
             input_transform='multiple_select',
+            # The base class insists on a loss; loss_by_feat has its own.
             loss_decode=dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=True),
             align_corners=True,
         )
@@ -163,12 +165,12 @@ class CE2PHead(BaseDecodeHead):
         outputs = [_resize(x, size) for x in (seg_logits.parts, seg_logits.fused)]
         edges = _resize(seg_logits.edges, size)
         ignored = self.ignore_index
+        valid = labels != ignored
         true_edges = part_edges(labels, ignored)
         if earlier is None:
-            told = [self.loss_decode(x, labels, ignore_index=ignored) for x in outputs]
-            edge = edge_loss(edges, true_edges)
+            told = [part_loss(x, labels, ignored) for x in outputs]
+            edge = edge_loss(edges, true_edges, valid)
         else:
-            valid = labels != ignored
             soft = _resize(earlier.fused, size)
             told = [refined_loss(x, soft, labels, earlier.share, valid) for x in outputs]
             soft = _resize(earlier.edges, size)

@@ -34,14 +34,28 @@ def lovasz_loss(logits: Tensor, labels: Tensor, ignored: int) -> Tensor:
     return loss.sum()  # one number, or none at all if all pixels are ignored
 
 
-def edge_loss(logits: Tensor, edges: Tensor) -> Tensor:
+def part_loss(logits: Tensor, labels: Tensor, ignored: int) -> Tensor:
+    """Mean cross-entropy of the pixels that count; 0 if none does.
+
+    mmsegmentation's counts them on the host, which would wait at every step.
+    """
+    total = F.cross_entropy(logits, labels, ignore_index=ignored, reduction='sum')
+    return total / (labels != ignored).sum().clamp(min=1)
+
+
+def edge_loss(logits: Tensor, edges: Tensor, valid: Tensor) -> Tensor:
     """Cross-entropy in which edges and the rest weigh the same in total.
 
     Each pixel's weight is the other class's share of the batch, and the weights sum to 1; 0 if
     there is no edge.
+
+    Args:
+        logits: of no edge and edge.
+        edges: (B, H, W) of 0 and 1.
+        valid: (B, H, W) bool, the pixels that count.
     """
-    share = edges.float().mean()
-    weights = stack([share, 1 - share])[edges]
+    share = (edges * valid).sum() / valid.sum().clamp(min=1)
+    weights = stack([share, 1 - share])[edges] * valid
     losses = F.cross_entropy(logits, edges, reduction='none')
     return (weights * losses).sum() / weights.sum().clamp(min=1e-6)
 

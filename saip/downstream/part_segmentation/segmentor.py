@@ -54,11 +54,17 @@ class SelfCorrectingSegmentor(EncoderDecoder):
             synchronise_batch_norm(self.decode_head)
         # No BaseModule, so that it is not initialised: the first cycle's end writes all of it.
         self.averaged = StochasticWeightAverage(self._network())
+        self.cycles = 0
+        """Number of cycles that have ended: ``averaged.steps``, which lies on the device, where
+        every step would have to wait for it."""
 
-    @property
-    def cycles(self) -> int:
-        """Number of cycles that have ended."""
-        return int(self.averaged.steps)
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        steps = state_dict.get(f'{prefix}averaged.steps')
+        if steps is not None:
+            self.cycles = int(steps)
 
     def _network(self) -> nn.Module:
         """Backbone and head, one after the other: images -> ParsingLogits."""
@@ -78,6 +84,7 @@ class SelfCorrectingSegmentor(EncoderDecoder):
                 processes together.
         """
         self.averaged.update_parameters(self._network())
+        self.cycles += 1
         images = (self.data_preprocessor(batch, training=True)['inputs'] for batch in batches)
         update_bn(images, self.averaged)
 
@@ -88,11 +95,18 @@ class SelfCorrectingSegmentor(EncoderDecoder):
 
     @torch.no_grad()
     def _earlier(self, inputs: Tensor) -> EarlierLogits | None:
-        cycles = self.cycles
-        if cycles == 0:
+        if self.cycles == 0:
             return None
         logits = self.averaged(inputs)
-        return EarlierLogits(logits.fused, logits.edges, 1 / (cycles + 1))
+        return EarlierLogits(logits.fused, logits.edges, 1 / (self.cycles + 1))
+
+    def inference(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H, W) logits, the pictures whole.
+
+        The parent warns of every batch of pictures of different sizes, since it enlarges all to
+        the size of the first; here each goes back to its own, in :meth:`postprocess_result`.
+        """
+        return self.encode_decode(inputs, batch_img_metas)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
         """(B, 3, H, W) -> (B, C, H, W) logits of the average, once there is one."""

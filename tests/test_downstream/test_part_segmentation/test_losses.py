@@ -13,6 +13,7 @@ from saip.downstream.part_segmentation.losses import (
     edge_loss,
     lovasz_loss,
     part_edges,
+    part_loss,
     refined_loss,
 )
 
@@ -84,9 +85,17 @@ def test_ignored_pixels_get_no_gradient(logits, labels):
     assert torch.equal(given, valid)
 
 
+def test_part_loss_is_the_mean_over_the_pixels_that_count(logits, labels):
+    costs = [-math.log(row[label]) for row, label in pixels(logits, labels)]
+    expected = sum(costs) / len(costs)
+    assert part_loss(logits, labels, IGNORED).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_batch_to_ignore_costs_nothing(logits):
     labels = torch.full((2, 5, 3), IGNORED)
     total = lovasz_loss(logits, labels, IGNORED)
+    total += part_loss(logits, labels, IGNORED)
+    total += edge_loss(logits[:, :2], torch.ones_like(labels), labels != IGNORED)
     total += refined_loss(logits, logits.detach(), labels, 0.3, labels != IGNORED)
     total += consistency_loss(logits, logits[:, :2], labels, IGNORED)
     total.backward()
@@ -101,12 +110,24 @@ def test_edge_loss_weighs_a_pixel_by_the_share_of_the_other_class():
     for row, label in pixels(logits, edges):
         costs[label].append(-math.log(row[label]))
     expected = (0.3 * sum(costs[0]) + 0.7 * sum(costs[1])) / (0.3 * 7 + 0.7 * 3)
-    assert edge_loss(logits, edges).item() == pytest.approx(expected, rel=1e-6)
+    everywhere = torch.ones_like(edges, dtype=torch.bool)
+    found = edge_loss(logits, edges, everywhere)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_edge_loss_without_a_part_of_the_picture_is_that_of_the_rest():
+    logits = torch.randn(1, 2, 4, 5)
+    edges = torch.randint(0, 2, (1, 4, 5))
+    valid = torch.zeros(1, 4, 5, dtype=torch.bool)
+    valid[:, 1:3, 2:] = True
+    part = logits[:, :, 1:3, 2:], edges[:, 1:3, 2:], valid[:, 1:3, 2:]
+    torch.testing.assert_close(edge_loss(logits, edges, valid), edge_loss(*part))
 
 
 def test_edge_loss_without_edges_is_zero():
     logits = torch.randn(1, 2, 3, 3, requires_grad=True)
-    loss = edge_loss(logits, torch.zeros(1, 3, 3, dtype=torch.long))
+    edges = torch.zeros(1, 3, 3, dtype=torch.long)
+    loss = edge_loss(logits, edges, edges == 0)
     loss.backward()
     assert loss.item() == 0
 

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
 
 from saip.downstream.part_segmentation import SelfCorrectionHook
 
@@ -37,6 +39,16 @@ def test_after_n_cycles_the_average_is_the_mean_of_their_ends():
         for name, value in found.items():
             expected = torch.stack([end[name] for end in ends]).mean(0)
             torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('load', [nn.Module.load_state_dict, load_state_dict])
+def test_the_number_of_cycles_comes_with_the_weights(load):
+    model = segmentor()
+    for _ in range(2):
+        model.end_cycle([batch()])
+    other = segmentor()
+    load(other, model.state_dict())
+    assert other.cycles == 2
 
 
 def test_statistics_of_the_average_are_those_of_the_training_data():

@@ -50,7 +50,8 @@ test_cfg = dict()
 
 # The baseline's lr, for encoder and classifier alike; the paper states none.
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='saip.AutocastOptimWrapper',  # clips without a wait for the norm
+    dtype='float32',
     optimizer=dict(type='Adam', lr=1e-5, weight_decay=0.0),
     clip_grad=dict(max_norm=10),
 )

@@ -71,14 +71,15 @@ auto_scale_lr = dict(base_batch_size=64)
 epochs = max(2, int(120 * _base_.scale + 0.5))
 warmup = max(1, int(20 * _base_.scale + 0.5))
 interval = max(1, int(10 * _base_.scale + 0.5))
+# The cosine begins with the first epoch and goes on where the warm-up ends, as the baseline's.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=warmup),
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=0.002,
         by_epoch=True,
-        T_max=epochs - warmup,
-        begin=warmup,
+        T_max=epochs,
+        begin=0,
         end=epochs,
     ),
 ]
