@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 from torch import nn
 
 from saip.registry import MODELS
@@ -66,6 +67,15 @@ def losses(model, data) -> dict[str, torch.Tensor]:
 def total(terms) -> torch.Tensor:
     """Sum of the losses, as mmengine forms it."""
     return sum(value for name, value in terms.items() if 'loss' in name)
+
+
+def train(runner: Runner) -> list[str]:
+    """Train; the names of the weights to learn that are still as they began."""
+    runner.model.init_weights()  # here, for it does nothing when the runner calls it again
+    before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+    runner.train()
+    learnt = {name: p for name, p in runner.model.named_parameters() if p.requires_grad}
+    return [name for name, p in learnt.items() if torch.equal(before[name], p)]
 
 
 def settings_of(

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 from hashlib import blake2b
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from saip.datasets.person_images import MAX_HELD_BACK, PersonImages, held_back_p
 from saip.datasets.sources import PICTURE_SUFFIXES
 from saip.registry import DATASETS
 from tests.test_datasets.picture_files import encode, fill, pixels
+from tests.tiny import NO_REALDATA, REALDATA
 
 
 def coco(images=(), annotations=(), categories=({'id': 1, 'name': 'person'},)):
@@ -402,17 +402,20 @@ def test_coco_parser_raises_typed_errors_only(document):
         assert crop.box[1] < crop.box[3]
 
 
-@pytest.mark.skipif('SAIP_REALDATA' not in os.environ, reason='SAIP_REALDATA names no folder')
+@pytest.mark.skipif(not (REALDATA / 'crops').is_dir(), reason=NO_REALDATA)
 def test_real_pictures():
-    root = Path(os.environ['SAIP_REALDATA'])
-    dataset = PersonImages(str(root / 'crops'))
-    files = [path for path in (root / 'crops').rglob('*') if path.suffix in PICTURE_SUFFIXES]
+    dataset = PersonImages(str(REALDATA / 'crops'))
+    files = [
+        path for path in (REALDATA / 'crops').rglob('*') if path.suffix in PICTURE_SUFFIXES
+    ]
     assert len(dataset) == len(files)
     assert all(int(dataset[index]['replaced']) == -1 for index in range(0, len(dataset), 50))
     coco_set = PersonImages(
-        str(root / 'native/coco'), 'annotations/instances_train2017.json', 'train2017'
+        str(REALDATA / 'native/coco'), 'annotations/instances_train2017.json', 'train2017'
     )
-    crowds = json.loads((root / 'native/coco/annotations/instances_train2017.json').read_text())
+    crowds = json.loads(
+        (REALDATA / 'native/coco/annotations/instances_train2017.json').read_text()
+    )
     persons = [
         row
         for row in crowds['annotations']

@@ -1,6 +1,5 @@
 """Retrieval sets in Market-1501 layout: names, junk, distractors, samples, errors."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,9 @@ from saip.datasets.crops import DataError
 from saip.datasets.people import SIZES, write_market1501
 from saip.datasets.retrieval import RetrievalImages, parse_name
 from saip.registry import DATASETS
+from tests.tiny import NO_REALDATA, REALDATA
+
+REAL = REALDATA / 'native/market1501_layout'
 
 
 def make_set(root: Path, query: list[str], gallery: list[str]) -> str:
@@ -138,12 +140,11 @@ def test_drawn_people_are_a_complete_set(tmp_path):
     assert data[0]['image'].shape == (3, 128, 64)
 
 
-@pytest.mark.skipif('SAIP_REALDATA' not in os.environ, reason='SAIP_REALDATA names no folder')
+@pytest.mark.skipif(not REAL.is_dir(), reason=NO_REALDATA)
 def test_real_pictures_in_market_layout():
-    root = Path(os.environ['SAIP_REALDATA']) / 'native' / 'market1501_layout'
-    data = RetrievalImages(str(root))
+    data = RetrievalImages(str(REAL))
     # Both queries of identity 1 come from camera 4, the only one that shows it in the gallery.
-    assert data.metainfo['num_query'] == len(list((root / 'query').glob('*.jpg'))) - 2
+    assert data.metainfo['num_query'] == len(list((REAL / 'query').glob('*.jpg'))) - 2
     sample = data[len(data) - 1]
     assert sample['image'].shape == (3, 256, 128)
     assert sample['is_query'].item() == 0

@@ -68,17 +68,19 @@ def batch(count: int = 2, num_classes: int = 4, seed: int = 0) -> dict[str, list
     return dict(inputs=inputs, data_samples=samples)
 
 
-def config(lip: Path, work_dir: Path, **changes: Any) -> Config:
-    """The shipped configuration with small pictures, a small head and short runs."""
+def config(lip: Path, work_dir: Path, real_size: bool = False, **changes: Any) -> Config:
+    """The shipped configuration with short runs; with small pictures and head or its own."""
     cfg = Config.fromfile(CONFIG)
     cfg.work_dir = str(work_dir)
-    cfg.model.data_preprocessor.size = SIZE
-    cfg.model.backbone.encoder.img_size = SIZE
-    cfg.model.decode_head.update(HEAD)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+    loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+    for loader in loaders:
         loader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
         loader.dataset.data_root = str(lip)
-        for step in loader.dataset.pipeline:
+    if not real_size:
+        cfg.model.data_preprocessor.size = SIZE
+        cfg.model.backbone.encoder.img_size = SIZE
+        cfg.model.decode_head.update(HEAD)
+        for step in (step for loader in loaders for step in loader.dataset.pipeline):
             if step.type == 'saip.PersonAffine':
                 step.size = SIZE
     cfg.vis_backends = cfg.visualizer.vis_backends = []

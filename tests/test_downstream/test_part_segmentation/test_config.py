@@ -11,7 +11,9 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from mmseg.datasets import LIPDataset
 
+from saip.datasets.people import natives
 from saip.registry import MODELS
+from tests.tiny import train
 
 from .lip_files import SIZES, write_lip
 from .small import CONFIG, TINY, config
@@ -22,6 +24,13 @@ ENCODERS = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 @pytest.fixture(scope='module')
 def lip(tmp_path_factory):
     return write_lip(tmp_path_factory.mktemp('data') / 'LIP')
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('drawn') / 'LIP'
+    natives.write_lip(folder)
+    return folder
 
 
 @pytest.mark.parametrize('name', ENCODERS)
@@ -97,19 +106,21 @@ def test_one_switch_scales_epochs_warmup_and_cycles(monkeypatch, scale, warmup, 
     assert [rates[end] for end in ends[:-1]] == pytest.approx([0.5] * 5)
 
 
-@pytest.mark.parametrize('name', ENCODERS)
-def test_two_iterations_and_an_evaluation(lip, tmp_path, monkeypatch, fresh_mmengine, name):
-    monkeypatch.setenv('SAIP_BACKBONE', name)
+def two_iterations_and_an_evaluation(folder, work_dir, pictures, real_size):
     cfg = config(
-        lip,
-        tmp_path,
+        folder,
+        work_dir,
+        real_size,
         param_scheduler=[],
         train_cfg=dict(max_epochs=1, val_interval=1),
         custom_hooks=[dict(type='saip.SelfCorrectionHook', epochs=[1])],
+        train_dataloader=dict(dataset=dict(indices=4)),
+        val_dataloader=dict(dataset=dict(indices=pictures)),
+        test_dataloader=dict(dataset=dict(indices=pictures)),
     )
+    cfg.model.backbone.encoder.drop_path_rate = 0.0  # may drop a branch for a small batch
     runner = Runner.from_cfg(cfg)
-    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
-    runner.train()
+    assert train(runner) == []
     assert runner.iter == 2
     history = runner.message_hub
     for term in ('parts', 'lovasz', 'edges', 'consistency'):
@@ -118,15 +129,21 @@ def test_two_iterations_and_an_evaluation(lip, tmp_path, monkeypatch, fresh_mmen
         key: history.get_scalar(f'val/{key}').current() for key in ('mIoU', 'mAcc', 'aAcc')
     }
     assert all(0 <= value <= 100 for value in scores.values())
-    after = runner.model.state_dict()
-    same = [
-        key
-        for key, value in runner.model.named_parameters()
-        if value.requires_grad and torch.equal(before[key], after[key])
-    ]
-    assert same == []
     assert runner.model.cycles == 1
     assert runner.test() == pytest.approx(scores)
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_two_iterations_and_an_evaluation(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
+    monkeypatch.setenv('SAIP_BACKBONE', name)
+    two_iterations_and_an_evaluation(drawn, tmp_path, pictures=8, real_size=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ENCODERS)
+def test_real_size(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
+    monkeypatch.setenv('SAIP_BACKBONE', name)
+    two_iterations_and_an_evaluation(drawn, tmp_path, pictures=2, real_size=True)
 
 
 def test_predictions_are_scored_on_the_pictures_as_they_are(lip, tmp_path, fresh_mmengine):

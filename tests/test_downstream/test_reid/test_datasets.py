@@ -1,14 +1,19 @@
 """Market-1501 and MSMT17: what is read, and what is refused."""
 
-import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from saip.datasets.crops import DataError
 from saip.datasets.people import SIZES, write_market1501
-from saip.downstream.reid import MSMT17, Market1501
+from saip.downstream.reid import MSMT17, Market1501, ReIDMetric
 from tests.test_downstream.test_reid.reid_files import write_market, write_msmt17
+from tests.tiny import NO_REALDATA, REALDATA
+
+REAL = REALDATA / 'native/market1501_layout'
+real = pytest.mark.skipif(not REAL.is_dir(), reason=NO_REALDATA)
 
 
 def rows(data) -> list[tuple]:
@@ -139,14 +144,37 @@ def test_msmt17_names_what_is_wrong(tmp_path):
         MSMT17(str(root), 'train')
 
 
-@pytest.mark.skipif('SAIP_REALDATA' not in os.environ, reason='SAIP_REALDATA names no folder')
+@real
 def test_real_pictures_in_market_layout():
-    root = Path(os.environ['SAIP_REALDATA']) / 'native' / 'market1501_layout'
-    train = Market1501(str(root), 'train')
-    assert len(train) == len(list((root / 'bounding_box_train').glob('*.jpg')))
+    train = Market1501(str(REAL), 'train')
+    assert len(train) == len(list((REAL / 'bounding_box_train').glob('*.jpg')))
     with pytest.raises(DataError, match='nor can 1 more'):
-        Market1501(str(root), 'test')
-    test = Market1501(str(root), 'test', skip_unanswerable=True)
+        Market1501(str(REAL), 'test')
+    test = Market1501(str(REAL), 'test', skip_unanswerable=True)
     queries = sum(row[3] for row in rows(test))
     # Both queries of identity 1 come from camera 4, the only one that shows it in the gallery.
-    assert queries == len(list((root / 'query').glob('*.jpg'))) - 2
+    assert queries == len(list((REAL / 'query').glob('*.jpg'))) - 2
+
+
+def score(features: torch.Tensor, records: list[dict]) -> dict[str, float]:
+    metric = ReIDMetric()
+    pairs = zip(features, records, strict=True)
+    metric.process(None, [{**record, 'feature': feature} for feature, record in pairs])
+    return metric.evaluate(len(records))
+
+
+@real
+def test_real_pictures_are_found_by_features_of_their_identity_alone():
+    data = Market1501(str(REAL), 'test', skip_unanswerable=True)
+    records = [data.get_data_info(i) for i in range(len(data))]
+    pids, person = np.unique([record['pid'] for record in records], return_inverse=True)
+    right = torch.eye(len(pids))[torch.from_numpy(person)]
+    found = score(right, records)
+    assert found['reid/queries'] == sum(record['is_query'] for record in records) > 0
+    assert (found['reid/mAP'], found['reid/Rank-1']) == (100, 100)
+    # Every query looks like the next person.
+    is_query = torch.tensor([record['is_query'] for record in records], dtype=torch.bool)
+    wrong = torch.where(is_query[:, None], right.roll(1, dims=1), right)
+    found = score(wrong, records)
+    assert found['reid/Rank-1'] == 0
+    assert found['reid/mAP'] < 50
