@@ -7,10 +7,10 @@
         --tasks attributes pose wholebody humanart ap10k
 
 The shipped configurations train for minutes on a CPU, with small pictures, few epochs and AdamW's
-usual rate; the functions below say what else is not theirs. A plain ViT needs more
-than minutes for what depends on positions. Two jobs run beside each other, a thread each, all with
-the same seed. The figures show that a task learns and whether pretraining helps it in such a short
-time; they say nothing about the method on real data.
+usual rate; the functions below say what else is not theirs. A plain ViT needs more than minutes for
+what depends on positions. Two jobs run beside each other, a thread each, all with the same seed.
+The figures show that a task learns and whether pretraining helps it in such a short time; they say
+nothing about the method on real data.
 """
 
 from __future__ import annotations

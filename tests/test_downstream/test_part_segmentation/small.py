@@ -68,6 +68,17 @@ def batch(count: int = 2, num_classes: int = 4, seed: int = 0) -> dict[str, list
     return dict(inputs=inputs, data_samples=samples)
 
 
+def without_chance(cfg: Config) -> None:
+    """Take the small encoder, and the training pictures as they are."""
+    cfg.model.backbone = ConfigDict(TINY)
+    cfg.model.decode_head.in_channels = [4, 8, 16, 16]
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == 'RandomFlip':
+            step.prob = 0.0
+        if step.type == 'saip.PersonAffine':
+            step.update(scale_std=0.0, rotation_prob=0.0)
+
+
 def config(lip: Path, work_dir: Path, real_size: bool = False, **changes: Any) -> Config:
     """The shipped configuration with short runs; with small pictures and head or its own."""
     cfg = Config.fromfile(CONFIG)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
@@ -16,7 +16,7 @@ from saip.registry import MODELS
 from tests.tiny import train
 
 from .lip_files import SIZES, write_lip
-from .small import CONFIG, TINY, config
+from .small import CONFIG, config, without_chance
 
 ENCODERS = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 
@@ -181,13 +181,7 @@ def run(lip: Path, work_dir: Path, resume_from: Path | None = None) -> Runner:
         load_from=str(resume_from) if resume_from else None,
         resume=resume_from is not None,
     )
-    cfg.model.backbone = ConfigDict(TINY)
-    cfg.model.decode_head.in_channels = [4, 8, 16, 16]
-    for step in cfg.train_dataloader.dataset.pipeline:
-        if step.type == 'RandomFlip':
-            step.prob = 0.0
-        if step.type == 'saip.PersonAffine':
-            step.update(scale_std=0.0, rotation_prob=0.0)
+    without_chance(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
     return runner

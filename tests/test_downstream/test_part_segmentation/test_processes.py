@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.optim.swa_utils import update_bn
@@ -14,10 +14,10 @@ from saip.engine.launch import join_processes
 from tests.processes import in_processes
 
 from .lip_files import write_lip
-from .small import TINY, config
+from .small import config, without_chance
 
 
-def without_chance(lip: Path, work_dir: Path, batch_size: int) -> Config:
+def two_cycles(lip: Path, work_dir: Path, batch_size: int) -> Config:
     """A small network, two cycles of one epoch, pictures as they are."""
     cfg = config(
         lip,
@@ -27,20 +27,14 @@ def without_chance(lip: Path, work_dir: Path, batch_size: int) -> Config:
         custom_hooks=[dict(type='saip.SelfCorrectionHook', epochs=[1, 2])],
         default_hooks=dict(checkpoint=dict(interval=1, max_keep_ckpts=-1, save_best=None)),
     )
-    cfg.model.backbone = ConfigDict(TINY)
-    cfg.model.decode_head.in_channels = [4, 8, 16, 16]
     cfg.train_dataloader.batch_size = batch_size
-    for step in cfg.train_dataloader.dataset.pipeline:
-        if step.type == 'RandomFlip':
-            step.prob = 0.0
-        if step.type == 'saip.PersonAffine':
-            step.update(scale_std=0.0, rotation_prob=0.0)
+    without_chance(cfg)
     return cfg
 
 
 def train(lip: Path, work_dir: Path) -> dict[str, float]:
     """Train in this process as one of two; return scores and what sums up the average."""
-    cfg = without_chance(lip, work_dir, batch_size=2)
+    cfg = two_cycles(lip, work_dir, batch_size=2)
     join_processes(cfg, 'pytorch')
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -64,7 +58,7 @@ def test_two_processes_end_a_cycle_together(tmp_path):
     one, other = in_processes(2, tmp_path, train, lip, tmp_path / 'two')
     assert one == other
 
-    cfg = without_chance(lip, tmp_path / 'one', batch_size=4)
+    cfg = two_cycles(lip, tmp_path / 'one', batch_size=4)
     cfg.load_from = str(tmp_path / 'two/epoch_2.pth')
     runner = Runner.from_cfg(cfg)
     scores = runner.test()
