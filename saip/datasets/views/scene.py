@@ -78,7 +78,8 @@ def cell_targets(scene_masks: Tensor, grid: Grid, rule: str) -> Tensor:
         ValueError: unknown rule.
     """
     if rule == 'cover':
-        return (F.adaptive_avg_pool2d(scene_masks, grid) >= 0.5).float()
+        covered = F.adaptive_avg_pool2d(scene_masks, grid) >= 0.5
+        return covered.to(scene_masks.dtype)
     if rule == 'nearest':
         return F.interpolate(scene_masks, size=grid, mode='nearest')
     raise ValueError(f'unknown cell rule {rule!r}; allowed: {", ".join(CELL_RULES)}')
