@@ -59,3 +59,5 @@ METRICS = Registry(
     scope='saip',
     locations=['saip.evaluation', 'saip.downstream.attributes', 'saip.downstream.reid'],
 )
+VIEWS = Registry('view type', scope='saip', locations=['saip.views'])
+MASKERS = Registry('masker', scope='saip', locations=['saip.views'])

@@ -33,22 +33,68 @@ class PatchMask:
     scored_weight: Tensor | None = None
 
 
-@dataclass
-class Views:
-    """All views of a batch, normalised and on the device.
+@dataclass(frozen=True)
+class View:
+    """Images, and how an encoder sees them.
 
     Attributes:
-        images: by view name, (n * B, 3, h, w); view-major, so ``chunk(n)`` gives n batches.
-            Names: ``anchor``, ``augmented``, ``locals``, ``multires_0`` ... ``multires_{N-1}``,
-            ``masked`` (the whole picture; ``mask`` says what is hidden), ``scene``.
-        mask: hidden patches of ``masked``.
-        scene_masks: (B, Q, H, W) float 0/1 at pixel resolution: where each query lies in the
-            scene.
+        images: (n * B, 3, h, w) normalised, on the device; view-major, so ``chunk(n)`` gives n
+            batches. Two views may share one tensor.
+        mask: which patches are hidden; None hides none.
     """
 
-    images: dict[str, Tensor] = field(default_factory=dict)
+    images: Tensor
     mask: PatchMask | None = None
-    scene_masks: Tensor | None = None
+
+
+@dataclass
+class Views:
+    """All views of a batch.
+
+    Attributes:
+        by_name: the views.
+        targets: what else was drawn with them and a step must know, by name, such as
+            ``scene_masks`` (B, Q, H, W): where each query lies in the scene.
+    """
+
+    by_name: dict[str, View] = field(default_factory=dict)
+    targets: dict[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> View:
+        return self.by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.by_name
+
+    def merged(self, other: Views) -> Views:
+        """Views and targets of both; those of ``other`` replace equal names."""
+        return Views({**self.by_name, **other.by_name}, {**self.targets, **other.targets})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where in the run a micro-batch is.
+
+    Attributes:
+        step: micro-batches before this one.
+        total_steps: micro-batches of the run.
+        optimizer_step: optimizer steps before this one.
+        total_optimizer_steps: optimizer steps of the run.
+        steps_per_epoch: micro-batches of an epoch.
+        share: of the run's images, those seen before the present optimizer step, 0 to 1.
+    """
+
+    step: int
+    total_steps: int
+    optimizer_step: int
+    total_optimizer_steps: int
+    steps_per_epoch: int
+    share: float
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs before this micro-batch, whatever the loop counts."""
+        return self.step // self.steps_per_epoch
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from saip.datasets.views.render import rescale
 from saip.engine.checkpoint_io import load_checkpoint_file
 from saip.engine.converters.release import convert_release, revert_release
 from saip.registry import MODELS
 from saip.structures import PatchMask, Views
+from saip.views.device import rescale
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 # Below this share of a tensor's largest gradient AdamW's first step amplifies rounding noise.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,17 +108,8 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     checkpoint = load_checkpoint_file(path)
     stored = checkpoint.get('state_dict', checkpoint)
     state_dict = _below_prefix(stored, prefix, str(path))
-    source = stored_architecture(checkpoint.get('meta') or {})
-    own = module.architecture()
-    _check_architecture(source, own, str(path))
-    source_grid = target_grid = None
-    if 'pos_embed' in state_dict:
-        target_grid = _as_grid(own['grid'])
-        source_grid = _source_grid(state_dict['pos_embed'], source, own, str(path))
-        if source_grid != target_grid:
-            state_dict = module.resample_pos_embed(state_dict, source_grid)
-    _check_tensors(state_dict, module.state_dict(), str(path))
-    module.load_state_dict(state_dict, strict=True)
+    meta = checkpoint.get('meta') or {}
+    source_grid, target_grid = load_tensors(module, state_dict, meta, str(path))
     report = LoadReport(
         checkpoint=str(path),
         prefix=str(prefix),
@@ -129,6 +120,42 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     )
     print_log(str(report), logger='current')
     return report
+
+
+def load_tensors(
+    module: Encoder,
+    state_dict: dict[str, Tensor],
+    meta: Mapping[str, Any],
+    path: str,
+    optional: Collection[str] = (),
+) -> tuple[Grid | None, Grid | None]:
+    """Load tensors into an encoder; every one has to match.
+
+    Args:
+        module: the encoder.
+        state_dict: the tensors by their names in the encoder.
+        meta: what the file says of itself.
+        path: of the file, for messages.
+        optional: names that may be missing; these tensors stay as they are.
+
+    Returns:
+        Patch grids of the position embeddings in the file and in the model; None without any.
+
+    Raises:
+        WeightsError: keys, shapes or architecture differ, or values are not finite.
+    """
+    source = stored_architecture(dict(meta))
+    own = module.architecture()
+    _check_architecture(source, own, path)
+    source_grid = target_grid = None
+    if 'pos_embed' in state_dict:
+        target_grid = _as_grid(own['grid'])
+        source_grid = _source_grid(state_dict['pos_embed'], source, own, path)
+        if source_grid != target_grid:
+            state_dict = module.resample_pos_embed(state_dict, source_grid)
+    check_tensors(state_dict, module.state_dict(), path, optional)
+    module.load_state_dict({**module.state_dict(), **state_dict}, strict=True)
+    return source_grid, target_grid
 
 
 def infer_grid(tokens: int, patch_size: int) -> Grid:
@@ -192,9 +219,25 @@ def _check_architecture(source: dict[str, Any] | None, own: dict[str, Any], path
         )
 
 
-def _check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], path: str) -> None:
+def check_tensors(
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    path: str,
+    optional: Collection[str] = (),
+) -> None:
+    """Check that tensors of a file are those of a model, and finite.
+
+    Args:
+        found: of the file.
+        wanted: of the model.
+        path: of the file, for messages.
+        optional: names that may be missing.
+
+    Raises:
+        WeightsError: keys or shapes differ, or values are not finite.
+    """
     problems = []
-    missing = [key for key in wanted if key not in found]
+    missing = [key for key in wanted if key not in found and key not in optional]
     unmatched = [key for key in found if key not in wanted]
     shapes = [
         f'{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}'
@@ -209,7 +252,7 @@ def _check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], path: st
         problems.append(f'{len(shapes)} shapes differ: {_some(shapes)}')
     if problems:
         raise WeightsError(f'{path}: {"; ".join(problems)}. Nothing was loaded; {REMEDY}')
-    broken = not_finite(found)
+    broken = not_finite(dict(found))
     if broken:
         raise WeightsError(
             f'{path}: {len(broken)} tensors hold values that are not finite: {_some(broken)}. '

@@ -17,7 +17,7 @@ from torch import Tensor
 from saip.datasets.views import ViewPlan
 from saip.engine.flops import flop_counter
 from saip.models.data_preprocessor import ViewsPreprocessor
-from saip.models.selfsup import MultiObjectivePretrainer
+from saip.models.selfsup import Pretrainer
 from saip.models.selfsup.encoding import encode_views
 from saip.registry import MODELS
 from saip.structures import Encoded, EncoderOutput, Relations, ViewFeatures, Views
@@ -74,7 +74,7 @@ def step_cost(model_cfg: dict[str, Any]) -> StepCost:
     )
 
 
-def count_step(model: MultiObjectivePretrainer, views: Views) -> dict[str, int]:
+def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
     """Operations of one step by part, forward and backward, for the whole batch.
 
     The parts are those of :class:`StepCost`. The model may lie on the ``meta`` device.

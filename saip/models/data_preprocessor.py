@@ -12,26 +12,30 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from saip.datasets.person_images import PersonImages
-from saip.datasets.views import (
-    Clock,
-    DeviceRenderer,
-    ReferenceRenderer,
-    Renderer,
-    ViewPlan,
-    build_recipe,
-    check_recipe,
-    draw_plan,
-    draw_two_views,
-)
-from saip.datasets.views.upload import upload
+from saip.errors import InputError
 from saip.registry import MODELS
+from saip.structures import Progress, Views
+from saip.views import (
+    Clock,
+    DeviceOps,
+    HostBatch,
+    Recipe,
+    ReferenceOps,
+    RenderOps,
+    ViewPlan,
+    render,
+)
 
-RENDERERS: dict[str, type[Renderer]] = {
-    'device': DeviceRenderer,
-    'reference': ReferenceRenderer,
-}
-EVALUATION_EPOCH = -1
+RENDERERS: dict[str, type[RenderOps]] = {'device': DeviceOps, 'reference': ReferenceOps}
+VALIDATION_EPOCH = -1
 POOL_LIMIT = 1000
+
+_COLORS = dict(jitter={}, gray=0.2, flip=0.5)
+VALIDATION_VIEWS = dict(
+    anchor=dict(type='Crop', augment=dict(**_COLORS, blur=1.0)),
+    augmented=dict(type='Crop', augment=dict(**_COLORS, blur=0.1, solarize=0.2)),
+)
+"""The two views of a held-back image, the same for every method, so that methods compare."""
 
 
 @MODELS.register_module()
@@ -40,40 +44,32 @@ class ViewsPreprocessor(BaseDataPreprocessor):
 
     Args:
         size: (height, width) of the anchor.
-        patch_size: of the encoder, in pixels.
-        anchor, augmented, locals, multires, masked, scene, jitter: parts of the recipe, see
-            :mod:`saip.datasets.views.recipe`; None for a view that is not made.
-        gray: probability of a view to be turned grey.
-        flip: probability of a view to be mirrored.
+        patch_size: side of the encoder's patches in pixels.
+        views: the view recipe: by name a dict with a type of :mod:`saip.views` and its options;
+            None leaves a view out.
         seed: of all draws.
         mean: of each channel, in grey levels.
         std: of each channel, in grey levels.
-        renderer: ``device`` (batched) or ``reference`` (Pillow, one picture at a time).
+        renderer: ``device`` (batched) or ``reference`` (Pillow, one image at a time).
         resize_mode: how views are resized, ``bilinear`` (antialiased) or ``nearest``.
-        background_pool: folder (or list, or LMDB) whose pictures are the scenes' backgrounds, at
-            most 1,000 of them, kept on the device; None takes other pictures of the batch.
+        background_pool: folder (or list, or LMDB) whose images are the scenes' backgrounds, at
+            most 1,000 of them, kept on the device; None takes other images of the batch.
         non_blocking: whether copies to the device may overlap with computation.
 
     Raises:
-        ValueError: a recipe that cannot work, with the reason.
+        InputError: a recipe that cannot work, with the reason.
         FileNotFoundError: there is no such pool.
     """
 
+    mean: Tensor
+    std: Tensor
     pool: Tensor | None
 
     def __init__(
         self,
         size: tuple[int, int],
         patch_size: int,
-        anchor: Mapping[str, Any],
-        augmented: Mapping[str, Any] | None = None,
-        locals: Mapping[str, Any] | None = None,
-        multires: Mapping[str, Any] | None = None,
-        masked: Mapping[str, Any] | None = None,
-        scene: Mapping[str, Any] | None = None,
-        jitter: Mapping[str, Any] | None = None,
-        gray: float = 0.2,
-        flip: float = 0.5,
+        views: Mapping[str, Mapping[str, Any] | None],
         seed: int = 0,
         mean: tuple[float, ...] = (123.675, 116.28, 103.53),
         std: tuple[float, ...] = (58.395, 57.12, 57.375),
@@ -83,92 +79,83 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
-        parts = {
-            'anchor': anchor,
-            'augmented': augmented,
-            'locals': locals,
-            'multires': multires,
-            'masked': masked,
-            'scene': scene,
-            'jitter': jitter or {},
-            'gray': gray,
-            'flip': flip,
-        }
-        self.recipe = build_recipe(size, patch_size, parts)
-        check_recipe(self.recipe)
+        self.recipe = Recipe(size, patch_size, views)
+        self.validation_recipe = Recipe(size, patch_size, VALIDATION_VIEWS)
         if renderer not in RENDERERS:
-            raise ValueError(f'unknown renderer {renderer!r}; allowed: {", ".join(RENDERERS)}')
-        self.renderer = RENDERERS[renderer](self.recipe, mean, std, resize_mode)
+            raise InputError(f'unknown renderer {renderer!r}; allowed: {", ".join(RENDERERS)}')
+        self.renderer = renderer
+        self.resize_mode = resize_mode
         self.seed = seed
         self.register_buffer('mean', _per_channel(mean), persistent=False)
         self.register_buffer('std', _per_channel(std), persistent=False)
+        self._ops()  # refuses an unknown resize_mode
         self._pool_set = None if background_pool is None else PersonImages(background_pool)
         self._pool_sizes: np.ndarray | None = None
         self.register_buffer('pool', None, persistent=False)
-        self._selected = self.recipe.available
-        self._epoch = 0
-        self._step = 0
+        self._selected = tuple(self.recipe.names)
+        self._progress: Progress | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the anchor."""
-        return self.recipe.size
+        return self.recipe.frame.size
 
     @property
-    def available_views(self) -> frozenset[str]:
-        """Views that the recipe can make."""
-        return self.recipe.available
-
-    @property
-    def num_multires(self) -> int:
-        """Number of multires views, ``multires_0`` and so on; 0 without."""
-        return 0 if self.recipe.multires is None else self.recipe.multires.number
+    def patch_size(self) -> int:
+        """Side of the encoder's patches in pixels."""
+        return self.recipe.frame.patch_size
 
     def select(self, names: Iterable[str]) -> None:
-        """From now on, draw and render these views only, and what they are made from.
+        """From now on, draw and render these entries only, and what they are built on.
 
         Raises:
-            ValueError: a view that the recipe does not make.
+            InputError: an entry that the recipe does not have.
         """
-        names = frozenset(names)
-        unknown = names - self.available_views
+        names = tuple(names)
+        unknown = sorted(set(names) - set(self.recipe.names))
         if unknown:
-            raise ValueError(
-                f'the view recipe makes no {", ".join(sorted(unknown))}; it makes: '
-                f'{", ".join(sorted(self.available_views))}'
+            raise InputError(
+                f'the view recipe makes no {", ".join(unknown)}; it makes: '
+                f'{", ".join(sorted(self.recipe.names))}'
             )
         self._selected = names
 
-    def set_clock(self, epoch: int, step: int) -> None:
-        """Set the epoch and the micro-batch number that key the next draws."""
-        self._epoch = epoch
-        self._step = step
+    def begin_step(self, progress: Progress) -> None:
+        """Say which micro-batch the next draw is for. A draw in training uses this up."""
+        self._progress = progress
 
     def draw(self, data: Mapping[str, Tensor]) -> ViewPlan:
-        """Draw the plan of a training batch at the current clock."""
-        clock = Clock(self.seed, self._epoch, self._step, get_rank(), get_world_size())
+        """Draw the plan of a training batch of the step that was begun.
+
+        Raises:
+            RuntimeError: no step was begun since the last draw.
+        """
+        progress, self._progress = self._progress, None
+        if progress is None:
+            raise RuntimeError(
+                'views were drawn without a begun step, or twice in one: every training step '
+                'begins with begin_step(progress), which saip.ProgressHook in default_hooks does'
+            )
+        clock = Clock(self.seed, progress.epoch, progress.step, get_rank(), get_world_size())
+        return self.recipe.draw(self._selected, self._host_batch(data), clock)
+
+    def _host_batch(self, data: Mapping[str, Tensor]) -> HostBatch:
         keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
-        return draw_plan(
-            self.recipe, self._selected, keys, sizes, clock, pool_sizes=self._pool_sizes
-        )
+        return HostBatch(keys, sizes, self._pool_sizes)
+
+    def _ops(self) -> RenderOps:
+        return RENDERERS[self.renderer](self.mean, self.std, self.resize_mode)
 
     def _load_pool(self, canvas: tuple[int, int]) -> None:
         """Read the backgrounds, once the size of the batch's canvases is known."""
-        pictures = self._pool_set
-        if pictures is None or self.pool is not None or 'scene' not in self._selected:
+        images = self._pool_set
+        if images is None or self.pool is not None:
             return
-        pictures.canvas = canvas
-        chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), POOL_LIMIT)).astype(int)
-        samples = [pictures[int(i)] for i in chosen]
+        images.canvas = canvas
+        chosen = np.linspace(0, len(images) - 1, min(len(images), POOL_LIMIT)).astype(int)
+        samples = [images[int(i)] for i in chosen]
         self.pool = torch.stack([sample['canvas'] for sample in samples]).to(self.device)
         self._pool_sizes = torch.stack([sample['size'] for sample in samples]).numpy()
-
-    def _with_backgrounds(self, canvas: Tensor, plan: ViewPlan) -> Tensor:
-        """Append each scene's background to the batch's canvases."""
-        if plan.pool is None or self.pool is None:
-            return canvas
-        (chosen,) = upload([plan.pool], canvas.device)
-        return torch.cat([canvas, self.pool[chosen]])
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch.
@@ -181,29 +168,38 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             ``data_samples``: in evaluation what is not consumed, on the device. ``inputs``:
             in training :class:`saip.structures.Views`; otherwise the normalised images
             (B, 3, H, W), or from canvases a dict of two views ``anchor`` and ``augmented``.
+
+        Raises:
+            RuntimeError: training without a begun step, see :meth:`draw`.
         """
-        # Plans are drawn from the host's tensors, before the copy: no synchronisation.
-        plan = None
         if training:
-            height, width = data['canvas'].shape[-2:]
-            self._load_pool((height, width))
-            plan = self.draw(data)
-        elif 'image' not in data:
-            clock = Clock(self.seed, EVALUATION_EPOCH, 0)
-            keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
-            plan = draw_two_views(self.recipe, keys, sizes, clock)
-        # In training nothing but the pictures is read on the device.
-        batch = dict(self.cast_data({'canvas': data['canvas']} if training else data))
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            if plan is None:
-                inputs = (batch.pop('image').float() - self.mean) / self.std
-            elif training:
-                canvas = self._with_backgrounds(batch.pop('canvas'), plan)
-                inputs = self.renderer.render(plan, canvas, self._selected)
-            else:
-                both = frozenset(plan.random)
-                inputs = self.renderer.render(plan, batch.pop('canvas'), both).images
-        return {'inputs': inputs, 'data_samples': batch}
+            return {'inputs': self._training_views(data), 'data_samples': {}}
+        if 'image' not in data:
+            return self._validation_views(data)
+        batch = dict(self.cast_data(data))
+        return {
+            'inputs': (batch.pop('image').float() - self.mean) / self.std,
+            'data_samples': batch,
+        }
+
+    def _training_views(self, data: dict[str, Any]) -> Views:
+        height, width = data['canvas'].shape[-2:]
+        self._load_pool((height, width))
+        # Plans are drawn from the host's tensors, before the copy: no synchronization.
+        plan = self.draw(data)
+        # In training nothing but the images is read on the device.
+        canvas = dict(self.cast_data({'canvas': data['canvas']}))['canvas']
+        with torch.autocast(self.device.type, enabled=False):
+            return render(self.recipe, plan, canvas, self._selected, self._ops(), self.pool)
+
+    def _validation_views(self, data: dict[str, Any]) -> dict[str, Any]:
+        recipe, clock = self.validation_recipe, Clock(self.seed, VALIDATION_EPOCH, 0)
+        plan = recipe.draw(recipe.names, self._host_batch(data), clock)
+        batch = dict(self.cast_data(data))
+        with torch.autocast(self.device.type, enabled=False):
+            views = render(recipe, plan, batch.pop('canvas'), recipe.names, self._ops())
+        images = {name: view.images for name, view in views.by_name.items()}
+        return {'inputs': images, 'data_samples': batch}
 
 
 def _per_channel(values: Iterable[float]) -> Tensor:

@@ -135,13 +135,17 @@ def optimizer_config(case: Case) -> dict[str, Any]:
 # What follows is written in the names of the present code; the recorded numbers know none of them.
 
 
-def shrink_views(views: ConfigDict, patch: int) -> None:
+def shrink_views(preprocessor: ConfigDict, patch: int) -> None:
     """Views of a size that a CPU computes in milliseconds: 8 x 4 patches."""
-    views.patch_size = patch
-    views.size = (8 * patch, 4 * patch)
+    preprocessor.patch_size = patch
+    preprocessor.size = (8 * patch, 4 * patch)
+    views = preprocessor.views
     views.scene.size = (6 * patch, 6 * patch)
-    if 'locals' in views:
-        views['locals'].update(number=2, size=(4 * patch, 2 * patch))
+    for name in ('local_crops', 'extra_local_crop'):
+        if name in views:
+            views[name].size = (4 * patch, 2 * patch)
+    if 'local_crops' in views:
+        views.local_crops.number = 2
 
 
 def hooks_config(case: Case) -> dict[str, Any]:
@@ -155,3 +159,6 @@ def hooks_config(case: Case) -> dict[str, Any]:
 
 LOGGED: dict[str, str] = {}
 """Today's names of logged terms -> recorded names."""
+
+OLD_NAMES = {'local_crops': 'locals', 'extra_local_crop': 'region', 'distractor': 'other'}
+"""Today's names of views and draws -> recorded names."""

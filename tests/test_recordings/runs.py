@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from saip.engine.launch import join_processes
 from saip.engine.unwrap import unwrap
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.registry import DATASETS, HOOKS, MODELS
+from saip.structures import Progress
 from tests.processes import in_processes
 from tests.test_recordings.cases import (
     BATCH,
     LOGGED,
+    OLD_NAMES,
     STEPS,
     Case,
     hooks_config,
@@ -61,7 +64,7 @@ class StoredViews(ViewsPreprocessor):
     """Draws and renders as always, then keeps sizes and masks and exchanges the images."""
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        step = self._step
+        step = self._progress.step
         torch.set_default_dtype(torch.float32)
         out = super().forward(data, training)
         torch.set_default_dtype(torch.float64)
@@ -71,10 +74,11 @@ class StoredViews(ViewsPreprocessor):
 
 def exchange_images(views: Any, step: int) -> None:
     """Exchange the images of views, in the names of the present code."""
-    for name, images in views.images.items():
-        views.images[name] = stored(step, name, tuple(images.shape))
-    if views.scene_masks is not None:
-        views.scene_masks = views.scene_masks.double()
+    for name, view in views.by_name.items():
+        recorded = OLD_NAMES.get(name, name)
+        images = stored(step, recorded, tuple(view.images.shape))
+        views.by_name[name] = replace(view, images=images)
+    views.targets = {name: target.double() for name, target in views.targets.items()}
 
 
 class EnoughError(Exception):
@@ -236,5 +240,5 @@ def first_step(case: Case, folder: Path) -> dict[str, list[float]]:
 
 def step_losses(model: Any, data: dict[str, Tensor]) -> dict[str, Tensor]:
     """Losses of the first step, in the names of the present code."""
-    model.set_clock(0, 0)
+    model.begin_step(Progress(0, 1, 0, 1, 1, 0.0))
     return model.loss(**model.data_preprocessor(data, training=True))

@@ -29,7 +29,10 @@ def case_parameters():
 
 @pytest.mark.parametrize('preset', views.PRESETS)
 def test_plans_are_drawn_as_ever(preset):
-    assert views.plan_digests(preset) == RECORDED['plans'][preset]
+    recorded = dict(RECORDED['plans'][preset])
+    if preset == 'saip-official':  # it has no distractor, so none is drawn any more
+        del recorded['scene.other']
+    assert views.plan_digests(preset) == recorded
 
 
 @pytest.mark.parametrize('renderer', ['device', 'reference'])

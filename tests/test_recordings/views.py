@@ -10,14 +10,18 @@ import torch
 from mmengine.config import Config
 
 from saip.registry import MODELS
-from tests.test_datasets.test_views.view_recipes import make_batch
-from tests.test_recordings.cases import shrink_views
+from saip.structures import Progress
+from tests.test_recordings.cases import OLD_NAMES, shrink_views
+from tests.test_views.view_recipes import make_batch
 from tests.tiny import ROOT
 
 PRESETS = ('saip', 'saip-paper', 'saip-official', 'saip-small')
 PLAN_STEPS = 20
 PLAN_BATCH = 8
 PIXELS = 24
+CROP_FIELDS = (
+    *('source', 'box', 'flip', 'jitter', 'factors', 'order', 'gray', 'sigma', 'solarize'),
+)
 
 
 def preprocessor(preset: str, small: bool, **options: Any) -> Any:
@@ -55,6 +59,7 @@ def plan_digests(preset: str) -> dict[str, str]:
 def rendered(preset: str, renderer: str) -> dict[str, Any]:
     """Grey levels of some pixels of every view of two steps, and a digest of the masks."""
     making = preprocessor(preset, small=True, renderer=renderer)
+    making.select(name for name in making.recipe.names if name != 'extra_local_crop')
     mean, std = (getattr(making, name).view(3) for name in ('mean', 'std'))
     out: dict[str, Any] = {}
     for step in range(2):
@@ -78,30 +83,39 @@ def rendered(preset: str, renderer: str) -> dict[str, Any]:
 
 def set_clock(making: Any, epoch: int, step: int) -> None:
     """Tell the preprocessor where in the run it is."""
-    making.set_clock(epoch, step)
+    making.begin_step(Progress(step, 100, step, 100, step // epoch if epoch else 100, 0.0))
 
 
 def canonical(plan: Any, making: Any) -> dict[str, Any]:
     """The draws of a plan by recorded names."""
     out: dict[str, Any] = {}
-    for name, crop in plan.random.items():
-        for field, value in vars(crop).items():
-            out[f'{name}.{field}'] = value
-    out['multires'] = list(plan.multires)
-    out['masked'] = plan.masked
-    for part in ('mask', 'scene'):
-        drawn = getattr(plan, part)
-        for field, value in vars(drawn).items():
-            if value is not None:
-                out[f'{part}.{field}'] = value
+    for entry, draw in plan.draws.items():
+        for part, crop in draw.crops.items():
+            name = OLD_NAMES.get(entry, entry) if part == 'crop' else part
+            for field in CROP_FIELDS:
+                out[f'{name}.{field}'] = getattr(crop, field)
+    values = {entry: draw.values for entry, draw in plan.draws.items()}
+    out['multires'] = [round(8 * scale) for scale in values['multires']['scales']]
+    masked = values['masked']
+    from_multires = making.recipe['masked'].of == 'multires'
+    out['masked'] = (
+        masked['which'] if from_multires else 8 * masked['size'][0] // making.size[0]
+    )
+    for field, value in masked['mask'].items():
+        if value is not None:
+            out[f'mask.{field}'] = value
+    for field in ('top', 'left', 'order', 'distractor'):
+        if field in values['scene']:
+            out[f'scene.{OLD_NAMES.get(field, field)}'] = values['scene'][field]
     return out
 
 
 def images_and_masks(views: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Images, and what goes with them, by recorded names."""
-    masks = {'scene masks': views.scene_masks}
+    masks = {'scene masks': views.targets['scene_masks']}
     for field in ('keep', 'restore', 'scored', 'scored_weight'):
-        value = getattr(views.mask, field)
+        value = getattr(views['masked'].mask, field)
         if value is not None:
             masks[f'mask {field}'] = value
-    return views.images, masks
+    images = {OLD_NAMES.get(n, n): view.images for n, view in views.by_name.items()}
+    return images, masks

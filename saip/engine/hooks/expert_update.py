@@ -25,9 +25,10 @@ class ViewClockHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the clock."""
-        # Not runner.epoch, which stays 0 in trainings that count iterations.
-        epoch = runner.iter // len(runner.train_dataloader)
-        unwrap(runner.model).set_clock(epoch, runner.iter)
+        from saip.structures import Progress
+
+        n = len(runner.train_dataloader)
+        unwrap(runner.model).begin_step(Progress(runner.iter, runner.max_iters, 0, 1, n, 0.0))
         torch.manual_seed(hash((runner.seed, runner.iter, get_rank())) % 2**63)
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.datasets.views.scene import cell_targets
+from saip.models.ops.cells import cell_targets
 from saip.registry import MODELS
 
 

@@ -1,7 +1,7 @@
 """Objectives: what a pretraining method asks of the views, and the losses it gets."""
 
 from saip.models.objectives.alignment import CrossScaleAlignment
-from saip.models.objectives.base import BaseObjective
+from saip.models.objectives.base import BaseObjective, Parts
 from saip.models.objectives.csm import CrossScaleMatching
 from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
@@ -14,6 +14,7 @@ __all__ = [
     'CrossScaleMatching',
     'CrossScaleReconstruction',
     'CrossScaleSearch',
+    'Parts',
     'RelationMatching',
     'TokenSpread',
 ]

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from saip.models.backbones.base import BaseEncoder
-from saip.models.experts import BaseExpert
-from saip.models.objectives.base import BaseObjective, expand_views
+from saip.errors import InputError
+from saip.models.objectives.base import BaseObjective, Parts
 from saip.models.objectives.csm import ROLES, gather_image_tokens, same_views
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
@@ -25,38 +24,36 @@ class CrossScaleAlignment(BaseObjective):
     constant. The expert's own features are a target that cannot collapse.
 
     Args:
-        encoder: the encoder to be trained; gives the projector's input width.
-        expert: the expert; gives the width of the predicted features.
+        parts: encoder, which gives the projector's input width, expert, which gives the width of
+            the predicted features, and views.
         neck: the projector.
         head: the loss.
         target: ``expert_globals`` or ``expert_multires``, see :class:`CrossScaleMatching`; the
             student cannot be the target of an expert that does not learn.
-        num_multires: number N of multires views.
         loss_weight: factor of the loss.
     """
 
     def __init__(
         self,
-        encoder: BaseEncoder,
-        expert: BaseExpert,
+        parts: Parts,
         neck: dict[str, Any],
         head: dict[str, Any],
-        num_multires: int,
         target: Literal['expert_globals', 'expert_multires'] = 'expert_globals',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(parts, loss_weight)
         if target not in TARGETS:
-            raise ValueError(
+            raise InputError(
                 f'csm target={target!r}: with saip.CrossScaleAlignment choose one of '
                 f'{", ".join(TARGETS)}'
             )
-        widths = {'in_channels': encoder.embed_dims, 'out_channels': expert.embed_dims}
+        expert = parts.require_expert('saip.CrossScaleAlignment (csm)')
+        widths = {'in_channels': parts.encoder.embed_dims, 'out_channels': expert.embed_dims}
         self.neck = MODELS.build({**widths, **neck})
         self.head = MODELS.build(head)
         targets, predictors = ROLES[target]
-        self.target_views = expand_views(targets, num_multires)
-        self.predicting_views = expand_views(predictors, num_multires)
+        self.target_views = parts.expand(targets)
+        self.predicting_views = parts.expand(predictors)
 
     def student_needs(self) -> dict[str, Need]:
         """Image tokens of the predicting views."""

@@ -1,28 +1,74 @@
-"""What every objective provides."""
+"""What every objective provides, and what it is given."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.errors import InputError
+from saip.models.backbones.base import BaseEncoder
+from saip.models.experts import BaseExpert
 from saip.structures import Encoded, Need, Views
 
-MULTIRES = 'multires'
+
+@dataclass(frozen=True)
+class Parts:
+    """What an objective is built from.
+
+    Attributes:
+        encoder: the encoder to be trained.
+        expert: the expert; None for methods without one.
+        views: names of the views that each entry of the recipe makes.
+        mean: (3, 1, 1) of the normalisation, in grey levels.
+        std: (3, 1, 1) of the normalisation, in grey levels.
+    """
+
+    encoder: BaseEncoder
+    expert: BaseExpert | None
+    views: Mapping[str, tuple[str, ...]]
+    mean: Tensor
+    std: Tensor
+
+    def require_expert(self, reader: str) -> BaseExpert:
+        """Return the expert.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.expert is None:
+            raise InputError(
+                f'{reader} reads the features of an expert, but model.expert is None; take '
+                'model.expert.type=saip.EMAExpert'
+            )
+        return self.expert
+
+    def expand(self, names: tuple[str, ...]) -> list[str]:
+        """Names of views, with ``multires`` written out as ``multires_0``, ``multires_1`` ..."""
+        return [view for name in names for view in self.views.get(name, (name,))]
 
 
 class BaseObjective(BaseModule):
     """One term of a pretraining loss; owns its decoder (neck) and loss (head).
 
-    View names are those of :class:`saip.structures.Views`; ``multires`` stands for all of
-    ``multires_0`` ... ``multires_{N-1}``.
+    View names are those that the recipe's entries make, see :class:`Parts`.
+
+    Attributes:
+        reads_last_block: whether the image token or the final patch tokens of the student are
+            read, so that the last block is trained. Where no objective does, dense features
+            are taken from the last block.
 
     Args:
+        parts: what it is built from.
         loss_weight: factor of the loss.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    reads_last_block: bool = True
+
+    def __init__(self, parts: Parts, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
@@ -30,17 +76,33 @@ class BaseObjective(BaseModule):
     def student_needs(self) -> dict[str, Need]:
         """What is read of the student, by view name."""
 
-    @abstractmethod
     def expert_needs(self) -> dict[str, Need]:
-        """What is read of the expert, by view name."""
+        """What is read of the expert, by view name; nothing by default."""
+        return {}
 
     def other_views(self) -> frozenset[str]:
-        """Views that are read as pixels or masks without being encoded."""
+        """Views that are read as pixels, masks or targets without being encoded."""
+        return frozenset()
+
+    def derived_views(self) -> frozenset[str]:
+        """Views that :meth:`derive` makes; the recipe need not."""
         return frozenset()
 
     def momentum_modules(self) -> dict[str, nn.Module]:
         """Modules of which the expert keeps a moving average, by the name it gives them."""
         return {}
+
+    def derive(self, expert: Encoded, views: Views) -> Views:
+        """Make views and targets from the expert's features, before the student encodes.
+
+        Args:
+            expert: the views as the expert sees them, without gradient.
+            views: all views so far.
+
+        Returns:
+            What is added; nothing by default.
+        """
+        return Views()
 
     @abstractmethod
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
@@ -48,14 +110,3 @@ class BaseObjective(BaseModule):
 
     def after_optimizer_step(self) -> None:
         """Move state that changes with time; called once per optimizer step."""
-
-
-def expand_views(names: tuple[str, ...], num_multires: int) -> list[str]:
-    """Write ``multires`` out as ``multires_0`` ... ``multires_{N-1}``."""
-    out: list[str] = []
-    for name in names:
-        if name == MULTIRES:
-            out += [f'{MULTIRES}_{i}' for i in range(num_multires)]
-        else:
-            out.append(name)
-    return out

@@ -7,9 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from saip.models.backbones.base import BaseEncoder
-from saip.models.experts import BaseExpert
-from saip.models.objectives.base import MULTIRES, BaseObjective, expand_views
+from saip.errors import InputError
+from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
 
@@ -17,9 +16,12 @@ Target = Literal['expert_globals', 'expert_multires', 'student_anchor']
 
 # Who gives the target, on which views, and which views predict it.
 ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    'expert_globals': (('anchor', 'augmented'), ('anchor', 'augmented', 'locals', MULTIRES)),
-    'expert_multires': ((MULTIRES,), ('anchor',)),
-    'student_anchor': (('anchor',), (MULTIRES,)),
+    'expert_globals': (
+        ('anchor', 'augmented'),
+        ('anchor', 'augmented', 'local_crops', 'multires'),
+    ),
+    'expert_multires': (('multires',), ('anchor',)),
+    'student_anchor': (('anchor',), ('multires',)),
 }
 
 
@@ -28,37 +30,35 @@ class CrossScaleMatching(BaseObjective):
     """Image tokens of one picture at different scales agree on their prototypes.
 
     Args:
-        encoder: the encoder to be trained; gives the projector's input width.
-        expert: the expert; it projects its tokens with an average of the projector.
+        parts: encoder, which gives the projector's input width, expert, which projects its
+            tokens with an average of the projector, and views.
         neck: the projector.
         head: the loss.
         target: ``expert_globals``: the expert's view of anchor and augmented is the target that
             the student predicts from every other view; ``expert_multires``: the expert's
             multires views are targets for the student's anchor; ``student_anchor``: Eq. 1 as
             printed, the student's anchor is the target of the expert's multires views.
-        num_multires: number N of multires views.
         loss_weight: factor of the loss.
     """
 
     def __init__(
         self,
-        encoder: BaseEncoder,
-        expert: BaseExpert,
+        parts: Parts,
         neck: dict[str, Any],
         head: dict[str, Any],
-        num_multires: int,
         target: Target = 'expert_globals',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(parts, loss_weight)
         if target not in ROLES:
-            raise ValueError(f'csm target={target!r}: choose one of {", ".join(ROLES)}')
-        self.neck = MODELS.build({'in_channels': encoder.embed_dims, **neck})
+            raise InputError(f'csm target={target!r}: choose one of {", ".join(ROLES)}')
+        self.neck = MODELS.build({'in_channels': parts.encoder.embed_dims, **neck})
         self.head = MODELS.build({'out_channels': self.neck.out_channels, **head})
         self.target = target
+        parts.require_expert('cross-scale matching (csm)')
         targets, predictors = ROLES[target]
-        self.target_views = expand_views(targets, num_multires)
-        self.predicting_views = expand_views(predictors, num_multires)
+        self.target_views = parts.expand(targets)
+        self.predicting_views = parts.expand(predictors)
 
     def student_needs(self) -> dict[str, Need]:
         """Image tokens of the views that the student sees."""
@@ -114,9 +114,9 @@ def gather_image_tokens(
 ) -> tuple[Tensor, list[str]]:
     """All image tokens of the named views, (V * B, D) view-major, and the name of each view.
 
-    ``locals`` holds several views of every picture, so its name stands once for each.
+    ``local_crops`` holds several crops of every image, so its name stands once for each.
     """
-    batch = min(len(views.images[name]) for name in names)
+    batch = min(len(views[name].images) for name in names)
     tokens = [encoded.views[name].require_final().require_image_token() for name in names]
     repeated = [
         name for name, x in zip(names, tokens, strict=True) for _ in range(len(x) // batch)

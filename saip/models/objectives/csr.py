@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from saip.models.backbones.base import BaseEncoder
-from saip.models.experts import BaseExpert
-from saip.models.objectives.base import BaseObjective
+from saip.errors import InputError
+from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
 
@@ -18,35 +17,37 @@ class CrossScaleReconstruction(BaseObjective):
     """A masked view at another scale is reconstructed with the help of the anchor.
 
     Args:
-        encoder: the encoder to be trained; gives widths, grid and patch size of the decoder.
-        expert: the expert; one that does not average the student needs an embedding of its own
-            for the tokens it masks.
+        parts: encoder, which gives widths, grid and patch size of the decoder, and expert; one
+            that does not average the student needs an embedding of its own for the tokens it
+            masks.
         neck: the decoder.
         head: the loss.
         masked_by: whose tokens of the masked view are used; the ``expert``'s carry no gradient.
-        num_multires: number of multires views; not used here.
         loss_weight: factor of the loss.
     """
 
+    reads_last_block = False
+
     def __init__(
         self,
-        encoder: BaseEncoder,
-        expert: BaseExpert,
+        parts: Parts,
         neck: dict[str, Any],
         head: dict[str, Any],
-        num_multires: int,
         masked_by: Literal['student', 'expert'] = 'student',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(parts, loss_weight)
         if masked_by not in ('student', 'expert'):
-            raise ValueError(f"csr masked_by={masked_by!r}: choose 'student' or 'expert'")
+            raise InputError(f"csr masked_by={masked_by!r}: choose 'student' or 'expert'")
+        encoder = parts.encoder
         stride = encoder.patch_stride
         grid = (encoder.img_size[0] // stride, encoder.img_size[1] // stride)
         size = {'patch_size': stride}
         widths: dict[str, int] = {'in_channels': encoder.pixel_dims}
-        if masked_by == 'expert' and not expert.is_average:
-            widths['masked_channels'] = expert.pixel_dims
+        if masked_by == 'expert':
+            expert = parts.require_expert("csr masked_by='expert'")
+            if not expert.is_average:
+                widths['masked_channels'] = expert.pixel_dims
         self.neck = MODELS.build({**widths, 'grid': grid, **size, **neck})
         self.head = MODELS.build({**size, **head})
         self.masked_by = masked_by
@@ -68,14 +69,15 @@ class CrossScaleReconstruction(BaseObjective):
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Squared error of the reconstructed patches."""
-        if views.mask is None:
+        images, mask = views['masked'].images, views['masked'].mask
+        if mask is None:
             raise RuntimeError('the masked view came without its mask')
         source = student if self.masked_by == 'student' else expert
         predictions = self.neck(
             source.views['masked'].require_pixel(),
             student.views['anchor'].require_pixel(),
-            views.mask,
-            self.head.select(views.mask),
+            mask,
+            self.head.select(mask),
         )
-        loss = self.head.loss(predictions, views.images['masked'], views.mask)
+        loss = self.head.loss(predictions, images, mask)
         return {'loss': self.loss_weight * loss}

@@ -6,9 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from saip.models.backbones.base import BaseEncoder
-from saip.models.experts import BaseExpert
-from saip.models.objectives.base import MULTIRES, BaseObjective, expand_views
+from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Views
 
@@ -18,30 +16,30 @@ class CrossScaleSearch(BaseObjective):
     """Each query view finds itself in a scene of several people, which the expert encodes.
 
     Args:
-        encoder: the encoder to be trained; gives the width of the queries.
-        expert: the expert; gives the width of the scene's tokens.
+        parts: encoder, which gives the width of the queries, expert, which gives the width of
+            the scene's tokens, and views.
         neck: the decoder.
         head: the loss.
         queries: names of the query views, in the order of the scene's masks.
-        num_multires: number N of multires views.
         loss_weight: factor of the loss.
     """
 
+    reads_last_block = False
+
     def __init__(
         self,
-        encoder: BaseEncoder,
-        expert: BaseExpert,
+        parts: Parts,
         neck: dict[str, Any],
         head: dict[str, Any],
-        num_multires: int,
-        queries: tuple[str, ...] = (MULTIRES,),
+        queries: tuple[str, ...] = ('multires',),
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
-        widths = {'in_channels': encoder.pixel_dims, 'scene_channels': expert.pixel_dims}
+        super().__init__(parts, loss_weight)
+        expert = parts.require_expert('cross-scale search (css)')
+        widths = {'in_channels': parts.encoder.pixel_dims, 'scene_channels': expert.pixel_dims}
         self.neck = MODELS.build({**widths, **neck})
         self.head = MODELS.build(head)
-        self.queries = expand_views(tuple(queries), num_multires)
+        self.queries = parts.expand(tuple(queries))
 
     def student_needs(self) -> dict[str, Need]:
         """Pixel features of the queries."""
@@ -53,15 +51,15 @@ class CrossScaleSearch(BaseObjective):
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Sum of the queries' losses, and each of them for the log."""
-        if views.scene_masks is None or views.scene_masks.shape[1] != len(self.queries):
-            found = 0 if views.scene_masks is None else views.scene_masks.shape[1]
+        masks = views.targets['scene_masks']
+        if masks.shape[1] != len(self.queries):
             raise RuntimeError(
-                f'css has {len(self.queries)} queries but the scene came with {found} masks'
+                f'css has {len(self.queries)} queries but the scene came with {masks.shape[1]} masks'
             )
         logits = self.neck(
             [student.views[name].require_pixel() for name in self.queries],
             expert.views['scene'].require_pixel(),
         )
-        each = self.head.loss(logits, views.scene_masks)
+        each = self.head.loss(logits, masks)
         terms = {f'css_{name}': each[i].detach() for i, name in enumerate(self.queries)}
         return {'loss': self.loss_weight * each.sum(), **terms}

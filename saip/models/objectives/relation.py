@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saip.models.backbones.base import BaseEncoder
-from saip.models.experts import BaseExpert
-from saip.models.objectives.base import BaseObjective
+from saip.errors import InputError
+from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
 from saip.structures import Encoded, Need, Relations, Views
 
@@ -21,32 +20,32 @@ class RelationMatching(BaseObjective):
     """Student and expert relate the tokens of the same view alike, in their last block.
 
     Args:
-        encoder: the encoder to be trained.
-        expert: the expert, an average of it.
+        parts: the encoder and the expert, an average of it.
         head: the loss.
-        num_multires: number of multires views; not used here.
         loss_weight: factor of the loss.
 
     Raises:
-        ValueError: the encoder has no attention over all tokens, or the expert is frozen.
+        InputError: the encoder has no attention over all tokens, or the expert is frozen.
     """
+
+    # Queries, keys and values of the last block are read, what follows them there is not.
+    reads_last_block = False
 
     def __init__(
         self,
-        encoder: BaseEncoder,
-        expert: BaseExpert,
+        parts: Parts,
         head: dict[str, Any],
-        num_multires: int,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(parts, loss_weight)
+        encoder, expert = parts.encoder, parts.require_expert('the relation objective')
         if not encoder.has_relations:
-            raise ValueError(
+            raise InputError(
                 f'the relation objective (preset saip-official) needs a ViT; '
                 f'{type(encoder).__name__} has no attention over all tokens'
             )
         if not expert.is_average:
-            raise ValueError(
+            raise InputError(
                 'the relation objective (preset saip-official) compares attention head by head, '
                 'so its expert is an average of the student: model.expert.type=saip.EMAExpert; '
                 f'{type(expert).__name__} has heads of its own'

@@ -1,6 +1,6 @@
 """Pretraining algorithms."""
 
-from saip.models.selfsup.pretrainer import MultiObjectivePretrainer
+from saip.models.selfsup.pretrainer import Pretrainer
 from saip.models.selfsup.saip import SAIP
 
-__all__ = ['SAIP', 'MultiObjectivePretrainer']
+__all__ = ['SAIP', 'Pretrainer']

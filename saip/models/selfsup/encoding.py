@@ -24,8 +24,8 @@ def encode_views(
 ) -> dict[str, ViewFeatures]:
     """Encode the views that are needed, as far as they are needed.
 
-    Views of equal size that go equally deep share a batch, so that attention over them is one
-    call as well.
+    Views of equal size that go equally deep and of which equally many patches are visible share a
+    batch, so that attention over them is one call as well.
 
     Args:
         encoder: the encoder.
@@ -38,10 +38,11 @@ def encode_views(
     """
     groups: dict[tuple, list[str]] = defaultdict(list)
     for name, need in needs.items():
-        size = tuple(views.images[name].shape[-2:])
+        view = views[name]
+        size = tuple(view.images.shape[-2:])
         depth = replace(need, pixel=False)
-        shared = None if name != 'masked' else name
-        groups[(size, depth if depth != Need() else 'pixel', shared)].append(name)
+        kept = None if view.mask is None else view.mask.keep.shape[1]
+        groups[(size, depth if depth != Need() else 'pixel', kept)].append(name)
     requests = [_request(names, views, needs) for names in groups.values()]
     if not requests:
         return {}
@@ -49,17 +50,18 @@ def encode_views(
     for names, answer in zip(groups.values(), encoder.encode_requests(requests), strict=True):
         if answer.pixel is not None:
             answer = replace(answer, pixel=_norm(answer.pixel, pixel_norm))
-        lengths = [len(views.images[name]) for name in names]
+        lengths = [len(views[name].images) for name in names]
         features.update(zip(names, _split(answer, lengths), strict=True))
     return features
 
 
 def _request(names: list[str], views: Views, needs: dict[str, Need]) -> EncodeRequest:
-    images = torch.cat([views.images[name] for name in names])
+    images = torch.cat([views[name].images for name in names])
     need = Need()
     for name in names:
         need = need | needs[name]
-    keep = views.mask.keep if names == ['masked'] and views.mask is not None else None
+    masks = [mask for name in names if (mask := views[name].mask) is not None]
+    keep = torch.cat([mask.keep for mask in masks]) if masks else None
     return EncodeRequest(images, need, keep)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
-from saip.models.objectives.base import MULTIRES, BaseObjective
+from saip.models.objectives.base import BaseObjective
+from saip.registry import MODELS
 from saip.structures import Need
 
 
@@ -14,12 +16,42 @@ def take_wanted(objectives: Mapping[str, Any]) -> dict[str, Any]:
     """Configurations of objectives without those that are None.
 
     Raises:
-        ValueError: none is left.
+        InputError: none is left.
     """
     wanted = {name: cfg for name, cfg in objectives.items() if cfg is not None}
     if not wanted:
-        raise ValueError('model.objectives: every objective is None; at least one is needed')
+        raise InputError('model.objectives: every objective is None; at least one is needed')
     return wanted
+
+
+def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an objective trains the student's last block; known before any is built.
+
+    Raises:
+        InputError: an objective has no type, or there is no such type.
+    """
+    found = []
+    for name, cfg in objectives.items():
+        kind = cfg.get('type')
+        cls = MODELS.get(kind) if isinstance(kind, str) else kind
+        if cls is None:
+            raise InputError(f'model.objectives.{name}: there is no objective type={kind!r}')
+        found.append(cls.reads_last_block)
+    return any(found)
+
+
+def check_declared(name: str, objective: BaseObjective) -> None:
+    """Compare what an objective's class declares with what it reads.
+
+    Raises:
+        TypeError: they differ, so that blocks would be left without a gradient.
+    """
+    reads = any(need.image or need.patches for need in objective.student_needs().values())
+    if reads != objective.reads_last_block:
+        raise TypeError(
+            f'{type(objective).__name__} (model.objectives.{name}) declares reads_last_block='
+            f'{objective.reads_last_block}, but its student_needs() say {reads}'
+        )
 
 
 def merge_needs(needs: Iterable[Mapping[str, Need]]) -> dict[str, Need]:
@@ -31,49 +63,50 @@ def merge_needs(needs: Iterable[Mapping[str, Need]]) -> dict[str, Need]:
     return merged
 
 
-def required_views(objectives: Mapping[str, Any], made: Collection[str]) -> set[str]:
-    """Views that objectives read, ``multires`` for all of its kind.
+def required_views(
+    objectives: Mapping[str, Any], made: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Entries of the recipe whose views objectives read.
 
     Args:
         objectives: objectives by name.
-        made: views that the recipe makes.
+        made: names of the views that each entry makes.
 
     Raises:
-        ValueError: an objective reads a view that the recipe does not make.
+        InputError: an objective reads a view that neither the recipe nor an objective makes.
     """
+    entry_of = {view: entry for entry, views in made.items() for view in views}
+    derived = {view for each in objectives.values() for view in each.derived_views()}
     required: set[str] = set()
     for name, objective in objectives.items():
-        read = _views_of(objective)
-        missing = sorted(read.difference(made))
+        read = _views_of(objective) - derived
+        missing = sorted(read.difference(entry_of))
         if missing:
-            raise ValueError(
+            raise InputError(
                 f'objective {name!r} reads the view(s) {", ".join(missing)}, which '
-                f'model.data_preprocessor does not make; it makes {", ".join(sorted(made))}'
+                f'model.data_preprocessor.views does not make; it makes '
+                f'{", ".join(sorted(entry_of)) or "none"}'
             )
-        required |= read
-    return required
+        required |= {entry_of[view] for view in read}
+    return [entry for entry in made if entry in required]
 
 
 def _views_of(objective: BaseObjective) -> set[str]:
-    read = {*objective.student_needs(), *objective.expert_needs(), *objective.other_views()}
-    return {MULTIRES if view.startswith(f'{MULTIRES}_') else view for view in read}
+    return {*objective.student_needs(), *objective.expert_needs(), *objective.other_views()}
 
 
-def student_lacks_image_tokens(objectives: Mapping[str, Any]) -> bool:
-    """Whether objectives read the student's pixel features only, and no image token.
+def check_trained(objectives: Mapping[str, Any]) -> None:
+    """Check that something trains the encoder as a whole.
 
     Raises:
-        ValueError: they read neither, so that nothing would train the encoder as a whole.
+        InputError: no objective reads image or patch tokens of the student.
     """
     needs = [need for each in objectives.values() for need in each.student_needs().values()]
-    if any(need.image for need in needs):
-        return False
-    if not any(need.pixel for need in needs):
-        raise ValueError(
+    if not any(need.image or need.patches or need.pixel for need in needs):
+        raise InputError(
             f'the objectives {", ".join(objectives)} read neither image nor patch tokens '
             'of the student; add csm, csr or css'
         )
-    return True
 
 
 def check_sizes(encoder: BaseEncoder, anchor: tuple[int, int], patch_size: int) -> None:
@@ -85,15 +118,15 @@ def check_sizes(encoder: BaseEncoder, anchor: tuple[int, int], patch_size: int) 
         patch_size: side in pixels of the patches that masks hide.
 
     Raises:
-        ValueError: they differ.
+        InputError: they differ.
     """
     if tuple(encoder.img_size) != tuple(anchor):
-        raise ValueError(
+        raise InputError(
             f'model.backbone.img_size={tuple(encoder.img_size)} but the anchor is '
             f'{tuple(anchor)} (model.data_preprocessor.size); leave img_size out'
         )
     if encoder.patch_stride != patch_size:
-        raise ValueError(
+        raise InputError(
             f'the encoder has patches of {encoder.patch_stride} pixels, the views '
             f'(model.data_preprocessor.patch_size) of {patch_size}'
         )

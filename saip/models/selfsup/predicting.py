@@ -1,38 +1,61 @@
-"""Image tokens for evaluation, picture by picture."""
+"""Features for evaluation, image by image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 
+Feature = Literal['image_token', 'patch_mean']
+FEATURES = ('image_token', 'patch_mean')
 
-def predict_tokens(
+
+def check_feature(feature: Any) -> Feature:
+    """Return the name of a feature that evaluation can read.
+
+    Raises:
+        InputError: there is no such feature.
+    """
+    if feature not in FEATURES:
+        raise InputError(f'model.feature={feature!r}: choose one of {", ".join(FEATURES)}')
+    return feature
+
+
+def read_feature(encoder: BaseEncoder, images: Tensor, feature: Feature) -> Tensor:
+    """Encode (B, 3, H, W) images to (B, D) float32 features."""
+    output = encoder.encode(images)
+    if feature == 'image_token':
+        return output.require_image_token().float()
+    return output.require_patch_tokens().float().mean(1)
+
+
+def predict_features(
     encoders: Mapping[str, BaseEncoder],
     inputs: Tensor | dict[str, Tensor],
     data_samples: Mapping[str, Tensor],
+    feature: Feature = 'image_token',
 ) -> list[dict[str, Any]]:
-    """Encode pictures, or several views of each.
+    """Encode images, or several views of each.
 
     Args:
         encoders: encoders by name.
-        inputs: (B, 3, H, W) pictures, or views of each picture by name.
-        data_samples: what the data set says of each picture, as (B,) tensors.
+        inputs: (B, 3, H, W) images, or views of each image by name.
+        data_samples: what the data set says of each image, as (B,) tensors.
+        feature: what is read of an encoder.
 
     Returns:
-        Per picture, by the names of the encoders, (D,) or (number of views, D) with a width D of
+        Per image, by the names of the encoders, (D,) or (number of views, D) with a width D of
         their own; and the numbers of ``data_samples``.
     """
     single = not isinstance(inputs, dict)
     views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
     features = {
-        name: torch.stack(
-            [encoder.encode(view).require_image_token().float() for view in views], 1
-        )
+        name: torch.stack([read_feature(encoder, view, feature) for view in views], 1)
         for name, encoder in encoders.items()
     }
     labels = {key: value.tolist() for key, value in data_samples.items() if value.ndim == 1}

@@ -1,4 +1,4 @@
-"""Pretraining = one encoder, one expert, a dict of objectives, a view recipe."""
+"""Pretraining = one encoder, one expert or none, a dict of objectives, a dict of views."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.models.experts import BaseExpert
+from saip.models.objectives.base import Parts
 from saip.models.ops.blocks import NORM_EPS
 from saip.models.selfsup.encoding import encode_views
+from saip.models.selfsup.init_from import InitFrom, load_parts
 from saip.models.selfsup.needs import (
+    any_reads_last_block,
+    check_declared,
     check_sizes,
+    check_trained,
     merge_needs,
     required_views,
-    student_lacks_image_tokens,
     take_wanted,
 )
-from saip.models.selfsup.predicting import predict_tokens
+from saip.models.selfsup.predicting import Feature, check_feature, predict_features
 from saip.registry import MODELS
-from saip.structures import Encoded, Views
+from saip.structures import Encoded, Progress, ViewFeatures, Views
 
 
-class MultiObjectivePretrainer(BaseSelfSupervisor):
+@MODELS.register_module()
+class Pretrainer(BaseSelfSupervisor):
     """Encodes every view once and asks each objective for its loss.
 
     Only views that some objective reads are drawn, and each is encoded only as far as it is read.
@@ -34,11 +40,16 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         backbone: the encoder; ``img_size`` defaults to the anchor's size.
         objectives: objectives by name; None leaves one out.
         data_preprocessor: the view recipe.
-        expert: the expert.
+        expert: the expert; None for methods without one.
+        feature: what evaluation reads of an encoder: ``image_token``, or ``patch_mean``, the mean
+            of the final patch tokens.
+        init_from: weights of another training to begin with, see
+            :func:`saip.models.selfsup.init_from.load_parts`; None begins at random.
 
     Raises:
-        ValueError: no objective is left, the recipe does not make a view that an objective
-            reads, or encoder and recipe disagree about the anchor's size.
+        InputError: no objective is left, the recipe does not make a view that an objective
+            reads, an objective needs an expert that is not there, or encoder and recipe disagree
+            about the anchor's size.
     """
 
     objectives: Any  # a ModuleDict of objectives
@@ -48,7 +59,9 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         backbone: dict[str, Any],
         objectives: dict[str, dict[str, Any] | None],
         data_preprocessor: dict[str, Any],
-        expert: dict[str, Any],
+        expert: dict[str, Any] | None = None,
+        feature: Feature = 'image_token',
+        init_from: dict[str, Any] | None = None,
     ) -> None:
         wanted = take_wanted(objectives)
         views = MODELS.build(data_preprocessor)
@@ -57,51 +70,69 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             backbone={'img_size': views.size, 'out_type': 'image_token', **backbone},
             data_preprocessor=views,
         )
-        check_sizes(self.backbone, views.size, views.recipe.patch_size)
-        built = MODELS.build(dict(expert), default_args={'student': self.backbone})
+        check_sizes(self.backbone, views.size, views.patch_size)
+        self.feature = check_feature(feature)
+        self.init_from = None if init_from is None else InitFrom.from_config(init_from)
+        if not any_reads_last_block(wanted):
+            self._read_pixels_at_the_end(wanted)
+        built = None
+        if expert is not None:
+            built = MODELS.build(dict(expert), default_args={'student': self.backbone})
         self.objectives = self._build_objectives(wanted, built)
-        views.select(required_views(self.objectives, views.available_views))
-        if student_lacks_image_tokens(self.objectives) and self._read_pixels_at_the_end(built):
-            self.objectives = self._build_objectives(wanted, built)
         every = self.objectives.values()
+        check_trained(self.objectives)
+        views.select(required_views(self.objectives, views.recipe.names))
         self.student_needs = merge_needs(each.student_needs() for each in every)
         self.expert_needs = merge_needs(each.expert_needs() for each in every)
         needs = (*self.student_needs.values(), *self.expert_needs.values())
         normed = any(need.pixel for need in needs) and not self.backbone.pixel_is_final
         norm = nn.LayerNorm(self.backbone.pixel_dims, eps=NORM_EPS)
         self.pixel_norm = norm if normed else nn.Identity()
-        sources = {'backbone': self.backbone, 'pixel_norm': self.pixel_norm}
-        for each in every:
-            sources.update(each.momentum_modules())
-        built.follow(sources)
         self.expert = built
+        self._follow(built)
 
     def _build_objectives(
-        self, wanted: dict[str, dict[str, Any]], expert: BaseExpert
+        self, wanted: dict[str, dict[str, Any]], expert: BaseExpert | None
     ) -> nn.ModuleDict:
-        shared = {
-            'encoder': self.backbone,
-            'expert': expert,
-            'num_multires': self.data_preprocessor.num_multires,
+        views = self.data_preprocessor
+        parts = Parts(self.backbone, expert, views.recipe.names, views.mean, views.std)
+        built = {
+            name: MODELS.build(dict(cfg), default_args={'parts': parts})
+            for name, cfg in wanted.items()
         }
-        return nn.ModuleDict(
-            {name: MODELS.build(dict(cfg), default_args=shared) for name, cfg in wanted.items()}
-        )
+        for name, objective in built.items():
+            check_declared(name, objective)
+        return nn.ModuleDict(built)
 
-    def _read_pixels_at_the_end(self, expert: BaseExpert) -> bool:
-        """Leave no block of the encoder without a gradient; return whether widths changed."""
+    def _follow(self, expert: BaseExpert | None) -> None:
+        """Tell the expert of which modules twins are read.
+
+        Raises:
+            InputError: an objective reads an expert where there is none.
+        """
+        twins = {}
+        for each in self.objectives.values():
+            twins.update(each.momentum_modules())
+        if expert is None:
+            if self.expert_needs or twins:
+                readers = [n for n, each in self.objectives.items() if each.expert_needs()]
+                raise InputError(
+                    f'the objectives {", ".join(readers)} read the features of an expert, but '
+                    'model.expert is None; take model.expert.type=saip.EMAExpert'
+                )
+            return
+        expert.follow({'backbone': self.backbone, 'pixel_norm': self.pixel_norm, **twins})
+
+    def _read_pixels_at_the_end(self, wanted: dict[str, dict[str, Any]]) -> None:
+        """Leave no block of the encoder without a gradient."""
         if not self.backbone.pixel_is_final:
             print_log(
-                f'the objectives {", ".join(self.objectives)} read no image token of the student; '
+                f'the objectives {", ".join(wanted)} read no image token of the student; '
                 'pixel features come from the last block, since later blocks would stay random',
                 'current',
                 logging.WARNING,
             )
-        before = self.backbone.pixel_dims
         self.backbone.read_pixels_at_the_end()
-        if expert.is_average:  # its features are as wide as the student's
-            expert.pixel_dims = self.backbone.pixel_dims
-        return self.backbone.pixel_dims != before
 
     def init_weights(self) -> None:
         """Initialise, then make what the expert averages equal to the student.
@@ -109,11 +140,16 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         Here and not before training, where it would overwrite a resumed expert.
         """
         super().init_weights()
-        self.expert.copy_from_student()
+        if self.init_from is not None:
+            load_parts(self, self.init_from, of_expert=False)
+        if self.expert is not None:
+            self.expert.copy_from_student()
+        if self.init_from is not None:
+            load_parts(self, self.init_from, of_expert=True)
 
-    def set_clock(self, epoch: int, step: int) -> None:
-        """Tell the views which epoch and step their random numbers belong to."""
-        self.data_preprocessor.set_clock(epoch, step)
+    def begin_step(self, progress: Progress) -> None:
+        """Say which micro-batch the next step is for."""
+        self.data_preprocessor.begin_step(progress)
 
     def update_expert(self, momentum: float) -> None:
         """Move the expert and the objectives' running state once."""
@@ -123,11 +159,9 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
 
     def loss(self, inputs: Views, data_samples: Any = None) -> dict[str, Tensor]:
         """Losses ``loss_<objective>`` and diagnostics of a batch of views."""
-        with torch.no_grad():
-            seen = encode_views(
-                self.expert.encoder(), self.expert.pixel_norm, inputs, self.expert_needs
-            )
-        expert = Encoded(seen, self.expert.modules_by_name())
+        expert = self._encode_by_expert(inputs)
+        for objective in self.objectives.values():
+            inputs = inputs.merged(objective.derive(expert, inputs))
         own = encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
         student = Encoded(own)
         losses: dict[str, Tensor] = {}
@@ -137,6 +171,17 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             losses.update(terms)
         return losses
 
+    @torch.no_grad()
+    def _encode_by_expert(self, views: Views) -> Encoded:
+        """The views as the expert sees them; nothing without an expert."""
+        seen: dict[str, ViewFeatures] = {}
+        if self.expert is None:
+            return Encoded(seen)
+        if self.expert_needs:
+            encoder, norm = self.expert.encoder(), self.expert.pixel_norm
+            seen = encode_views(encoder, norm, views, self.expert_needs)
+        return Encoded(seen, self.expert.modules_by_name())
+
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """``loss``: dict of losses; ``predict``: features per sample; ``tensor``: image tokens."""
         if mode == 'predict':
@@ -145,6 +190,8 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
 
     @torch.no_grad()
     def predict(self, inputs: Any, data_samples: dict[str, Tensor]) -> list[dict[str, Any]]:
-        """Image tokens of ``student`` and ``expert``, see :func:`predict_tokens`."""
-        encoders = {'student': self.backbone, 'expert': self.expert.encoder()}
-        return predict_tokens(encoders, inputs, data_samples)
+        """Features of ``student`` and, if there is one, ``expert``, see `predict_features`."""
+        encoders = {'student': self.backbone}
+        if self.expert is not None:
+            encoders['expert'] = self.expert.encoder()
+        return predict_features(encoders, inputs, data_samples, self.feature)

@@ -2,6 +2,12 @@
 # number with tools/analysis_tools/parity.py. docs/method.md justifies every row.
 preset = 'saip-official'
 encoder_options = dict(feature_level=6, pos_interp='flat1d', pos_init='uniform')
+# Colors and flip of every view; blur and solarization are the views' own.
+colors = dict(
+    jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
+    gray=0.2,
+    flip=0.5,
+)
 model = dict(
     type='saip.SAIP',
     data_preprocessor=dict(
@@ -13,14 +19,38 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         renderer='device',
         resize_mode='nearest',
-        jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-        gray=0.2,
-        anchor=dict(area=(0.8, 1.0), blur=1.0, solarize=0.0),
-        augmented=dict(area=(0.8, 1.0), blur=0.1, solarize=0.2),
-        locals=dict(number=6, size=(128, 64), area=(0.05, 0.8), blur=0.5),
-        multires=dict(number=2, eighths=(6, 7, 9, 10), source='official'),
-        masked=dict(source='augmented', eighths=(10,), ratio=0.75, mode='official'),
-        scene=dict(size=(224, 224), layout='official', alpha=0.7, others=0),
+        views=dict(
+            anchor=dict(type='Crop', area=(0.8, 1.0), augment=dict(**colors, blur=1.0)),
+            augmented=dict(
+                type='Crop', area=(0.8, 1.0), augment=dict(**colors, blur=0.1, solarize=0.2)
+            ),
+            local_crops=dict(
+                type='OfficialCrop',
+                number=6,
+                size=(128, 64),
+                area=(0.05, 0.8),
+                augment=dict(**colors, blur=0.5),
+            ),
+            extra_local_crop=dict(
+                type='OfficialCrop',
+                size=(128, 64),
+                area=(0.05, 0.8),
+                augment=dict(**colors, blur=0.5),
+            ),
+            multires=dict(type='OfficialRescale', scales=(0.75, 0.875, 1.125, 1.25)),
+            masked=dict(
+                type='Masked',
+                of='augmented',
+                scales=(1.25,),
+                mask=dict(type='OfficialMask', ratio=0.75),
+            ),
+            scene=dict(
+                type='OfficialScene',
+                size=(224, 224),
+                alpha=0.7,
+                augment=dict(**colors, blur=0.1, solarize=0.2),
+            ),
+        ),
     ),
     expert=dict(type='saip.EMAExpert'),
     objectives=dict(

@@ -2,6 +2,12 @@
 # DINO. docs/method.md justifies every row.
 preset = 'saip-paper'
 encoder_options = dict(feature_level=None, drop_path_rate=0.1)
+# Colors and flip of every view; blur and solarization are the views' own.
+colors = dict(
+    jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
+    gray=0.2,
+    flip=0.5,
+)
 model = dict(
     type='saip.SAIP',
     data_preprocessor=dict(
@@ -13,12 +19,26 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         renderer='device',
         resize_mode='bilinear',
-        jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-        gray=0.2,
-        anchor=dict(area=(0.4, 1.0), blur=1.0, solarize=0.0),
-        multires=dict(number=2, eighths=(6, 7, 9, 10, 11, 12), source='anchor'),
-        masked=dict(source='multires', ratio=0.75, mode='exact'),
-        scene=dict(size=(224, 224), layout='overlap', alpha=1.0, others=0),
+        views=dict(
+            anchor=dict(type='Crop', area=(0.4, 1.0), augment=dict(**colors, blur=1.0)),
+            multires=dict(
+                type='Rescale',
+                of='anchor',
+                number=2,
+                scales=(0.75, 0.875, 1.125, 1.25, 1.375, 1.5),
+            ),
+            masked=dict(
+                type='Masked', of='multires', mask=dict(type='RandomMask', ratio=0.75)
+            ),
+            scene=dict(
+                type='Scene',
+                queries='multires',
+                size=(224, 224),
+                layout='overlap',
+                alpha=1.0,
+                augment=dict(**colors, blur=0.1, solarize=0.2),
+            ),
+        ),
     ),
     expert=dict(type='saip.EMAExpert'),
     objectives=dict(

@@ -7,6 +7,12 @@
 # a faster expert (the run has under a thousand steps).
 preset = 'saip-small'
 encoder_options = dict()
+# Colors and flip of every view; blur and solarization are the views' own.
+colors = dict(
+    jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.3, hue=0.1),
+    gray=0.1,
+    flip=0.5,
+)
 model = dict(
     type='saip.SAIP',
     data_preprocessor=dict(
@@ -16,14 +22,29 @@ model = dict(
         seed=0,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.3, hue=0.1),
-        gray=0.1,
-        anchor=dict(area=(0.6, 1.0)),
-        augmented=dict(area=(0.6, 1.0)),
-        locals=dict(number=4, size=(64, 32), area=(0.5, 1.0), blur=0.0),
-        multires=dict(number=2, eighths=(4, 6), source='anchor'),
-        masked=dict(source='augmented', eighths=(6, 8), ratio=0.75, mode='exact'),
-        scene=dict(size=(128, 128), layout='visible', alpha=0.7, others=1),
+        views=dict(
+            anchor=dict(type='Crop', area=(0.6, 1.0), augment=colors),
+            augmented=dict(type='Crop', area=(0.6, 1.0), augment=colors),
+            local_crops=dict(
+                type='Crop', number=4, size=(64, 32), area=(0.5, 1.0), augment=colors
+            ),
+            multires=dict(type='Rescale', of='anchor', number=2, scales=(0.5, 0.75)),
+            masked=dict(
+                type='Masked',
+                of='augmented',
+                scales=(0.75, 1.0),
+                mask=dict(type='RandomMask', ratio=0.75),
+            ),
+            scene=dict(
+                type='Scene',
+                queries='multires',
+                size=(128, 128),
+                layout='visible',
+                alpha=0.7,
+                distractors=1,
+                augment=dict(**colors, blur=0.1, solarize=0.2),
+            ),
+        ),
     ),
     expert=dict(type='saip.EMAExpert'),
     objectives=dict(

@@ -2,6 +2,12 @@
 # dropped, with plain faults repaired. docs/method.md justifies every row.
 preset = 'saip'
 encoder_options = dict()
+# Colors and flip of every view; blur and solarization are the views' own.
+colors = dict(
+    jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
+    gray=0.2,
+    flip=0.5,
+)
 model = dict(
     type='saip.SAIP',
     data_preprocessor=dict(
@@ -13,16 +19,40 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         renderer='device',
         resize_mode='bilinear',
-        jitter=dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-        gray=0.2,
-        anchor=dict(area=(0.8, 1.0), blur=1.0, solarize=0.0),
-        augmented=dict(area=(0.8, 1.0), blur=0.1, solarize=0.2),
-        locals=dict(number=6, size=(128, 64), area=(0.05, 0.8), blur=0.5),
-        multires=dict(number=2, eighths=(6, 7, 9, 10, 11, 12), source='anchor'),
-        masked=dict(
-            source='augmented', eighths=(6, 7, 9, 10, 11, 12), ratio=0.75, mode='exact'
+        views=dict(
+            anchor=dict(type='Crop', area=(0.8, 1.0), augment=dict(**colors, blur=1.0)),
+            augmented=dict(
+                type='Crop', area=(0.8, 1.0), augment=dict(**colors, blur=0.1, solarize=0.2)
+            ),
+            local_crops=dict(
+                type='Crop',
+                number=6,
+                size=(128, 64),
+                area=(0.05, 0.8),
+                augment=dict(**colors, blur=0.5),
+            ),
+            multires=dict(
+                type='Rescale',
+                of='anchor',
+                number=2,
+                scales=(0.75, 0.875, 1.125, 1.25, 1.375, 1.5),
+            ),
+            masked=dict(
+                type='Masked',
+                of='augmented',
+                scales=(0.75, 0.875, 1.125, 1.25, 1.375, 1.5),
+                mask=dict(type='RandomMask', ratio=0.75),
+            ),
+            scene=dict(
+                type='Scene',
+                queries='multires',
+                size=(224, 224),
+                layout='visible',
+                alpha=0.7,
+                distractors=1,
+                augment=dict(**colors, blur=0.1, solarize=0.2),
+            ),
         ),
-        scene=dict(size=(224, 224), layout='visible', alpha=0.7, others=1),
     ),
     expert=dict(type='saip.EMAExpert'),
     objectives=dict(

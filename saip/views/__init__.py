@@ -1,0 +1,54 @@
+"""Views of an image: types with their draws, maskers, and renderers that follow the draws."""
+
+from saip.views.augment import Augment
+from saip.views.base import Clock, Draw, Frame, HostBatch, ViewType, stream
+from saip.views.crop import Crop
+from saip.views.crop_draw import CropDraw
+from saip.views.device import DeviceOps
+from saip.views.masked import Masked
+from saip.views.maskers import (
+    BlockMask,
+    ComplementMask,
+    MaskDraw,
+    Masker,
+    OfficialMask,
+    RandomMask,
+)
+from saip.views.official import OfficialCrop, OfficialRescale, OfficialScene
+from saip.views.ops import RenderOps, render
+from saip.views.random import uniforms
+from saip.views.recipe import Recipe, ViewPlan
+from saip.views.reference import ReferenceOps
+from saip.views.rescale import Rescale
+from saip.views.scene import Scene
+
+__all__ = [
+    'Augment',
+    'BlockMask',
+    'Clock',
+    'ComplementMask',
+    'Crop',
+    'CropDraw',
+    'DeviceOps',
+    'Draw',
+    'Frame',
+    'HostBatch',
+    'MaskDraw',
+    'Masked',
+    'Masker',
+    'OfficialCrop',
+    'OfficialMask',
+    'OfficialRescale',
+    'OfficialScene',
+    'RandomMask',
+    'Recipe',
+    'ReferenceOps',
+    'RenderOps',
+    'Rescale',
+    'Scene',
+    'ViewPlan',
+    'ViewType',
+    'render',
+    'stream',
+    'uniforms',
+]

@@ -1,0 +1,184 @@
+"""The batched renderer: tensors on the device of the canvas, no host synchronization."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saip.views import color
+from saip.views.crop_draw import CropDraw
+from saip.views.ops import Paste, RenderOps, cut_to_patches
+from saip.views.paste import paste
+from saip.views.resample import (
+    apply_separable,
+    blur_taps,
+    blur_weights,
+    crop_taps,
+    crop_weights,
+    tap_count,
+)
+from saip.views.sizes import Size, fraction, whole_patches
+from saip.views.upload import upload
+
+
+class DeviceOps(RenderOps):
+    """Whole batches: images are (V, 3, h, w) float32, 0..255, on the device."""
+
+    def cut(
+        self, crops: Mapping[Hashable, CropDraw], canvas: Tensor, pool: Tensor | None
+    ) -> dict[Hashable, Tensor]:
+        """Cut the crops of one size together."""
+        crops, canvas = self._with_pool(crops, canvas, pool)
+        # Rows outermost, so that the products along rows act on all channels at once.
+        images = canvas.permute(0, 2, 1, 3).float().contiguous()
+        by_size: dict[Size, list[Hashable]] = {}
+        for key, crop in crops.items():
+            by_size.setdefault(crop.size, []).append(key)
+        cut: dict[Hashable, Tensor] = {}
+        for keys in by_size.values():
+            members = [crops[key] for key in keys]
+            parts = render_crops(CropDraw.join(members), images)
+            cut.update(zip(keys, parts.split([len(m.source) for m in members]), strict=True))
+        return cut
+
+    def _with_pool(
+        self, crops: Mapping[Hashable, CropDraw], canvas: Tensor, pool: Tensor | None
+    ) -> tuple[Mapping[Hashable, CropDraw], Tensor]:
+        """Append what is cut from the pool to the canvases, and point the crops there."""
+        pooled = {key: crop for key, crop in crops.items() if crop.pool.any()}
+        if not pooled or pool is None:
+            return crops, canvas
+        chosen, moved, first = [], {}, len(canvas)
+        for key, crop in pooled.items():
+            chosen.append(crop.source)
+            moved[key] = replace(crop, source=first + np.arange(len(crop.source)))
+            first += len(crop.source)
+        (source,) = self.upload([np.concatenate(chosen)])
+        return {**crops, **moved}, torch.cat([canvas, pool[source]])
+
+    def resize(self, images: Tensor, size: Size) -> Tensor:
+        """See :func:`resize`."""
+        return resize(images, size, self.resize_mode)
+
+    def paste(self, scene: Tensor, pastes: list[Tensor], where: Paste) -> Tensor:
+        """Paste one kind after the other, turn by turn."""
+        scene = scene.contiguous()
+        numbers: list[int] = []
+        places: list[np.ndarray] = []
+        for turn in where.order.T:
+            for number in range(len(pastes)):
+                found = np.flatnonzero(turn == number)
+                if len(found):
+                    numbers.append(number)
+                    places.append(np.concatenate([[found], where.corners[found, number].T]))
+        for number, place in zip(numbers, self.upload(places), strict=True):
+            rows, top, left = place.unbind()
+            paste(scene, pastes[number], rows, top, left, where.alpha)
+        return scene
+
+    def pick(self, images: Tensor, source: Tensor) -> Tensor:
+        """Index."""
+        return images[source]
+
+    def finish(self, images: Tensor) -> Tensor:
+        """Normalise in one pass."""
+        return torch.addcmul(-self.mean / self.std, images, 1 / self.std)
+
+
+def resize(images: Tensor, size: Size, mode: str) -> Tensor:
+    """Resize (V, 3, h, w) by ``bilinear`` (antialiased) or ``nearest`` interpolation."""
+    if images.shape[-2:] == size:
+        return images
+    if mode == 'nearest':
+        return F.interpolate(images, size=size, mode='nearest')
+    return F.interpolate(images, size=size, mode='bilinear', antialias=True)
+
+
+def rescale(images: Tensor, scale: float, mode: str, patch: int) -> Tensor:
+    """Resize (V, 3, h, w) by a factor to whole patches.
+
+    With ``nearest`` what is left over at the end is cut off, as in the method's first release;
+    otherwise the size is rounded.
+    """
+    height, width = images.shape[-2:]
+    factor = fraction(scale)
+    if mode == 'nearest':
+        resized = resize(images, (int(height * factor), int(width * factor)), mode)
+        return cut_to_patches(resized, patch)
+    return resize(images, whole_patches((height, width), scale, patch), mode)
+
+
+def render_crops(crops: CropDraw, images: Tensor) -> Tensor:
+    """Crop, flip and color V crops of one size.
+
+    Args:
+        crops: V draws; V is a multiple of B, and B consecutive ones make one kind.
+        images: (B, Hc, 3, Wc) float, 0..255.
+
+    Returns:
+        (V, 3, h, w) float, 0..255.
+    """
+    sparse = images.device.type == 'cpu'
+    images = cut(crops, images, sparse).round_().clamp_(0, 255)
+    jittered = [
+        np.flatnonzero(crops.jitter & (crops.order[:, place] == op))
+        for place in range(4)
+        for op in range(4)
+    ]
+    gray, blur = np.flatnonzero(crops.gray), np.flatnonzero(crops.sigma)
+    solar = np.flatnonzero(crops.solarize)
+    # One transfer for all lists of indices, another for all numbers.
+    indices = upload([*jittered, gray, blur, solar], images.device)
+    factors, sigma = upload([crops.factors, crops.sigma[blur]], images.device)
+    places = [indices[4 * place : 4 * place + 4] for place in range(4)]
+    images = color.jitter(images, factors, places)
+    if len(gray):
+        images.index_copy_(0, indices[16], color.grayscale(images.index_select(0, indices[16])))
+    if len(blur):
+        images.index_copy_(
+            0, indices[17], gaussian_blur(images.index_select(0, indices[17]), sigma, sparse)
+        )
+    if len(solar):
+        images.index_copy_(0, indices[18], color.solarize(images.index_select(0, indices[18])))
+    return images
+
+
+def cut(crops: CropDraw, images: Tensor, sparse: bool) -> Tensor:
+    """Crop, resize and flip, see :func:`render_crops`; values are not yet clamped.
+
+    ``sparse`` chooses how the products along rows are computed, not what they are.
+    """
+    batch, height, _, width = images.shape
+    device, size = images.device, crops.size
+    scale = np.array([height, width]) / crops.original
+    start = crops.box[:, :2] * scale
+    stop = start + crops.box[:, 2:] * scale
+    y0, x0, y1, x1 = upload([*start.T, *stop.T], device)
+    source, flip = upload([crops.source, crops.flip.astype(np.int64)], device)
+    columns = crop_weights(x0, x1, size[1], width, flip.bool())
+    if sparse:
+        count = tap_count(float((stop - start)[:, 0].max() / size[0]))
+        taps = crop_taps(y0, y1, size[0], height, count)
+        return apply_separable(images, source, taps, columns, size)
+    rows = crop_weights(y0, y1, size[0], height)
+    own = np.arange(batch)
+    parts = []
+    for i in range(0, len(crops.source), batch):
+        part = slice(i, i + batch)
+        # Views of the images themselves need no copy of them.
+        picked = None if np.array_equal(crops.source[part], own) else source[part]
+        parts.append(apply_separable(images, picked, rows[part], columns[part], size))
+    return torch.cat(parts)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, sparse: bool) -> Tensor:
+    """Gaussian blur of (V, 3, h, w) with ``sigma`` (V,) in pixels."""
+    size = (images.shape[2], images.shape[3])
+    rows = blur_taps(sigma, size[0]) if sparse else blur_weights(sigma, size[0])
+    columns = blur_weights(sigma, size[1])
+    return apply_separable(images.permute(0, 2, 1, 3), None, rows, columns, size)

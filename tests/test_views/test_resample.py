@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saip.datasets.views.resample import (
+    apply_separable,
+    blur_taps,
+    blur_weights,
+    crop_taps,
+    crop_weights,
+    tap_count,
+)
+from tests.test_views.view_recipes import make_batch
+
+BOXES = torch.tensor(
+    [
+        # top, left, bottom, right on 160 x 80
+        [0.0, 0.0, 160.0, 80.0],
+        [10.5, 3.25, 150.75, 70.5],
+        [40.0, 20.0, 71.3, 40.9],
+        [100.0, 60.0, 160.0, 80.0],
+    ]
+)
+
+
+@pytest.mark.parametrize('size', [(128, 64), (40, 20), (224, 224)])
+@pytest.mark.parametrize('sparse', [True, False])
+def test_crop_and_resize_follow_pillow(size, sparse):
+    images = make_batch(4)['canvas']
+    top, left, bottom, right = BOXES.T
+    columns = crop_weights(left, right, size[1], 80)
+    if sparse:
+        rows = crop_taps(top, bottom, size[0], 160, tap_count(160 / size[0]))
+    else:
+        rows = crop_weights(top, bottom, size[0], 160)
+    pictures = images.permute(0, 2, 1, 3).float()
+    drawn = apply_separable(pictures, None, rows, columns, size).round().clamp(0, 255)
+    for i, (y0, x0, y1, x1) in enumerate(BOXES.tolist()):
+        pillow = Image.fromarray(images[i].permute(1, 2, 0).numpy())
+        expected = pillow.resize(size[::-1], Image.Resampling.BICUBIC, box=(x0, y0, x1, y1))
+        error = np.abs(drawn[i].permute(1, 2, 0).numpy() - np.asarray(expected, np.float32))
+        assert error.max() <= 2
+        assert error.mean() < 0.3
+
+
+def test_flip_reverses_the_columns():
+    start, stop = torch.tensor([3.0, 3.0]), torch.tensor([60.0, 60.0])
+    weights = crop_weights(start, stop, 32, 80, torch.tensor([False, True]))
+    assert torch.equal(weights[1], weights[0].flip(0))
+
+
+def test_source_chooses_the_picture():
+    pictures = make_batch(3)['canvas'].permute(0, 2, 1, 3).float()
+    start, stop = torch.zeros(2), torch.full((2,), 80.0)
+    rows = torch.eye(160).expand(2, -1, -1)
+    columns = crop_weights(start, stop, 80, 80)
+    drawn = apply_separable(pictures, torch.tensor([2, 0]), rows, columns, (160, 80))
+    assert torch.allclose(drawn, pictures[[2, 0]].permute(0, 2, 1, 3), atol=1e-3)
+
+
+def test_blur_repeats_the_edge():
+    sigma = torch.tensor([0.4, 2.0])
+    matrix, taps = blur_weights(sigma, 20), blur_taps(sigma, 20)
+    dense = torch.zeros(2, 20, 20).scatter_add_(2, taps.index, taps.weight.contiguous())
+    assert torch.allclose(matrix, dense, atol=1e-6)
+    assert torch.allclose(matrix.sum(-1), torch.ones(2, 20))
+    offsets = torch.arange(20.0) - 10
+    gauss = torch.exp(-(offsets**2) / 8)
+    assert torch.allclose(matrix[1, 10], gauss / gauss.sum(), atol=2e-3)

@@ -1,0 +1,71 @@
+"""The presets' view recipes and pictures to try them on."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saip.views import Recipe
+
+COLORS = {'jitter': {}, 'gray': 0.2, 'flip': 0.5}
+GLOBALS = {
+    'anchor': {'type': 'Crop', 'augment': {**COLORS, 'blur': 1.0}},
+    'augmented': {'type': 'Crop', 'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2}},
+    'local_crops': {
+        **{'type': 'Crop', 'number': 3, 'size': (64, 32), 'area': (0.05, 0.8)},
+        'augment': {**COLORS, 'blur': 0.5},
+    },
+}
+SCALES = (0.75, 0.875, 1.125, 1.25, 1.375, 1.5)
+BACKGROUND = {'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2}}
+PRESETS = {
+    'saip': {
+        **GLOBALS,
+        'multires': {'type': 'Rescale'},
+        'masked': {
+            **{'type': 'Masked', 'of': 'augmented', 'scales': SCALES},
+            'mask': {'type': 'RandomMask'},
+        },
+        'scene': {'type': 'Scene', 'distractors': 1, **BACKGROUND},
+    },
+    'saip-paper': {
+        'anchor': {'type': 'Crop', 'area': (0.4, 1.0), 'augment': {**COLORS, 'blur': 1.0}},
+        'multires': {'type': 'Rescale'},
+        'masked': {'type': 'Masked', 'of': 'multires', 'mask': {'type': 'RandomMask'}},
+        'scene': {'type': 'Scene', 'layout': 'overlap', 'alpha': 1.0, **BACKGROUND},
+    },
+    'saip-official': {
+        **GLOBALS,
+        'local_crops': {**GLOBALS['local_crops'], 'type': 'OfficialCrop'},
+        'extra_local_crop': {**GLOBALS['local_crops'], 'type': 'OfficialCrop', 'number': 1},
+        'multires': {'type': 'OfficialRescale'},
+        'masked': {
+            **{'type': 'Masked', 'of': 'augmented', 'scales': (1.25,)},
+            'mask': {'type': 'OfficialMask'},
+        },
+        'scene': {'type': 'OfficialScene', **BACKGROUND},
+    },
+}
+
+
+def make_recipe(preset: str = 'saip', size: tuple[int, int] = (128, 64), **changes) -> Recipe:
+    """A preset's recipe with smaller local crops; ``changes`` replace options of its entries."""
+    views = dict(PRESETS[preset])
+    for name, change in changes.items():
+        views[name] = change and {**views.get(name, {}), **change}
+    return Recipe(size, 16, views)
+
+
+def make_batch(count: int, seed: int = 0) -> dict[str, Tensor]:
+    """Smooth coloured canvases with some texture, like photographs and unlike noise."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 12, 8)))
+    smooth = torch.nn.functional.interpolate(coarse, (160, 80), mode='bicubic')
+    canvas = (smooth + torch.from_numpy(rng.normal(0, 6, smooth.shape))).clamp(0, 255)
+    sizes = np.stack([rng.integers(80, 400, count), rng.integers(40, 200, count)], 1)
+    return {
+        'canvas': canvas.byte(),
+        'size': torch.from_numpy(sizes),
+        'key': torch.from_numpy(rng.integers(0, 2**62, count)),
+        'index': torch.arange(count),
+        'replaced': torch.full((count,), -1),
+    }
