@@ -227,8 +227,6 @@ def test_relation_matching_joins_by_the_config_shown():
 
 
 def test_sizes_table_states_what_each_preset_makes_of_a_size(resolved):
-    from saip.datasets.views.sizes import paste_scale
-
     rows = re.findall(r'^\| (\d+)×(\d+) \| (.+) \| (.+) \| (.+) \|$', METHOD.read_text(), re.M)
     assert len(rows) == 4
     for height, width, *cells in rows:
@@ -241,7 +239,7 @@ def test_sizes_table_states_what_each_preset_makes_of_a_size(resolved):
                 continue
             recipe = MODELS.build(settings).recipe
             if preset != 'saip-official':
-                assert cell == f'pastes at {paste_scale(recipe)}'
+                assert cell == f'pastes at {recipe["scene"].paste_scale}'
 
 
 def test_the_picture_is_the_one_its_script_draws():

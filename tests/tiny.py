@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from saip.registry import MODELS
+from saip.structures import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 # Real samples in the public formats are not in the repository.
@@ -25,7 +26,9 @@ def preset_config(preset: str, **preprocessor) -> Config:
     if options.get('feature_level', 0) is not None:
         options['feature_level'] = 2
     cfg.model.backbone = dict(type='saip.ViTEncoder', arch=ARCH, patch_size=16, **options)
+    views = preprocessor.pop('views', {})
     cfg.model.data_preprocessor.update(preprocessor)
+    cfg.merge_from_dict({'model': {'data_preprocessor': {'views': views}}})
     csm, csr, css = (cfg.model.objectives[name] for name in ('csm', 'csr', 'css'))
     csm.neck.update(hidden_channels=32, bottleneck_channels=16, out_channels=64)
     csr.neck.update(dims=32, depth=2, num_heads=4)
@@ -59,8 +62,14 @@ def batch(size: int = 4, first: int = 0) -> dict[str, torch.Tensor]:
     )
 
 
-def losses(model, data) -> dict[str, torch.Tensor]:
+def progress(step: int = 0, total: int = 100, per_epoch: int = 10) -> Progress:
+    """Where a step is, without accumulation."""
+    return Progress(step, total, step, total, per_epoch, step / total)
+
+
+def losses(model, data, step: int = 0) -> dict[str, torch.Tensor]:
     """Terms of one training step."""
+    model.begin_step(progress(step))
     return model(**model.data_preprocessor(data, training=True), mode='loss')
 
 

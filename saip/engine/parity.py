@@ -73,8 +73,9 @@ def build_model(dump: dict[str, Any], config: Path) -> Any:
     cfg.backbone.update(patch_size=patch, feature_level=sizes.get('out_index', 6))
     local = dump['inputs']['local'].shape[-2:]
     cfg.data_preprocessor.update(size=tuple(sizes['img_size']), patch_size=patch)
-    cfg.data_preprocessor.locals.size = tuple(local)
-    cfg.data_preprocessor.masked.ratio = sizes['mask_ratio']
+    views = cfg.data_preprocessor.views
+    views.local_crops.size = views.extra_local_crop.size = tuple(local)
+    views.masked.mask.ratio = sizes['mask_ratio']
     objectives = cfg.objectives
     objectives.csm.neck.update(
         hidden_channels=sizes.get('hidden_dim', 2048),
@@ -112,7 +113,7 @@ def build_views(dump: dict[str, Any], patch: int) -> Views:
     *crops, seventh, region = inputs['local']
 
     def scaled(images: Tensor, factor: float) -> Tensor:
-        return rescale(images, round(factor * 8), 'nearest', patch)
+        return rescale(images, factor, 'nearest', patch)
 
     enlarged = round(
         (mask['ids_restore'].shape[1] / _cells(inputs['anchor'], patch)) ** 0.5 * 8
@@ -120,10 +121,10 @@ def build_views(dump: dict[str, Any], patch: int) -> Views:
     images = {
         'anchor': inputs['anchor'],
         'augmented': inputs['aug'],
-        'locals': torch.cat(crops),
+        'local_crops': torch.cat(crops),
         'multires_0': scaled(seventh, drawn['crop7']),
         'multires_1': scaled(region, drawn['region']),
-        'masked': rescale(inputs['aug'], enlarged, 'nearest', patch),
+        'masked': rescale(inputs['aug'], enlarged / 8, 'nearest', patch),
         'scene': inputs['ref'],
     }
     restore = mask['ids_restore']
@@ -131,18 +132,17 @@ def build_views(dump: dict[str, Any], patch: int) -> Views:
     # As many columns as the picture with most scored patches has; the rest is weighted 0.
     order = (~hidden).to(torch.uint8).argsort(dim=1, stable=True)
     order = order[:, : int(hidden.sum(1).max())]
-    return Views(
-        images,
-        PatchMask(
-            keep=restore.argsort(dim=1)[:, : mask['n_keep']],
-            restore=restore,
-            scored=order,
-            scored_weight=hidden.gather(1, order),
-        ),
-        torch.stack([inputs['inst_mask'], inputs['roi_mask']], dim=1).to(
-            inputs['anchor'].dtype
-        ),
+    patch_mask = PatchMask(
+        keep=restore.argsort(dim=1)[:, : mask['n_keep']],
+        restore=restore,
+        scored=order,
+        scored_weight=hidden.gather(1, order),
     )
+    masks = torch.stack([inputs['inst_mask'], inputs['roi_mask']], dim=1)
+    views = {
+        name: View(x, patch_mask if name == 'masked' else None) for name, x in images.items()
+    }
+    return Views(views, {'scene_masks': masks.to(inputs['anchor'].dtype)})
 
 
 def compare_step(path: Path, config: Path) -> list[Row]:

@@ -7,20 +7,29 @@ device, where tensors have a shape and no values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saip.datasets.views import ViewPlan
 from saip.engine.flops import flop_counter
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.models.selfsup import Pretrainer
 from saip.models.selfsup.encoding import encode_views
 from saip.registry import MODELS
-from saip.structures import Encoded, EncoderOutput, Relations, ViewFeatures, Views
+from saip.structures import (
+    Encoded,
+    EncoderOutput,
+    PatchMask,
+    Progress,
+    Relations,
+    View,
+    ViewFeatures,
+    Views,
+)
+from saip.views import ViewPlan
 
 BATCH = 2
 """Pictures in a counted step: one is the other's stranger in the scene."""
@@ -32,7 +41,7 @@ DRAWS = 300
 EXPERT = 'expert encoder'
 STUDENT = 'student encoder'
 
-Scales = tuple[int, ...]
+Sizes = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,7 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
             new = counter.get_total_flops() - sum(spent.values())
             spent[part] = spent.get(part, 0) + new
 
-        with torch.no_grad():
-            seen = encode_views(
-                model.expert.network(), model.expert.pixel_norm, views, model.expert_needs
-            )
-        expert = Encoded(seen, model.expert.modules_by_name())
+        expert = model.encode_by_expert(views, with_weights=False)
         book(EXPERT)
         encoded = encode_views(model.backbone, model.pixel_norm, views, model.student_needs)
         book(STUDENT)
@@ -109,14 +114,14 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
     return spent
 
 
-def mean_weights(draws: Sequence[Scales]) -> dict[int, float]:
-    """Weights of a few draws whose weighted mean cost is the mean over all scales of all views.
+def mean_weights(draws: Sequence[Sizes]) -> dict[int, float]:
+    """Weights of a few draws whose weighted mean cost is the mean over all sizes of all views.
 
-    What a view costs does not depend on the scales of the other views, so costs are sums over
-    (view, scale), and draws that span these sums are enough.
+    What a view costs does not depend on the sizes of the other views, so costs are sums over
+    (view, size), and draws that span these sums are enough.
 
     Args:
-        draws: scales of the views in each draw.
+        draws: sizes of the views in each draw.
 
     Returns:
         Weights, which add up to 1 and may be negative, by index into ``draws``.
@@ -148,43 +153,50 @@ def _weighted_views(preprocessor_cfg: dict[str, Any]) -> list[tuple[Views, float
         'size': torch.tensor([CANVAS] * BATCH),
         'key': torch.arange(BATCH),
     }
-    first: dict[Scales, int] = {}
+    first: dict[Sizes, int] = {}
     for step in range(DRAWS):
-        preprocessor.set_clock(0, step)
-        first.setdefault(_scales(preprocessor, preprocessor.draw(batch)), step)
+        preprocessor.begin_step(_progress(step))
+        first.setdefault(_sizes(preprocessor, preprocessor.draw(batch)), step)
     views = []
     steps = list(first.values())
     for index, weight in mean_weights(list(first)).items():
-        preprocessor.set_clock(0, steps[index])
+        preprocessor.begin_step(_progress(steps[index]))
         inputs = preprocessor(dict(batch), training=True)['inputs']
         views.append((_without_values(inputs), weight))
     return views
 
 
-def _scales(preprocessor: ViewsPreprocessor, plan: ViewPlan) -> Scales:
-    """Scales of the views whose size is drawn: multires, then masked."""
-    masked = preprocessor.recipe.masked
-    if masked is not None and masked.source == 'multires':
-        return (*plan.multires, plan.multires[plan.masked])
-    return (*plan.multires, plan.masked)
+def _progress(step: int) -> Progress:
+    return Progress(step, DRAWS, step, DRAWS, DRAWS, step / DRAWS)
+
+
+def _sizes(preprocessor: ViewsPreprocessor, plan: ViewPlan) -> Sizes:
+    """Sizes of all views that are drawn, in a fixed order."""
+    recipe = preprocessor.recipe
+    return tuple(
+        size for entry, draw in plan.draws.items() for size in recipe[entry].sizes(draw)
+    )
 
 
 def _without_values(views: Views) -> Views:
-    mask = views.mask
-    if mask is not None:
-        weight = mask.scored_weight
-        mask = replace(
-            mask,
-            keep=mask.keep.to('meta'),
-            restore=mask.restore.to('meta'),
-            scored=mask.scored.to('meta'),
-            scored_weight=None if weight is None else weight.to('meta'),
-        )
-    masks = views.scene_masks
     return Views(
-        images={name: x.to('meta') for name, x in views.images.items()},
-        mask=mask,
-        scene_masks=None if masks is None else masks.to('meta'),
+        {
+            name: View(view.images.to('meta'), _mask_without_values(view.mask))
+            for name, view in views.by_name.items()
+        },
+        {name: target.to('meta') for name, target in views.targets.items()},
+    )
+
+
+def _mask_without_values(mask: PatchMask | None) -> PatchMask | None:
+    if mask is None:
+        return None
+    weight = mask.scored_weight
+    return PatchMask(
+        keep=mask.keep.to('meta'),
+        restore=mask.restore.to('meta'),
+        scored=mask.scored.to('meta'),
+        scored_weight=None if weight is None else weight.to('meta'),
     )
 
 

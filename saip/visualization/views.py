@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from saip.datasets.views import Recipe, cell_targets
+from saip.models.ops.cells import cell_targets
 from saip.structures import Views
+from saip.views.official import OfficialScene
+from saip.views.scene import BaseScene
 
 if TYPE_CHECKING:
     from saip.models.data_preprocessor import ViewsPreprocessor
@@ -40,23 +42,26 @@ def draw_views(
     Returns:
         An RGB picture.
     """
-    recipe = preprocessor.recipe
+    patch = preprocessor.patch_size
+    entry_of = {v: e for e, names in preprocessor.recipe.names.items() for v in names}
     mean, std = preprocessor.mean.cpu(), preprocessor.std.cpu()
     shown: list[Labelled] = []
     if canvas is not None:
         shown.append(('canvas', _picture(canvas.float().cpu())))
-    for name, images in views.images.items():
-        count = recipe.locals.number if name == 'locals' and recipe.locals is not None else 1
-        for i, batch in enumerate(images.chunk(count)):
+    for name, view in views.by_name.items():
+        entry = preprocessor.recipe[entry_of[name]]
+        for i, batch in enumerate(view.images.chunk(entry.rows)):
             height, width = batch.shape[-2:]
-            label = f'{name} {i + 1}' if count > 1 else name
+            label = f'{name} {i + 1}' if entry.rows > 1 else name
             picture = _picture(batch[sample].float().cpu() * std + mean)
             shown.append((f'{label} {height}x{width}', picture))
-            if name == 'masked' and views.mask is not None:
-                hidden = _hide(picture, views.mask.keep[sample].cpu(), recipe.patch_size)
-                shown.append(('what is left of it', hidden))
-            if name == 'scene' and views.scene_masks is not None:
-                shown += _scene_pictures(picture, views.scene_masks[sample].cpu(), recipe)
+        if view.mask is not None:
+            hidden = _hide(picture, view.mask.keep[sample].cpu(), patch)
+            shown.append((f'visible patches of {name}', hidden))
+        if isinstance(entry, BaseScene):
+            masks = views.targets[f'{name}_masks'][sample].cpu()
+            official = isinstance(entry, OfficialScene)
+            shown += _scene_pictures(picture, masks, patch, 'nearest' if official else 'cover')
     return _sheet(shown)
 
 
@@ -76,10 +81,9 @@ def _hide(picture: Image.Image, keep: Tensor, patch: int) -> Image.Image:
     return Image.composite(picture, gray, mask)
 
 
-def _scene_pictures(scene: Image.Image, masks: Tensor, recipe: Recipe) -> list[Labelled]:
-    grid = (scene.height // recipe.patch_size, scene.width // recipe.patch_size)
-    official = recipe.scene is not None and recipe.scene.layout == 'official'
-    cells = cell_targets(masks[None], grid, 'nearest' if official else 'cover')
+def _scene_pictures(scene: Image.Image, masks: Tensor, patch: int, rule: str) -> list[Labelled]:
+    grid = (scene.height // patch, scene.width // patch)
+    cells = cell_targets(masks[None], grid, rule)
     spread = F.interpolate(cells, size=(scene.height, scene.width), mode='nearest')[0]
     outlined = np.asarray(scene).copy()
     pictures = []

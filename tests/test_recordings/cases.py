@@ -59,7 +59,8 @@ class Case:
 
 CASES = [
     *(Case(preset) for preset in PRESETS),
-    *(Case(preset, encoder) for preset in PRESETS[:2] for encoder in FRAGMENTS),
+    *(Case('saip', encoder) for encoder in FRAGMENTS),
+    *(Case('saip-paper', encoder) for encoder in FRAGMENTS[:2]),
     *(Case(preset, 'starnet-s3') for preset in PRESETS[3:]),
     Case('saip', 'test_resnet'),
     Case('saip-small', loop='iter'),
@@ -105,11 +106,12 @@ def model_config(case: Case, folder: Path) -> ConfigDict:
     if case.encoder != 'vit':
         shrink_views(model.data_preprocessor, 16)
     csm, csr, css = (model.objectives[name] for name in ('csm', 'csr', 'css'))
-    csm.neck.update(hidden_channels=8)
+    dims = 16 if case.encoder in FRAGMENTS else 8
+    csm.neck.update(hidden_channels=dims)
     if 'DINO' in csm.neck.type:
         csm.neck.update(bottleneck_channels=8, out_channels=24)
-    csr.neck.update(dims=8, depth=1, num_heads=2)
-    css.neck.update(dims=8, num_heads=2)
+    csr.neck.update(dims=dims, depth=1, num_heads=2)
+    css.neck.update(dims=dims, num_heads=2)
     if 'star' in case.preset:
         expert = model.expert
         patch = model.data_preprocessor.patch_size

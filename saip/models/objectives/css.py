@@ -54,7 +54,8 @@ class CrossScaleSearch(BaseObjective):
         masks = views.targets['scene_masks']
         if masks.shape[1] != len(self.queries):
             raise RuntimeError(
-                f'css has {len(self.queries)} queries but the scene came with {masks.shape[1]} masks'
+                f'css has {len(self.queries)} queries but the scene came with {masks.shape[1]} '
+                'masks'
             )
         logits = self.neck(
             [student.views[name].require_pixel() for name in self.queries],

@@ -159,7 +159,7 @@ class Pretrainer(BaseSelfSupervisor):
 
     def loss(self, inputs: Views, data_samples: Any = None) -> dict[str, Tensor]:
         """Losses ``loss_<objective>`` and diagnostics of a batch of views."""
-        expert = self._encode_by_expert(inputs)
+        expert = self.encode_by_expert(inputs)
         for objective in self.objectives.values():
             inputs = inputs.merged(objective.derive(expert, inputs))
         own = encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
@@ -172,14 +172,20 @@ class Pretrainer(BaseSelfSupervisor):
         return losses
 
     @torch.no_grad()
-    def _encode_by_expert(self, views: Views) -> Encoded:
-        """The views as the expert sees them; nothing without an expert."""
+    def encode_by_expert(self, views: Views, with_weights: bool = True) -> Encoded:
+        """The views as the expert sees them; nothing without an expert.
+
+        Args:
+            views: all views of a step.
+            with_weights: whether a frozen expert reads its weights first; counting operations
+                needs none.
+        """
         seen: dict[str, ViewFeatures] = {}
         if self.expert is None:
             return Encoded(seen)
         if self.expert_needs:
-            encoder, norm = self.expert.encoder(), self.expert.pixel_norm
-            seen = encode_views(encoder, norm, views, self.expert_needs)
+            encoder = self.expert.encoder() if with_weights else self.expert.network()
+            seen = encode_views(encoder, self.expert.pixel_norm, views, self.expert_needs)
         return Encoded(seen, self.expert.modules_by_name())
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from saip.engine.flops import count_flops
 from saip.registry import MODELS
-from saip.structures import PatchMask, Views
+from saip.structures import PatchMask, View, Views
 from tests.tiny import ROOT, total
 
 # The same losses computed plainly: every view through all blocks, decoders once per query.
@@ -25,14 +25,17 @@ def official_step(k: int) -> int:
         images = dict(
             anchor=torch.empty(b, 3, 256, 128),
             augmented=torch.empty(b, 3, 256, 128),
-            locals=torch.empty(6 * b, 3, 128, 64),
+            local_crops=torch.empty(6 * b, 3, 128, 64),
             multires_0=torch.empty(b, 3, 16 * k // 16 * 16, 8 * k // 16 * 16),
             multires_1=torch.empty(b, 3, 16 * k // 16 * 16, 8 * k // 16 * 16),
             masked=torch.empty(b, 3, 320, 160),
             scene=torch.empty(b, 3, 224, 224),
         )
         mask = PatchMask(index[:, :50], index, index[:, :150], torch.ones(b, 150))
-        views = Views(images, mask, torch.empty(b, 2, 224, 224))
+        views = Views(
+            {name: View(x, mask if name == 'masked' else None) for name, x in images.items()},
+            {'scene_masks': torch.empty(b, 2, 224, 224)},
+        )
     return count_flops(lambda: total(model.loss(views)).backward()) / b
 
 
