@@ -13,8 +13,8 @@ import torch
 from mmengine.config import Config
 
 from saip.models.backbones import HierarchicalEncoder
-from saip.registry import MODELS
-from tests.tiny import ROOT, batch, losses, preset_config
+from saip.registry import MODELS, VIEWS
+from tests.tiny import ROOT, batch, losses, preset_config, progress
 
 PAGE = (ROOT / 'docs/extending.md').read_text()
 # `FILE` in `FOLDER`, the end of the sentence above a block.
@@ -64,7 +64,7 @@ def run(tree):
 def test_every_block_is_used():
     blocks = re.findall(r'```\w*\n.*?```', PAGE, re.DOTALL)
     assert len(blocks) == len(FILES) + len(COMMANDS) + 1  # the one that asks the network
-    assert (len(FILES), len(COMMANDS)) == (7, 3)
+    assert (len(FILES), len(COMMANDS)) == (9, 3)
 
 
 def test_the_network_answers_what_is_shown(capsys):
@@ -127,26 +127,64 @@ def test_the_config_of_its_own_is_the_one_that_takes_any(tree, monkeypatch):
         assert MODELS.build(own.model).backbone.embed_dims == 1280
 
 
-def test_the_objective_joins_a_step(tree, monkeypatch):
+@pytest.fixture
+def registered(tree, monkeypatch):
+    """Reading a config of the page imports and registers its classes; undone afterwards."""
     monkeypatch.syspath_prepend(str(tree))
-    # Reading the config imports and registers the class; undone afterwards.
-    for names, key in ((MODELS.module_dict, 'TokenAgreement'), (sys.modules, 'mine.agreement')):
+    added = (
+        (MODELS.module_dict, 'TokenAgreement'),
+        (VIEWS.module_dict, 'UpperBody'),
+        (sys.modules, 'mine.agreement'),
+        (sys.modules, 'mine.upper_body'),
+    )
+    for names, key in added:
         assert key not in names
         monkeypatch.setitem(names, key, None)
         del names[key]
-    path = tree / 'mine' / LEAF.format('vit-tiny-p16').replace('saip_', 'agreement_')
+
+
+def one_objective(path: Path, **preprocessor):
+    """The terms of one step with the agreement alone, and the model."""
     added = Config.fromfile(path)
     assert set(added.model.objectives) == {'csm', 'csr', 'css', 'agreement'}
-    cfg = preset_config('saip', size=(128, 64))
+    cfg = preset_config('saip', size=(128, 64), **preprocessor)
     cfg.model.objectives = {'agreement': added.model.objectives.agreement}
     cfg.model.backbone.feature_level = None
     model = MODELS.build(cfg.model)
     model.init_weights()
-    terms = losses(model.train(), batch(2))
+    return losses(model.train(), batch(2)), model
+
+
+@pytest.mark.usefixtures('registered')
+def test_the_objective_joins_a_step(tree):
+    path = tree / 'mine' / LEAF.format('vit-tiny-p16').replace('saip_', 'agreement_')
+    terms, model = one_objective(path)
     assert set(terms) == {'loss_agreement'}
     assert 0 <= float(terms['loss_agreement'].detach()) <= 0.5 * 2
     terms['loss_agreement'].backward()
     assert all(p.grad is not None for p in model.backbone.parameters())
+
+
+@pytest.mark.usefixtures('registered')
+def test_the_view_is_made_of_the_upper_half(tree):
+    path = tree / 'mine' / LEAF.format('vit-tiny-p16').replace('saip_', 'upper-body_')
+    views = Config.fromfile(path).model.data_preprocessor.views
+    assert set(views) > {'anchor', 'multires', 'upper_body'}
+    terms, model = one_objective(path, views=dict(upper_body=dict(views.upper_body)))
+    assert set(terms) == {'loss_agreement'}
+    views = model.data_preprocessor
+    # White above, black below: a crop of the upper half is white.
+    data = batch(2)
+    data['canvas'] = torch.cat(
+        [torch.full((2, 3, 160, 160), 255), torch.zeros(2, 3, 160, 160)], 2
+    )
+    data['canvas'] = data['canvas'].to(torch.uint8)
+    views.begin_step(progress())
+    images = views(data, training=True)['inputs']['upper_body'].images
+    assert images.shape == (2, 3, 128, 128)
+    white = (255 - views.mean) / views.std
+    inner = images[..., :-8, :]  # the last rows are interpolated with what is below
+    torch.testing.assert_close(inner, white.expand_as(inner), rtol=0, atol=1e-4)
 
 
 def test_the_data_set_takes_the_place_of_another(tree):
