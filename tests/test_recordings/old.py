@@ -1,43 +1,37 @@
-"""Files of the first form of the project: training checkpoints in the middle of a run, exports.
+"""Files that the first form of the project wrote: checkpoints in the middle of a run, exports.
 
-``python -m tests.test_recordings.old FOLDER`` wrote them; today's code can only read them.
+They are the runs of the recordings after two of their four epochs. Larger ones (an encoder with
+BatchNorm, two processes, a frozen expert) are no part of the repository; SAIP_OLD_FILES names
+their folder.
 """
 
 from __future__ import annotations
 
+import lzma
+import os
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 
-from tests.test_recordings import runs
 from tests.test_recordings.cases import Case
 
 FOLDER = Path(__file__).parent / 'old'
-OLD = [
-    Case('saip'),
-    Case('saip', 'test_resnet'),
-    Case('saip-paper'),
-    Case('saip-small'),
-    Case('saip-star'),
-    Case('saip', processes=2),
-]
-LARGE = [Case('saip', 'starnet-s3'), Case('saip-paper', 'tinyvit-5m')]
+LARGER = os.environ.get('SAIP_OLD_FILES')
+SMALL_CASES = [Case('saip'), Case('saip-paper'), Case('saip-small')]
+LARGER_CASES = [Case('saip', 'test_resnet'), Case('saip-star'), Case('saip', processes=2)]
+EXPORTED = {
+    'student': ('saip_vit-43cd42ac.pth', 'saip_vit-43cd42ac.safetensors'),
+    'expert': ('saip_vit_expert-abdcf7ae.pth',),
+}
 
 
-def file_name(case: Case) -> str:
-    return f'{case.name}.pth'.replace(', ', '_').replace(' ', '-')
-
-
-def write(cases: list[Case], out: Path) -> None:
-    """Keep the checkpoint of epoch 2 of 4 of every case."""
-    out.mkdir(parents=True, exist_ok=True)
-    for case in cases:
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = {'default_hooks.checkpoint.interval': 2}
-            runs.run(case, Path(folder), **checkpoint)
-            shutil.copy(Path(folder, 'work/epoch_2.pth'), out / file_name(case))
-
-
-if __name__ == '__main__':
-    write(LARGE if 'large' in sys.argv else OLD, Path(sys.argv[1]))
+def checkpoint(case: Case, folder: Path) -> Path:
+    """The checkpoint of a case as a file in ``folder``."""
+    name = f'{case.name}.pth'.replace(', ', '_').replace(' ', '-')
+    path = folder / 'epoch_2.pth'
+    packed = FOLDER / f'{name}.xz'
+    if packed.is_file():
+        path.write_bytes(lzma.decompress(packed.read_bytes()))
+    else:
+        assert LARGER is not None
+        shutil.copy(Path(LARGER, name), path)
+    return path
