@@ -88,6 +88,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         self.seed = seed
         self.register_buffer('mean', _per_channel(mean), persistent=False)
         self.register_buffer('std', _per_channel(std), persistent=False)
+        self._made_ops: RenderOps | None = None
         self._ops()  # refuses an unknown resize_mode
         self._pool_set = None if background_pool is None else PersonImages(background_pool)
         self._pool_sizes: np.ndarray | None = None
@@ -144,7 +145,10 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         return HostBatch(keys, sizes, self._pool_sizes)
 
     def _ops(self) -> RenderOps:
-        return RENDERERS[self.renderer](self.mean, self.std, self.resize_mode)
+        """Operations on the present device, made anew after a move to another."""
+        if self._made_ops is None or self._made_ops.mean is not self.mean:
+            self._made_ops = RENDERERS[self.renderer](self.mean, self.std, self.resize_mode)
+        return self._made_ops
 
     def _load_pool(self, canvas: tuple[int, int]) -> None:
         """Read the backgrounds, once the size of the batch's canvases is known."""

@@ -27,7 +27,18 @@ from saip.views.upload import upload
 
 
 class DeviceOps(RenderOps):
-    """Whole batches: images are (V, 3, h, w) float32, 0..255, on the device."""
+    """Whole batches: images are (V, 3, h, w) float32, 0..255, on the device.
+
+    Args:
+        mean: (3, 1, 1) of the normalisation, in grey levels.
+        std: (3, 1, 1) of the normalisation, in grey levels.
+        resize_mode: see :class:`RenderOps`.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, resize_mode: str = 'bilinear') -> None:
+        super().__init__(mean, std, resize_mode)
+        self._scale = 1 / std
+        self._shift = -mean / std
 
     def cut(
         self, crops: Mapping[Hashable, CropDraw], canvas: Tensor, pool: Tensor | None
@@ -86,8 +97,8 @@ class DeviceOps(RenderOps):
         return images[source]
 
     def finish(self, images: Tensor) -> Tensor:
-        """Normalise in one pass."""
-        return torch.addcmul(-self.mean / self.std, images, 1 / self.std)
+        """Normalise in one pass and in place: nothing else reads the images afterwards."""
+        return torch.addcmul(self._shift, images, self._scale, out=images)
 
 
 def resize(images: Tensor, size: Size, mode: str) -> Tensor:
