@@ -20,7 +20,14 @@ from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.models.selfsup import MultiObjectivePretrainer
 from saip.models.selfsup.encoding import encode_views
 from saip.registry import MODELS
-from saip.structures import Encoded, EncoderOutput, Relations, ViewFeatures, Views
+from saip.structures import (
+    Encoded,
+    EncoderOutput,
+    Progress,
+    Relations,
+    ViewFeatures,
+    Views,
+)
 
 BATCH = 2
 """Pictures in a counted step: one is the other's stranger in the scene."""
@@ -92,7 +99,6 @@ def count_step(model: MultiObjectivePretrainer, views: Views) -> dict[str, int]:
             seen = encode_views(
                 model.expert.network(), model.expert.pixel_norm, views, model.expert_needs
             )
-        expert = Encoded(seen, model.expert.modules_by_name())
         book(EXPERT)
         encoded = encode_views(model.backbone, model.pixel_norm, views, model.student_needs)
         book(STUDENT)
@@ -101,6 +107,7 @@ def count_step(model: MultiObjectivePretrainer, views: Views) -> dict[str, int]:
         copies: list[tuple[Tensor, Tensor]] = []
         student = Encoded({name: _cut(x, copies) for name, x in encoded.items()})
         for name, objective in model.objectives.items():
+            expert = Encoded(seen, model.twins_of(name))
             objective.loss(student, expert, views)['loss'].backward()
             book(name)
         reached = [(x, copy.grad) for x, copy in copies if copy.grad is not None]
@@ -150,12 +157,12 @@ def _weighted_views(preprocessor_cfg: dict[str, Any]) -> list[tuple[Views, float
     }
     first: dict[Scales, int] = {}
     for step in range(DRAWS):
-        preprocessor.set_clock(0, step)
+        preprocessor.begin_step(Progress.at(step, DRAWS, DRAWS))
         first.setdefault(_scales(preprocessor, preprocessor.draw(batch)), step)
     views = []
     steps = list(first.values())
     for index, weight in mean_weights(list(first)).items():
-        preprocessor.set_clock(0, steps[index])
+        preprocessor.begin_step(Progress.at(steps[index], DRAWS, DRAWS))
         inputs = preprocessor(dict(batch), training=True)['inputs']
         views.append((_without_values(inputs), weight))
     return views

@@ -25,6 +25,7 @@ from saip.datasets.views import (
 )
 from saip.datasets.views.upload import upload
 from saip.registry import MODELS
+from saip.structures import Progress
 
 RENDERERS: dict[str, type[Renderer]] = {
     'device': DeviceRenderer,
@@ -108,6 +109,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         self._selected = self.recipe.available
         self._epoch = 0
         self._step = 0
+        self._begun = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -139,13 +141,26 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             )
         self._selected = names
 
-    def set_clock(self, epoch: int, step: int) -> None:
-        """Set the epoch and the micro-batch number that key the next draws."""
-        self._epoch = epoch
-        self._step = step
+    def begin_step(self, progress: Progress) -> None:
+        """Set the epoch and the micro-batch number that key the next draw."""
+        self._epoch = progress.epoch
+        self._step = progress.step
+        self._begun = True
 
     def draw(self, data: Mapping[str, Tensor]) -> ViewPlan:
-        """Draw the plan of a training batch at the current clock."""
+        """Draw the plan of a training batch, once per step that was begun.
+
+        Raises:
+            RuntimeError: no step was begun since the last draw: the views would be those of the
+                step before, silently, in every step.
+        """
+        if not self._begun:
+            raise RuntimeError(
+                'views are drawn once per step, after begin_step: nothing has told the model of '
+                'this step. In a training saip.ProgressHook does; it belongs to default_hooks: '
+                "default_hooks=dict(progress=dict(type='saip.ProgressHook'))"
+            )
+        self._begun = False
         clock = Clock(self.seed, self._epoch, self._step, get_rank(), get_world_size())
         keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
         return draw_plan(

@@ -19,6 +19,7 @@ from saip.engine.launch import join_processes
 from saip.engine.unwrap import unwrap
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.registry import DATASETS, HOOKS, MODELS
+from saip.structures import Progress
 from tests.processes import in_processes
 from tests.test_recordings.cases import (
     BATCH,
@@ -236,5 +237,5 @@ def first_step(case: Case, folder: Path) -> dict[str, list[float]]:
 
 def step_losses(model: Any, data: dict[str, Tensor]) -> dict[str, Tensor]:
     """Losses of the first step, in the names of the present code."""
-    model.set_clock(0, 0)
+    model.begin_step(Progress.at(0, STEPS, STEPS // 4))
     return model.loss(**model.data_preprocessor(data, training=True))

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from saip.registry import MODELS
+from saip.structures import Progress
 from tests.test_datasets.test_views.view_recipes import make_batch
 from tests.test_recordings.cases import shrink_views
 from tests.tiny import ROOT
@@ -78,7 +79,10 @@ def rendered(preset: str, renderer: str) -> dict[str, Any]:
 
 def set_clock(making: Any, epoch: int, step: int) -> None:
     """Tell the preprocessor where in the run it is."""
-    making.set_clock(epoch, step)
+    per_epoch = step // epoch if epoch else step + 1
+    progress = Progress.at(step, PLAN_STEPS, per_epoch)
+    assert progress.epoch == epoch
+    making.begin_step(progress)
 
 
 def canonical(plan: Any, making: Any) -> dict[str, Any]:

@@ -3,12 +3,8 @@
 from saip.engine.hooks.bad_files import BadFilesHook
 from saip.engine.hooks.checkpoint import AtomicCheckpointHook
 from saip.engine.hooks.collapse import CollapseHook
-from saip.engine.hooks.expert_update import (
-    ExpertUpdateHook,
-    FreezePrototypesHook,
-    ViewClockHook,
-)
 from saip.engine.hooks.export import ExportBackboneHook
+from saip.engine.hooks.progress import ProgressHook
 from saip.engine.hooks.runtime_info import AsyncRuntimeInfoHook, NonFiniteLossError
 
 __all__ = [
@@ -16,9 +12,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'BadFilesHook',
     'CollapseHook',
-    'ExpertUpdateHook',
     'ExportBackboneHook',
-    'FreezePrototypesHook',
     'NonFiniteLossError',
-    'ViewClockHook',
+    'ProgressHook',
 ]

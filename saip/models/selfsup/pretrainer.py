@@ -21,11 +21,12 @@ from saip.models.selfsup.needs import (
     take_wanted,
 )
 from saip.models.selfsup.predicting import predict_tokens
+from saip.models.selfsup.training_state import TrainingState
 from saip.registry import MODELS
 from saip.structures import Encoded, Views
 
 
-class MultiObjectivePretrainer(BaseSelfSupervisor):
+class MultiObjectivePretrainer(TrainingState, BaseSelfSupervisor):
     """Encodes every view once and asks each objective for its loss.
 
     Only views that some objective reads are drawn, and each is encoded only as far as it is read.
@@ -71,8 +72,9 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         norm = nn.LayerNorm(self.backbone.pixel_dims, eps=NORM_EPS)
         self.pixel_norm = norm if normed else nn.Identity()
         sources = {'backbone': self.backbone, 'pixel_norm': self.pixel_norm}
-        for each in every:
-            sources.update(each.momentum_modules())
+        for name, each in self.objectives.items():
+            twins = each.twins()
+            sources.update({twin_name(name, twin): twins[twin] for twin in twins})
         built.follow(sources)
         self.expert = built
 
@@ -111,15 +113,10 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         super().init_weights()
         self.expert.copy_from_student()
 
-    def set_clock(self, epoch: int, step: int) -> None:
-        """Tell the views which epoch and step their random numbers belong to."""
-        self.data_preprocessor.set_clock(epoch, step)
-
-    def update_expert(self, momentum: float) -> None:
-        """Move the expert and the objectives' running state once."""
-        self.expert.update(momentum)
-        for objective in self.objectives.values():
-            objective.after_optimizer_step()
+    def twins_of(self, name: str) -> dict[str, nn.Module]:
+        """The expert's averages of an objective's modules, by the objective's names for them."""
+        averages = self.expert.modules_by_name()
+        return {twin: averages[twin_name(name, twin)] for twin in self.objectives[name].twins()}
 
     def loss(self, inputs: Views, data_samples: Any = None) -> dict[str, Tensor]:
         """Losses ``loss_<objective>`` and diagnostics of a batch of views."""
@@ -127,14 +124,13 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
             seen = encode_views(
                 self.expert.encoder(), self.expert.pixel_norm, inputs, self.expert_needs
             )
-        expert = Encoded(seen, self.expert.modules_by_name())
         own = encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
         student = Encoded(own)
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
-            terms = objective.loss(student, expert, inputs)
+            terms = objective.loss(student, Encoded(seen, self.twins_of(name)), inputs)
             losses[f'loss_{name}'] = terms.pop('loss')
-            losses.update(terms)
+            losses.update({f'{name}_{term}': value for term, value in terms.items()})
         return losses
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
@@ -148,3 +144,8 @@ class MultiObjectivePretrainer(BaseSelfSupervisor):
         """Image tokens of ``student`` and ``expert``, see :func:`predict_tokens`."""
         encoders = {'student': self.backbone, 'expert': self.expert.encoder()}
         return predict_tokens(encoders, inputs, data_samples)
+
+
+def twin_name(objective: str, twin: str) -> str:
+    """Name under which the expert keeps the average of an objective's module."""
+    return f'{objective}_{twin}'

@@ -22,10 +22,13 @@ model = dict(
         masked=dict(source='augmented', eighths=(10,), ratio=0.75, mode='official'),
         scene=dict(size=(224, 224), layout='official', alpha=0.7, others=0),
     ),
-    expert=dict(type='saip.EMAExpert'),
+    expert=dict(
+        type='saip.OfficialEMAExpert',
+        momentum=dict(type='saip.OfficialCosineSchedule', start=0.996, end=1.0),
+    ),
     objectives=dict(
         csm=dict(
-            type='saip.CrossScaleMatching',
+            type='saip.OfficialCrossScaleMatching',
             target='expert_globals',
             neck=dict(type='saip.DINOProjector', out_channels=65536),
             head=dict(type='saip.SelfDistillationHead', student_temp=0.1, teacher_temp=0.04),
@@ -53,8 +56,6 @@ model = dict(
     ),
 )
 custom_hooks = [
-    dict(type='saip.ViewClockHook'),
-    dict(type='saip.ExpertUpdateHook', momentum=(0.996, 1.0), schedule='epoch'),
     dict(type='saip.BadFilesHook'),
     dict(type='saip.CollapseHook'),
     dict(type='saip.ExportBackboneHook', interval=50),

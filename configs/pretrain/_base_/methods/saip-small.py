@@ -25,7 +25,10 @@ model = dict(
         masked=dict(source='augmented', eighths=(6, 8), ratio=0.75, mode='exact'),
         scene=dict(size=(128, 128), layout='visible', alpha=0.7, others=1),
     ),
-    expert=dict(type='saip.EMAExpert'),
+    expert=dict(
+        type='saip.EMAExpert',
+        momentum=dict(type='saip.CosineSchedule', start=0.98, end=1.0),
+    ),
     objectives=dict(
         csm=dict(
             type='saip.CrossScaleMatching',
@@ -51,8 +54,6 @@ model = dict(
     ),
 )
 custom_hooks = [
-    dict(type='saip.ViewClockHook'),
-    dict(type='saip.ExpertUpdateHook', momentum=(0.98, 1.0)),
     dict(type='saip.BadFilesHook'),
     dict(type='saip.CollapseHook'),
 ]
