@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from saip.registry import MODELS
+from saip.structures import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 # Real samples in the public formats are not in the repository.
@@ -59,8 +60,14 @@ def batch(size: int = 4, first: int = 0) -> dict[str, torch.Tensor]:
     )
 
 
-def losses(model, data) -> dict[str, torch.Tensor]:
+def progress(step: int = 0, per_epoch: int = 100) -> Progress:
+    """A place in a run of two epochs."""
+    return Progress.at(step, 2 * per_epoch, per_epoch)
+
+
+def losses(model, data, step: int = 0) -> dict[str, torch.Tensor]:
     """Terms of one training step."""
+    model.begin_step(progress(step))
     return model(**model.data_preprocessor(data, training=True), mode='loss')
 
 

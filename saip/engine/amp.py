@@ -110,9 +110,7 @@ class AutocastOptimWrapper(OptimWrapper):
         """Backward pass; a loss that is not finite makes gradients that are not."""
         bad = loss.detach().isfinite().logical_not()
         # 1 or NaN. An infinite loss may have finite gradients, which no other process would see.
-        super().backward(
-            loss * torch.ones_like(loss).masked_fill(bad, float('nan')), **kwargs
-        )
+        super().backward(loss * torch.ones_like(loss).masked_fill(bad, float('nan')), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
         """Clip, look, step; or leave everything as it was before the micro-batches."""

@@ -36,7 +36,7 @@ class MatrixDecayConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of a model."""
         trained = [p for p in unwrap(model).parameters() if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {'params': [p for p in trained if p.ndim > 1]},
             {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
         ]

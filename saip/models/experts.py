@@ -97,6 +97,9 @@ class BaseExpert(BaseModule):
 # constant target), 0.03 with a plain mean over all steps (DECAY 0), 0.24 with 4, 0.28 with 8.
 DECAY = 4
 
+DINO_MOMENTUM = CosineSchedule(0.996, 1.0)
+OFFICIAL_MOMENTUM = OfficialCosineSchedule(0.996, 1.0)
+
 
 @MODELS.register_module()
 class EMAExpert(BaseExpert):
@@ -123,7 +126,7 @@ class EMAExpert(BaseExpert):
     def __init__(
         self,
         student: BaseEncoder,
-        momentum: float | dict[str, Any] | Schedule = CosineSchedule(0.996, 1.0),
+        momentum: float | dict[str, Any] | Schedule = DINO_MOMENTUM,
     ) -> None:
         super().__init__()
         self.momentum = build_schedule(momentum)
@@ -249,7 +252,7 @@ class OfficialEMAExpert(EMAExpert):
     def __init__(
         self,
         student: BaseEncoder,
-        momentum: float | dict[str, Any] | Schedule = OfficialCosineSchedule(0.996, 1.0),
+        momentum: float | dict[str, Any] | Schedule = OFFICIAL_MOMENTUM,
     ) -> None:
         super().__init__(student, momentum)
 
