@@ -125,9 +125,12 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
             for name, (_, value) in read.items():
                 if math.isfinite(value):
                     hub.update_scalar(f'train/{name}', value)
-            terms = _bad_losses({name: pair[1] for name, pair in read.items()})
+            means = {name: pair[1] for name, pair in read.items()}
+            terms = _bad_losses(means)
+            if terms and not row.guarded:
+                # Their sum only where no term is to blame.
+                _stop_for([name for name in terms if name != 'loss'] or terms, means, row)
             if not row.guarded:
-                _stop_for(terms, row.iteration)
                 continue
             own_loss = bool(_bad_losses({name: pair[0] for name, pair in read.items()}))
             self._skipped.add(MicroBatch(row.iteration + 1, tuple(terms), own_loss, row.ids))
@@ -174,13 +177,11 @@ def _bad_losses(values: dict[str, float]) -> list[str]:
     return [name for name in values if 'loss' in name and not math.isfinite(values[name])]
 
 
-def _stop_for(bad: list[str], iteration: int) -> None:
+def _stop_for(terms: list[str], values: dict[str, float], row: _Row) -> None:
     """Raise for losses that are not finite and have destroyed the weights."""
-    # Their sum only where no term is to blame.
-    terms = [name for name in bad if name != 'loss'] or bad
-    if terms:
-        raise NonFiniteLossError(
-            f'{", ".join(terms)} not finite at iteration {iteration + 1}: training stops, and no '
-            'checkpoint was written since. Resume from the last one with a lower learning rate or '
-            'with gradient clipping; optim_wrapper.type=saip.AutocastOptimWrapper skips such steps'
-        )
+    raise NonFiniteLossError(
+        f'{", ".join(terms)} not finite ({values[terms[0]]}) at iteration {row.iteration + 1}: '
+        'training stops, and no checkpoint was written since. Resume from the last one with a '
+        'lower learning rate or with gradient clipping; '
+        'optim_wrapper.type=saip.AutocastOptimWrapper skips such steps'
+    )
