@@ -32,6 +32,7 @@ from PIL import Image
 from saip.datasets.canvas import decode_image, to_canvas
 from saip.datasets.files import write_atomic
 from saip.models.data_preprocessor import ViewsPreprocessor
+from saip.structures import Progress
 
 BATCH = 8
 HEIGHT, WIDTH = 360, 155
@@ -109,8 +110,9 @@ def measure(rounds: int) -> dict[str, Any]:
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for step in range(rounds + 1):
-        device.set_clock(0, step)
-        reference.set_clock(0, step)
+        progress = Progress.at(step, rounds + 1, rounds + 1)
+        device.begin_step(progress)
+        reference.begin_step(progress)
         for name, work in works.items():
             spent = milliseconds(work)
             if step:  # the first round warms up

@@ -28,6 +28,7 @@ from mmengine.logging import MMLogger
 from saip.datasets.files import write_atomic
 from saip.engine.step_flops import step_cost
 from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from saip.structures import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 CANVAS = (320, 160)
@@ -88,6 +89,7 @@ def build(preset: str, encoder: str, device: str) -> tuple[Any, dict[str, Any], 
             dict(type=constructor, optim_wrapper_cfg=options)
         )
         wrappers[precision] = made(model)
+        wrappers[precision].connect(model)
     return model, wrappers, cfg.model
 
 
@@ -104,7 +106,7 @@ def step(model: Any, wrapper: Any, data: dict[str, torch.Tensor], clock: Clock) 
     clock.mark()
     wrapper.step()
     wrapper.zero_grad()
-    model.update_expert(0.996)
+    model.after_micro_batch()
     clock.mark()
 
 
@@ -113,7 +115,7 @@ def run(model: Any, wrapper: Any, data: dict[str, torch.Tensor], steps: int) -> 
     cuda = torch.cuda.is_available()
     start = time.perf_counter()
     for number in range(steps):
-        model.set_clock(0, number)
+        model.begin_step(Progress.at(number, steps, steps))
         step(model, wrapper, data, Clock())
     issued = time.perf_counter()
     if cuda:
@@ -142,7 +144,7 @@ def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any
                 peak[precision] = max(peak[precision], torch.cuda.max_memory_allocated())
     parts = []
     for number in range(steps):
-        model.set_clock(0, number)
+        model.begin_step(Progress.at(number, steps, steps))
         clock = Clock()
         step(model, wrappers['bfloat16'], data, clock)
         parts.append(clock.milliseconds())

@@ -6,12 +6,57 @@ order, K kept patches, D channels, Q search queries.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where in a training run a micro-batch lies.
+
+    Attributes:
+        step: micro-batches before this one.
+        total_steps: micro-batches of the run.
+        optimizer_step: optimizer steps before the one that this micro-batch belongs to.
+        total_optimizer_steps: optimizer steps of the run.
+        steps_per_epoch: micro-batches per epoch.
+        share: share of the run's images seen before the present optimizer step, in [0, 1).
+            Schedules read it alone, so that they survive another batch size.
+    """
+
+    step: int
+    total_steps: int
+    optimizer_step: int
+    total_optimizer_steps: int
+    steps_per_epoch: int
+    share: float
+
+    @property
+    def epoch(self) -> int:
+        """Passes over the data set before this one."""
+        return self.step // self.steps_per_epoch
+
+    @classmethod
+    def at(
+        cls, step: int, total_steps: int, steps_per_epoch: int, accumulated: int = 1
+    ) -> Progress:
+        """Derive what follows from the micro-batch.
+
+        Args:
+            step: micro-batches before this one.
+            total_steps: micro-batches of the run.
+            steps_per_epoch: micro-batches per epoch.
+            accumulated: micro-batches per optimizer step; the last may have fewer.
+        """
+        optimizer_step = step // accumulated
+        total = math.ceil(total_steps / accumulated)
+        share = min(optimizer_step, total) / total
+        return cls(step, total_steps, optimizer_step, total, steps_per_epoch, share)
 
 
 @dataclass(frozen=True)
@@ -69,32 +114,6 @@ class Views:
     def merged(self, other: Views) -> Views:
         """Views and targets of both; those of ``other`` replace equal names."""
         return Views({**self.by_name, **other.by_name}, {**self.targets, **other.targets})
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where in the run a micro-batch is.
-
-    Attributes:
-        step: micro-batches before this one.
-        total_steps: micro-batches of the run.
-        optimizer_step: optimizer steps before this one.
-        total_optimizer_steps: optimizer steps of the run.
-        steps_per_epoch: micro-batches of an epoch.
-        share: of the run's images, those seen before the present optimizer step, 0 to 1.
-    """
-
-    step: int
-    total_steps: int
-    optimizer_step: int
-    total_optimizer_steps: int
-    steps_per_epoch: int
-    share: float
-
-    @property
-    def epoch(self) -> int:
-        """Whole epochs before this micro-batch, whatever the loop counts."""
-        return self.step // self.steps_per_epoch
 
 
 @dataclass(frozen=True)

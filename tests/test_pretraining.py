@@ -15,7 +15,7 @@ from saip.engine.checkpoint import load_checkpoint_file, load_encoder
 from tests.tiny import ROOT
 
 LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'
-TERMS = ('loss', 'loss_csm', 'loss_csr', 'loss_css', 'teacher_entropy')
+TERMS = ('loss', 'loss_csm', 'loss_csr', 'loss_css', 'csm_teacher_entropy')
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +39,7 @@ decoder = dict(neck=dict(dims=32, num_heads=4))
 objectives = dict(csm=csm, csr=decoder, css=decoder, spread=None)
 model = dict(backbone={backbone}, objectives=objectives)
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-optim_wrapper = dict(type='OptimWrapper')
+optim_wrapper = dict(dtype='float32')
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
 train_cfg = dict(val_interval=2)
 cosine = dict(type='CosineAnnealingLR', T_max=4, by_epoch=True, convert_to_iter_based=True)

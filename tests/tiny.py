@@ -62,9 +62,9 @@ def batch(size: int = 4, first: int = 0) -> dict[str, torch.Tensor]:
     )
 
 
-def progress(step: int = 0, total: int = 100, per_epoch: int = 10) -> Progress:
-    """Where a step is, without accumulation."""
-    return Progress(step, total, step, total, per_epoch, step / total)
+def progress(step: int = 0, per_epoch: int = 100) -> Progress:
+    """A place in a run of two epochs."""
+    return Progress.at(step, 2 * per_epoch, per_epoch)
 
 
 def losses(model, data, step: int = 0) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ custom_imports = dict(imports=['saip.models'], allow_failed_imports=False)
 
 default_hooks = dict(
     runtime_info=dict(type='saip.AsyncRuntimeInfoHook'),
+    progress=dict(type='saip.ProgressHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
 from saip.engine.hooks.bad_files import TooManyBadFilesError
-from saip.engine.hooks.runtime_info import NonFiniteLossError
+from saip.engine.hooks.skipped_steps import NonFiniteLossError
 from saip.engine.preflight import (
     ConfigKeyError,
     check_config,

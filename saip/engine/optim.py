@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from saip.engine.fused import fuse_on_gpu
 from saip.engine.unwrap import unwrap
 from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -16,7 +17,8 @@ from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 class MatrixDecayConstructor:
     """Decays parameters of two dimensions and more; leaves biases, norms and gains alone.
 
-    The rule of MAE and of the method's first release. Frozen parameters are left out.
+    The rule of MAE and of the method's first release. Frozen parameters are left out. On a GPU the
+    optimizer is the fused one where torch has it, see :mod:`saip.engine.fused`.
 
     Args:
         optim_wrapper_cfg: ``optimizer`` and what the wrapper takes.
@@ -34,10 +36,11 @@ class MatrixDecayConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of a model."""
         trained = [p for p in unwrap(model).parameters() if p.requires_grad]
-        self.optimizer_cfg['params'] = [
+        groups: list[dict[str, Any]] = [
             {'params': [p for p in trained if p.ndim > 1]},
             {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
         ]
-        optimizer = OPTIMIZERS.build(self.optimizer_cfg)
+        cfg = fuse_on_gpu(self.optimizer_cfg, groups)
+        optimizer = OPTIMIZERS.build({**cfg, 'params': groups})
         wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})

@@ -230,7 +230,8 @@ def _compare_step(dump: dict, model: Any, tolerance: float) -> list[Row]:
         eps=1e-8,
     )
     optimizer.step()
-    model.update_expert(dump['after_step'].get('ema_m', EMA_MOMENTUM))
+    model.expert.update(dump['after_step'].get('ema_m', EMA_MOMENTUM))
+    model.objectives['csm'].head.update_center()
     student, teacher = revert_release(model.state_dict())
     rows = []
     for label, ours, recorded in (

@@ -22,6 +22,8 @@ from mmengine.runner import (
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
+from saip.engine.renamed import find_renamed
+
 
 class ConfigKeyError(ValueError):
     """A key of a configuration that nothing will ever read."""
@@ -95,8 +97,12 @@ def check_config(cfg: Config) -> None:
     reads.
 
     Raises:
-        ConfigKeyError: a misspelt key, with the name that was probably meant.
+        ConfigKeyError: a misspelt key, with the name that was probably meant, or something that
+            is gone, with what took its place.
     """
+    gone = find_renamed(cfg._cfg_dict)
+    if gone is not None:
+        raise ConfigKeyError(f'{cfg.filename or "configuration"}: {gone}')
     known = _top_level_keys()
     for key in cfg:
         if key in known or key.startswith('_') or _is_read(key, cfg.text):

@@ -17,6 +17,7 @@ import torch
 from mmengine.model import is_model_wrapper
 
 from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+from saip.engine.renamed import rename_state_key
 
 Shapes = dict[str, torch.Size]
 """Shapes of weights by key."""
@@ -86,10 +87,10 @@ def check_resumable(path: Path) -> Shapes:
 
 
 def shapes_of(checkpoint: Mapping[str, Any]) -> Shapes:
-    """Shapes of a checkpoint's weights; what is no tensor counts as a number."""
+    """Shapes of a checkpoint's weights by today's names; what is no tensor counts as a number."""
     weights = checkpoint.get('state_dict', {})
     return {
-        key: value.shape if torch.is_tensor(value) else torch.Size()
+        rename_state_key(key): value.shape if torch.is_tensor(value) else torch.Size()
         for key, value in weights.items()
     }
 

@@ -97,8 +97,12 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
             new = counter.get_total_flops() - sum(spent.values())
             spent[part] = spent.get(part, 0) + new
 
-        expert = model.encode_by_expert(views, with_weights=False)
+        seen = model.encode_by_expert(views, with_weights=False)
         book(EXPERT)
+        experts = {name: Encoded(seen, model.twins_of(name)) for name in model.objectives}
+        for name, objective in model.objectives.items():
+            views = views.merged(objective.derive(experts[name], views))
+            book(name)
         encoded = encode_views(model.backbone, model.pixel_norm, views, model.student_needs)
         book(STUDENT)
         # The objectives' backward passes stop at copies of the features. What arrives there
@@ -106,7 +110,7 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
         copies: list[tuple[Tensor, Tensor]] = []
         student = Encoded({name: _cut(x, copies) for name, x in encoded.items()})
         for name, objective in model.objectives.items():
-            objective.loss(student, expert, views)['loss'].backward()
+            objective.loss(student, experts[name], views)['loss'].backward()
             book(name)
         reached = [(x, copy.grad) for x, copy in copies if copy.grad is not None]
         torch.autograd.backward([x for x, _ in reached], [grad for _, grad in reached])
@@ -155,19 +159,15 @@ def _weighted_views(preprocessor_cfg: dict[str, Any]) -> list[tuple[Views, float
     }
     first: dict[Sizes, int] = {}
     for step in range(DRAWS):
-        preprocessor.begin_step(_progress(step))
+        preprocessor.begin_step(Progress.at(step, DRAWS, DRAWS))
         first.setdefault(_sizes(preprocessor, preprocessor.draw(batch)), step)
     views = []
     steps = list(first.values())
     for index, weight in mean_weights(list(first)).items():
-        preprocessor.begin_step(_progress(steps[index]))
+        preprocessor.begin_step(Progress.at(steps[index], DRAWS, DRAWS))
         inputs = preprocessor(dict(batch), training=True)['inputs']
         views.append((_without_values(inputs), weight))
     return views
-
-
-def _progress(step: int) -> Progress:
-    return Progress(step, DRAWS, step, DRAWS, DRAWS, step / DRAWS)
 
 
 def _sizes(preprocessor: ViewsPreprocessor, plan: ViewPlan) -> Sizes:

@@ -170,11 +170,11 @@ def judge_scores(teacher_entropy: float, prototypes: int, loss: float) -> ScoreS
 
 
 def describe_scores(
-    state: ScoreState, teacher_entropy: float, prototypes: int, loss: float
+    state: ScoreState, teacher_entropy: float, prototypes: int, loss: float, objective: str
 ) -> str:
-    """Say in words what ``state`` means for the prototype scores."""
+    """Say in words what ``state`` means for the prototype scores of an objective."""
     numbers = (
-        f'teacher entropy {teacher_entropy:.3f} and loss_csm {loss:.3f} against ln K = '
+        f'teacher entropy {teacher_entropy:.3f} and loss_{objective} {loss:.3f} against ln K = '
         f'{math.log(prototypes):.3f} for {prototypes} prototypes'
     )
     if state == 'uniform':

@@ -1,16 +1,18 @@
 """Encoders, experts, objectives and algorithms."""
 
-from saip.models import backbones, heads, necks, objectives, selfsup
+from saip.models import backbones, heads, necks, objectives, schedules, selfsup
 from saip.models.data_preprocessor import ViewsPreprocessor
-from saip.models.experts import EMAExpert, FrozenExpert
+from saip.models.experts import EMAExpert, FrozenExpert, OfficialEMAExpert
 
 __all__ = [
     'EMAExpert',
     'FrozenExpert',
+    'OfficialEMAExpert',
     'ViewsPreprocessor',
     'backbones',
     'heads',
     'necks',
     'objectives',
+    'schedules',
     'selfsup',
 ]

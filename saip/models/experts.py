@@ -13,8 +13,16 @@ from torch import Tensor, nn
 
 from saip.engine.checkpoint import CheckpointError, WeightsError, load_pretrained
 from saip.models.backbones.base import BaseEncoder
+from saip.models.ops import skipping
 from saip.models.ops.blocks import NORM_EPS
+from saip.models.schedules import (
+    CosineSchedule,
+    OfficialCosineSchedule,
+    Schedule,
+    build_schedule,
+)
 from saip.registry import MODELS
+from saip.structures import Progress
 
 EXPERT_REMEDY = (
     "name a file of this project's keys by SAIP_EXPERT or model.expert.checkpoint: PATH's "
@@ -54,8 +62,8 @@ class BaseExpert(BaseModule):
         """Learn which of the student's modules there are to average.
 
         Args:
-            sources: the student's modules by the name the expert gives them; ``backbone`` and
-                ``pixel_norm`` are among them.
+            sources: the student's modules by the name the expert gives them; ``backbone`` is
+                among them, and ``pixel_norm`` if pixel features of the expert are read.
         """
 
     @abstractmethod
@@ -66,9 +74,21 @@ class BaseExpert(BaseModule):
     def copy_from_student(self) -> None:
         """Make what is averaged equal to the student."""
 
-    @abstractmethod
-    def update(self, momentum: float) -> None:
-        """Move what is averaged once: momentum * expert + (1 - momentum) * student."""
+    def begin_step(self, progress: Progress) -> None:
+        """Called before every micro-batch of a training."""
+
+    def before_optimizer_step(self, progress: Progress) -> None:
+        """Called before every optimizer step."""
+
+    def after_optimizer_step(self, progress: Progress, skipped: Tensor) -> None:
+        """Called after every optimizer step, see the method of the objectives."""
+
+    def after_micro_batch(self, progress: Progress) -> None:
+        """Called after every micro-batch, after the optimizer step if there is one."""
+
+    def scheduled(self, progress: Progress) -> dict[str, float]:
+        """What schedules move, by the names that the log gives them."""
+        return {}
 
 
 # Weight of step t in the averages of buffers: (DECAY + 1) / (t + DECAY). Measured on StarNet-S3
@@ -76,6 +96,9 @@ class BaseExpert(BaseModule):
 # pictures, which is 0.42 if its BatchNorm uses the batch: 0.001 with momentum 0.996 alone (a
 # constant target), 0.03 with a plain mean over all steps (DECAY 0), 0.24 with 4, 0.28 with 8.
 DECAY = 4
+
+DINO_MOMENTUM = CosineSchedule(0.996, 1.0)
+OFFICIAL_MOMENTUM = OfficialCosineSchedule(0.996, 1.0)
 
 
 @MODELS.register_module()
@@ -86,10 +109,12 @@ class EMAExpert(BaseExpert):
     statistics of BatchNorm, begin at (0, 1), which is no measurement and must be forgotten sooner:
     step t weighs at least 5 / (t + 4), so that the mean over all steps so far favours recent ones
     (polynomial-decay averaging, Shamir and Zhang, 2013) until the momentum takes over. Integer
-    buffers are copied.
+    buffers are copied. The expert moves after every optimizer step that was not skipped.
 
     Args:
         student: the encoder that learns.
+        momentum: weight of the old expert, a number or a schedule; by default DINO's, half a
+            cosine from 0.996 to 1 over the run. 0 copies the student.
 
     Attributes:
         steps: number of updates so far; kept in checkpoints.
@@ -98,8 +123,13 @@ class EMAExpert(BaseExpert):
     is_average = True
     steps: Tensor
 
-    def __init__(self, student: BaseEncoder) -> None:
+    def __init__(
+        self,
+        student: BaseEncoder,
+        momentum: float | dict[str, Any] | Schedule = DINO_MOMENTUM,
+    ) -> None:
         super().__init__()
+        self.momentum = build_schedule(momentum)
         self.embed_dims = student.embed_dims
         self.pixel_dims = student.pixel_dims
         self.patch_stride = student.patch_stride
@@ -110,6 +140,8 @@ class EMAExpert(BaseExpert):
         """Make a twin of each of the student's modules."""
         for name, module in sources.items():
             self.add_module(name, deepcopy(module))
+        if 'pixel_norm' not in sources:  # nothing reads the expert's pixel features
+            self.pixel_norm = nn.Identity()
         self.requires_grad_(False)
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
         self._sources = (dict(sources),)
@@ -158,24 +190,87 @@ class EMAExpert(BaseExpert):
         super().train(True)
         super().train(False)
 
+    def after_optimizer_step(self, progress: Progress, skipped: Tensor) -> None:
+        """Move towards the student."""
+        self.update(self.momentum(progress), skipped)
+
+    def scheduled(self, progress: Progress) -> dict[str, float]:
+        """The momentum."""
+        return {'momentum': self.momentum(progress)}
+
     @torch.no_grad()
-    def update(self, momentum: float) -> None:
-        """Move once: expert = momentum * expert + (1 - momentum) * student."""
+    def update(self, momentum: float, skipped: Tensor | None = None) -> None:
+        """Move once: expert = momentum * expert + (1 - momentum) * student.
+
+        Args:
+            momentum: weight of the old expert.
+            skipped: () bool; stay if it is true. The student must be finite all the same.
+        """
+        if skipped is None:
+            skipped = torch.zeros((), dtype=torch.bool)
+        if skipping.readable(skipped):
+            if skipped:
+                return
+            self._move(momentum, None)
+        else:
+            self._move(momentum, skipped)
+        self._set_mode_anew()
+
+    def _move(self, momentum: float, skipped: Tensor | None) -> None:
+        """Move all tensors, or, given a flag on the device, add 0 to all of them if it is set."""
         pairs = self._pairs()
         ours, theirs = pairs['parameters']
-        torch._foreach_lerp_(ours, theirs, 1 - momentum)
-        self.steps += 1
+        if skipped is None:
+            torch._foreach_lerp_(ours, theirs, 1 - momentum)
+            self.steps += 1
+        else:
+            weight = skipping.weight_unless(skipped, 1 - momentum)
+            skipping.move_towards(ours, theirs, weight)
+            self.steps += skipped.logical_not()
         ours, theirs = pairs['averages']
         if ours:
             # A tensor on the device: reading the steps here would stall a GPU in every step.
             weight = ((DECAY + 1) / (self.steps + DECAY)).clamp(min=1 - momentum)
-            change = torch._foreach_sub(theirs, ours)
-            torch._foreach_mul_(change, weight)
-            torch._foreach_add_(ours, change)
+            if skipped is not None:
+                weight = weight.masked_fill(skipped, 0.0)
+            skipping.move_towards(ours, theirs, weight)
         ours, theirs = pairs['counts']
         if ours:
             torch._foreach_copy_(ours, theirs)
-        self._set_mode_anew()
+
+
+@MODELS.register_module()
+class OfficialEMAExpert(EMAExpert):
+    """The first release's rhythm: the expert moves after every micro-batch.
+
+    Whether the gradients are finite is not known then. The student's weights always are; where
+    its buffers are not, nothing moves.
+
+    Args:
+        student: the encoder that learns.
+        momentum: see :class:`EMAExpert`; by default the release's schedule.
+    """
+
+    def __init__(
+        self,
+        student: BaseEncoder,
+        momentum: float | dict[str, Any] | Schedule = OFFICIAL_MOMENTUM,
+    ) -> None:
+        super().__init__(student, momentum)
+
+    def after_optimizer_step(self, progress: Progress, skipped: Tensor) -> None:
+        """Do nothing."""
+
+    def after_micro_batch(self, progress: Progress) -> None:
+        """Move towards the student."""
+        self.update(self.momentum(progress), self._finds_garbage())
+
+    def _finds_garbage(self) -> Tensor | None:
+        """() bool: a statistic of the student is not finite; None without statistics."""
+        _, theirs = self._pairs()['averages']
+        if not theirs:
+            return None
+        return torch.stack([x.isfinite().all() for x in theirs]).all().logical_not()
 
 
 @MODELS.register_module()
@@ -281,7 +376,4 @@ class FrozenExpert(BaseExpert):
         return {}
 
     def copy_from_student(self) -> None:
-        """Do nothing."""
-
-    def update(self, momentum: float) -> None:
         """Do nothing."""

@@ -59,7 +59,7 @@ class Masked(ViewType):
         Raises:
             InputError: there is no such view, or the masker does not fit.
         """
-        self._base = recipe.find(self.name, 'of', self.of, ViewType)
+        self._base: ViewType = recipe.find(self.name, 'of', self.of, ViewType)
         if self._base.rows > 1:
             raise InputError(
                 f'view recipe, {self.name}: of={self.of!r} has {self._base.rows} images per '

@@ -72,7 +72,7 @@ class OfficialRescale(ViewType):
         Raises:
             InputError: they are none, or a scale leaves no whole patch.
         """
-        self._crop = recipe.find(self.name, 'of', self.of, Crop)
+        self._crop: Crop = recipe.find(self.name, 'of', self.of, Crop)
         recipe.find(self.name, 'whole', self.whole, Crop)
         for scale in self.scales:
             if min(self._size(scale)) < self.frame.patch_size:
@@ -144,7 +144,7 @@ class OfficialScene(BaseScene):
         Raises:
             InputError: they are none, or two do not fit side by side.
         """
-        self._crop = recipe.find(self.name, 'crop', self.crop, Crop)
+        self._crop: Crop = recipe.find(self.name, 'crop', self.crop, Crop)
         recipe.find(self.name, 'whole', self.whole, Crop)
         (height, width), crop = self.size, self._crop.size
         if 2 * crop[1] + 2 > width or crop[0] + 2 > height:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from saip.views.checks import check_count, check_size
 from saip.views.crop_draw import CropDraw
 from saip.views.maskers.base import build_part
 from saip.views.sizes import Size
-
-Kind = TypeVar('Kind', bound=ViewType)
 
 
 class Recipe:
@@ -59,7 +57,7 @@ class Recipe:
         """Names of the views that each entry makes."""
         return {name: view_type.names for name, view_type in self._types.items()}
 
-    def find(self, where: str, option: str, name: str, kind: type[Kind]) -> Kind:
+    def find(self, where: str, option: str, name: str, kind: type) -> Any:
         """The entry that another one names, of the kind that it needs.
 
         Raises:

@@ -68,7 +68,7 @@ class Rescale(ViewType):
         Raises:
             InputError: ``of`` is no crop.
         """
-        self._crop = recipe.find(self.name, 'of', self.of, Crop)
+        self._crop: Crop = recipe.find(self.name, 'of', self.of, Crop)
 
     def _size(self, scale: float) -> Size:
         return whole_patches(self._crop.size, scale, self.frame.patch_size)

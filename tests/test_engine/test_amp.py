@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from saip.engine.amp import AutocastOptimWrapper
+from saip.engine.optim import MatrixDecayConstructor
 from tests import toy_run
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
@@ -55,3 +56,26 @@ def test_a_run_learns_and_logs_the_gradient_norm(tmp_path):
     losses = runner.message_hub.get_scalar('train/loss').data[0]
     assert losses[4] < losses[0]  # the same batch, two epochs later
     assert len(runner.message_hub.get_scalar('train/grad_norm').data[0]) == 6
+
+
+def test_each_tensor_can_be_clipped_by_itself():
+    weights = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    wrapper = AutocastOptimWrapper(
+        optimizer=torch.optim.SGD(weights, lr=1.0),
+        clip_grad=dict(type='per_tensor', max_norm=1.0),
+    )
+    loss = (weights[0] * torch.tensor([3.0, 4.0])).sum() + weights[1].sum() * 0.1
+    wrapper.update_params(loss)
+    torch.testing.assert_close(weights[0].detach(), torch.tensor([-0.6, -0.8]))
+    torch.testing.assert_close(weights[1].detach(), torch.tensor([-0.1, -0.1]))
+    assert wrapper.pop_gradient_norm().item() == pytest.approx((25 + 0.02) ** 0.5)
+
+
+def test_only_matrices_decay_and_frozen_parameters_are_left_out():
+    model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 3))
+    model[2].requires_grad_(False)
+    cfg = dict(optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.5))
+    groups = MatrixDecayConstructor(cfg)(model).optimizer.param_groups
+    assert [(len(g['params']), g['weight_decay']) for g in groups] == [(1, 0.5), (3, 0.0)]
+    with pytest.raises(ValueError, match='takes none'):
+        MatrixDecayConstructor(cfg, dict(bias_decay_mult=0))

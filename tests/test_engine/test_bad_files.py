@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from saip.datasets.person_images import PersonImages
-from saip.engine.hooks.bad_files import BadFilesHook, TooManyBadFilesError, name_replaced
+from saip.engine.hooks.bad_files import BadFilesHook, TooManyBadFilesError
+from saip.engine.sample_names import sample_name
 from tests.test_datasets.picture_files import encode, pixels
 
 
@@ -99,10 +100,10 @@ def test_names_in_a_mixture(tmp_path):
     found = []
     for position in (4, 34, 65):
         sample = mixture[position]
-        values = [int(sample[name]) for name in ('replaced', 'index', 'key')]
-        found.append(name_replaced(mixture, *values))
+        values = [int(sample[name]) for name in ('index', 'key', 'replaced')]
+        found.append(sample_name(mixture, *values))
     assert found == ['a/0004.jpg', 'c/0004.jpg', 'c/0035.jpg']
-    assert name_replaced([], 3, 4, 5) == 'sample 3'
+    assert sample_name([], 4, 5, 3) == 'sample 3'
 
 
 def test_totals_over_processes(monkeypatch):

@@ -31,11 +31,13 @@ class Recorder:
 
 
 def make_runner(objectives=('csm',), max_iters=1000, loss_weight=1.0):
-    csm = SimpleNamespace(
-        neck=SimpleNamespace(out_channels=PROTOTYPES), loss_weight=loss_weight
-    )
+    scales = {name: None if name == 'csr' else PROTOTYPES for name in objectives}
+    made = {
+        name: SimpleNamespace(collapse_scale=lambda scale=scale: scale, loss_weight=loss_weight)
+        for name, scale in scales.items()
+    }
     return SimpleNamespace(
-        model=SimpleNamespace(objectives=dict.fromkeys(objectives, csm)),
+        model=SimpleNamespace(objectives=made),
         message_hub=MessageHub(f'collapse-{id(object())}'),
         logger=Recorder(),
         max_iters=max_iters,
@@ -43,11 +45,11 @@ def make_runner(objectives=('csm',), max_iters=1000, loss_weight=1.0):
     )
 
 
-def train(hook, runner, iterations, entropy, loss):
+def train(hook, runner, iterations, entropy, loss, name='csm'):
     """Run iterations as the runner does: hooks first, then the count moves on."""
     for _ in range(iterations):
-        runner.message_hub.update_scalar('train/teacher_entropy', entropy)
-        runner.message_hub.update_scalar('train/loss_csm', loss)
+        runner.message_hub.update_scalar(f'train/{name}_teacher_entropy', entropy)
+        runner.message_hub.update_scalar(f'train/loss_{name}', loss)
         hook.after_train_iter(runner, 0)
         runner.iter += 1
 
@@ -119,7 +121,7 @@ def test_scores_collapse_and_recover(entropy, loss, words):
     assert words in collapse
     assert f'{loss:.3f} against ln K = 8.318 for 4096 prototypes' in collapse
     assert recovery.startswith('prototype scores have recovered')
-    shares = runner.message_hub.get_scalar('train/entropy_over_ln_k').data[0]
+    shares = runner.message_hub.get_scalar('train/csm_entropy_over_ln_k').data[0]
     assert shares[0] == pytest.approx(0.9)
 
 
@@ -146,8 +148,20 @@ def test_loss_weight_is_taken_out():
     hook.before_train(runner)
     train(hook, runner, 10, 0.9 * FULL, 0.45 * FULL)
 
-    share = runner.message_hub.get_scalar('train/loss_over_ln_k').current()
+    share = runner.message_hub.get_scalar('train/csm_loss_over_ln_k').current()
     assert share == pytest.approx(0.9)
+
+
+def test_every_objective_with_prototypes_is_watched():
+    hook, runner = CollapseHook(interval=10), make_runner(objectives=('dino', 'csr', 'ibot'))
+    hook.before_train(runner)
+    train(hook, runner, 200, 0.9 * FULL, 0.95 * FULL, 'dino')
+    train(hook, runner, 100, FULL, FULL, 'ibot')
+
+    ((_, text),) = runner.logger.said
+    assert f'loss_ibot {FULL:.3f}' in text
+    assert 'train/ibot_entropy_over_ln_k' in runner.message_hub.log_scalars
+    assert 'train/dino_entropy_over_ln_k' in runner.message_hub.log_scalars
 
 
 def test_method_without_prototypes_is_left_alone():
@@ -157,4 +171,4 @@ def test_method_without_prototypes_is_left_alone():
         hook.after_train_iter(runner, 0)
         runner.iter += 1
 
-    assert 'train/entropy_over_ln_k' not in runner.message_hub.log_scalars
+    assert 'train/csm_entropy_over_ln_k' not in runner.message_hub.log_scalars

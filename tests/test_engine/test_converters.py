@@ -126,7 +126,7 @@ def test_values_arrive_under_our_names(release: dict) -> None:
     assert ours['pixel_norm.bias'] is student['module.backbone.inter_norm.bias']
     assert ours['expert.pixel_norm.bias'] is teacher['backbone.inter_norm.bias']
     assert ours['expert.backbone.layers.0.ln2.bias'] is teacher['backbone.blocks.0.norm2.bias']
-    assert ours['expert.projector.prototypes'] is teacher['csm_decoder.last_layer.weight_v']
+    assert ours['expert.csm_projector.prototypes'] is teacher['csm_decoder.last_layer.weight_v']
     assert (
         ours['objectives.csm.neck.prototypes']
         is (student['module.csm_decoder.last_layer.weight_v'])

@@ -12,7 +12,7 @@ from saip.datasets.views.plan import ViewPlan
 from saip.datasets.views.sizes import masked_grids
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.registry import MODELS
-from saip.structures import Views
+from saip.structures import Progress, Views
 from saip.visualization.views import draw_views
 
 RECIPE = {
@@ -27,6 +27,18 @@ RECIPE = {
 }
 
 
+def draw(preprocessor, batch, step=0, per_epoch=1):
+    """The plan of a step that is begun."""
+    preprocessor.begin_step(Progress.at(step, 100, per_epoch))
+    return preprocessor.draw(batch)
+
+
+def render(preprocessor, batch, step=0, per_epoch=1) -> Views:
+    """The views of a step that is begun."""
+    preprocessor.begin_step(Progress.at(step, 100, per_epoch))
+    return preprocessor(batch, training=True)['inputs']
+
+
 def test_backgrounds_come_from_the_pool(tmp_path):
     for level in (40, 120, 200):
         Image.new('RGB', (90 + level, 60), (level,) * 3).save(tmp_path / f'{level}.png')
@@ -34,10 +46,10 @@ def test_backgrounds_come_from_the_pool(tmp_path):
     recipe = {**RECIPE, 'jitter': plain, 'gray': 0.0, 'background_pool': str(tmp_path)}
     preprocessor = ViewsPreprocessor(**recipe)
     batch = make_batch(8)
-    plan = preprocessor.draw(batch)
+    plan = draw(preprocessor, batch)
     assert plan.pool is None  # nothing is read before the first batch
-    views = preprocessor(batch, training=True)['inputs']
-    plan = preprocessor.draw(batch)
+    views = render(preprocessor, batch)
+    plan = draw(preprocessor, batch)
     assert len(set(plan.pool)) > 1
     levels = np.array([120, 200, 40])[plan.pool]  # in the order of the file names
     scene = views.images['scene'] * preprocessor.std + preprocessor.mean
@@ -48,8 +60,7 @@ def test_backgrounds_come_from_the_pool(tmp_path):
         assert shown.float().mean() > 0.3
     again = ViewPlan.from_dict(plan.to_dict())
     assert np.array_equal(again.pool, plan.pool)
-    preprocessor.set_clock(1, 1)
-    assert not np.array_equal(preprocessor.draw(batch).pool, plan.pool)
+    assert not np.array_equal(draw(preprocessor, batch, 1).pool, plan.pool)
 
 
 def make_batch(count: int = 4) -> dict[str, Tensor]:
@@ -65,6 +76,7 @@ def make_batch(count: int = 4) -> dict[str, Tensor]:
 
 def test_training_batch():
     preprocessor = MODELS.build({'type': 'saip.ViewsPreprocessor', **RECIPE})
+    preprocessor.begin_step(Progress.at(0, 1, 1))
     out = preprocessor(make_batch(), training=True)
     views = out['inputs']
     assert isinstance(views, Views)
@@ -90,17 +102,17 @@ def test_training_batch():
 
 def test_only_selected_views_are_drawn_and_rendered(monkeypatch):
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
-    everything = preprocessor(batch, training=True)['inputs']
+    everything = render(preprocessor, batch)
     rendered: list[ViewPlan] = []
-    render = preprocessor.renderer.render
+    original = preprocessor.renderer.render
 
     def spy(plan, canvas, names):
         rendered.append(plan)
-        return render(plan, canvas, names)
+        return original(plan, canvas, names)
 
     monkeypatch.setattr(preprocessor.renderer, 'render', spy)
     preprocessor.select(['anchor', 'multires'])
-    views = preprocessor(batch, training=True)['inputs']
+    views = render(preprocessor, batch)
     assert set(rendered[0].random) == {'anchor'}
     assert views.mask is None
     assert views.scene_masks is None
@@ -108,7 +120,7 @@ def test_only_selected_views_are_drawn_and_rendered(monkeypatch):
     for name, images in views.images.items():
         assert torch.allclose(images, everything.images[name], atol=1e-4)
     preprocessor.select({'masked'})
-    views = preprocessor(batch, training=True)['inputs']
+    views = render(preprocessor, batch)
     assert set(rendered[1].random) == {'augmented'}
     assert set(views.images) == {'masked'}
 
@@ -131,16 +143,14 @@ def test_unknown_views_are_named():
 def test_clock_and_seed_key_the_draws():
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
 
-    def views() -> dict[str, Tensor]:
-        return preprocessor(batch, training=True)['inputs'].images
+    def views(step: int, per_epoch: int) -> dict[str, Tensor]:
+        return render(preprocessor, batch, step, per_epoch).images
 
-    first = views()
-    assert torch.equal(first['anchor'], views()['anchor'])
-    preprocessor.set_clock(epoch=1, step=0)
-    assert not torch.equal(first['anchor'], views()['anchor'])
-    preprocessor.set_clock(epoch=0, step=0)
-    assert torch.equal(first['scene'], views()['scene'])
-    other = ViewsPreprocessor(**RECIPE, seed=1)(batch, training=True)['inputs'].images
+    first = views(3, 4)
+    assert torch.equal(first['anchor'], views(3, 4)['anchor'])
+    assert not torch.equal(first['anchor'], views(3, 3)['anchor'])  # of the second epoch
+    assert torch.equal(first['scene'], views(3, 4)['scene'])
+    other = render(ViewsPreprocessor(**RECIPE, seed=1), batch, 3, 4).images
     assert not torch.equal(first['anchor'], other['anchor'])
 
 
@@ -158,7 +168,7 @@ def test_two_views_do_not_depend_on_the_clock(augmented):
     preprocessor, batch = ViewsPreprocessor(**recipe), make_batch()
     preprocessor.select(['locals'])
     first = preprocessor(batch, training=False)
-    preprocessor.set_clock(3, 50)
+    preprocessor.begin_step(Progress.at(50, 100, 16))
     again = preprocessor(batch, training=False)
     assert set(first['inputs']) == {'anchor', 'augmented'}
     for name, images in first['inputs'].items():
@@ -170,9 +180,9 @@ def test_two_views_do_not_depend_on_the_clock(augmented):
 
 def test_autocast_does_not_reach_the_views():
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
-    plain = preprocessor(copy.deepcopy(batch), training=True)['inputs'].images
+    plain = render(preprocessor, copy.deepcopy(batch)).images
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        cast = preprocessor(batch, training=True)['inputs'].images
+        cast = render(preprocessor, batch).images
     for name, images in plain.items():
         assert torch.equal(images, cast[name])
 
@@ -182,7 +192,7 @@ def test_preset_recipes_render(preset):
     init_default_scope('saip')
     cfg = Config.fromfile(f'configs/pretrain/_base_/methods/{preset}.py')
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
-    views = preprocessor(make_batch(2), training=True)['inputs']
+    views = render(preprocessor, make_batch(2))
     assert views.images['scene'].shape == (2, 3, 224, 224)
     sheet = draw_views(views, preprocessor, 1, make_batch(2)['canvas'][1])
     colours = {tuple(c) for c in np.asarray(sheet).reshape(-1, 3)}
@@ -190,5 +200,16 @@ def test_preset_recipes_render(preset):
 
 
 def test_a_batch_of_one():
-    views = ViewsPreprocessor(**RECIPE)(make_batch(1), training=True)['inputs']
+    views = render(ViewsPreprocessor(**RECIPE), make_batch(1))
     assert views.images['scene'].isfinite().all()
+
+
+def test_views_are_drawn_once_per_step_and_only_in_a_step():
+    preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
+    message = r'ProgressHook.*default_hooks'
+    with pytest.raises(RuntimeError, match=message):
+        preprocessor(batch, training=True)
+    render(preprocessor, batch)
+    with pytest.raises(RuntimeError, match=message):
+        preprocessor(batch, training=True)
+    preprocessor(batch, training=False)

@@ -76,7 +76,7 @@ def test_an_expert_without_statistics_is_a_plain_average():
     model = build()
     floating = [x for x in model.expert.backbone.buffers() if x.is_floating_point()]
     assert floating == []
-    model.update_expert(0.5)
+    model.expert.update(0.5)
     assert model.expert.steps == 1
 
 

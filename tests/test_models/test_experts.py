@@ -16,7 +16,7 @@ from saip.evaluation.two_view import TwoViewRecall
 from saip.models.backbones import ViTEncoder
 from saip.models.heads import AlignmentHead
 from saip.registry import MODELS
-from tests.tiny import ROOT, batch, losses, preset_config, total
+from tests.tiny import ROOT, batch, losses, preset_config, progress, total
 
 STARS = ('saip-star', 'saip-paper-star')
 EXPERT = dict(embed_dims=32, num_layers=3, num_heads=4, feedforward_channels=64)
@@ -62,13 +62,12 @@ def test_two_steps_train_everything_but_the_expert(preset, expert_file):
     ).optimizer
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for step in range(2):
-        model.set_clock(0, step)
         optimizer.zero_grad()
-        total(losses(model, batch())).backward()
+        total(losses(model, batch(), step)).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
         optimizer.step()
-        model.update_expert(0.5)
+        model.after_optimizer_step(torch.tensor(False))
     assert all(not torch.equal(before[name], p) for name, p in model.named_parameters())
     encoder = model.expert.encoder()
     assert not encoder.training
@@ -92,6 +91,7 @@ def test_each_objective_trains_alone(preset, objective, expert_file):
 def test_matching_pairs_different_views(preset, expert_file):
     """Against a loop over the pairs, each view encoded by itself."""
     model = build_star(preset, expert_file, csr=None, css=None).eval()  # no stochastic depth
+    model.begin_step(progress())
     views = model.data_preprocessor(batch(), training=True)['inputs']
     found = model(views, mode='loss')['loss_csm']
     targets = ('anchor', 'augmented') if preset == 'saip-star' else ('multires_0', 'multires_1')
@@ -227,7 +227,7 @@ val_dataloader = dict(dataset=dict(size=(128, 64)), num_workers=0, persistent_wo
 test_dataloader = val_dataloader
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
 train_cfg = dict(val_interval=2)
-custom_hooks = [dict(type='saip.ViewClockHook'), dict(type='saip.ExpertUpdateHook')]
+custom_hooks = []
 cosine = dict(type='CosineAnnealingLR', T_max=2, by_epoch=True, convert_to_iter_based=True)
 param_scheduler = [cosine]
 """

@@ -151,15 +151,11 @@ def shrink_views(preprocessor: ConfigDict, patch: int) -> None:
 
 
 def hooks_config(case: Case) -> dict[str, Any]:
-    """The hooks that tell the model where in the run it is."""
-    cfg = Config.fromfile(ROOT / f'configs/pretrain/_base_/methods/{case.preset}.py')
-    kept = ('ViewClock', 'ExpertUpdate', 'FreezePrototypes')
-    return dict(
-        custom_hooks=[h for h in cfg.custom_hooks if any(name in h.type for name in kept)]
-    )
+    """The hook that tells the model where in the run it is."""
+    return dict(default_hooks=dict(progress=dict(type='saip.ProgressHook')))
 
 
-LOGGED: dict[str, str] = {}
+LOGGED: dict[str, str] = {'csm_teacher_entropy': 'teacher_entropy'}
 """Today's names of logged terms -> recorded names."""
 
 OLD_NAMES = {'local_crops': 'locals', 'extra_local_crop': 'region', 'distractor': 'other'}

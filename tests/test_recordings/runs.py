@@ -240,5 +240,5 @@ def first_step(case: Case, folder: Path) -> dict[str, list[float]]:
 
 def step_losses(model: Any, data: dict[str, Tensor]) -> dict[str, Tensor]:
     """Losses of the first step, in the names of the present code."""
-    model.begin_step(Progress(0, 1, 0, 1, 1, 0.0))
+    model.begin_step(Progress.at(0, STEPS, STEPS // 4))
     return model.loss(**model.data_preprocessor(data, training=True))

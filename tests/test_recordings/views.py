@@ -83,7 +83,10 @@ def rendered(preset: str, renderer: str) -> dict[str, Any]:
 
 def set_clock(making: Any, epoch: int, step: int) -> None:
     """Tell the preprocessor where in the run it is."""
-    making.begin_step(Progress(step, 100, step, 100, step // epoch if epoch else 100, 0.0))
+    per_epoch = step // epoch if epoch else step + 1
+    progress = Progress.at(step, PLAN_STEPS, per_epoch)
+    assert progress.epoch == epoch
+    making.begin_step(progress)
 
 
 def canonical(plan: Any, making: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 from saip.datasets.files import write_atomic
 from saip.engine.launch import StartError, read_config
 from saip.registry import DATASETS, MODELS
+from saip.structures import Progress
 from saip.visualization.views import draw_views
 
 NEIGHBOURS = 16
@@ -55,7 +56,9 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
         raise ValueError(f'--index {index}: the training set has {len(dataset)} pictures')
     count = min(NEIGHBOURS, len(dataset))
     batch = default_collate([dataset[(index + i) % len(dataset)] for i in range(count)])
-    preprocessor.set_clock(epoch, index)
+    per_epoch = len(dataset)
+    progress = Progress.at(epoch * per_epoch + index, (epoch + 1) * per_epoch, per_epoch)
+    preprocessor.begin_step(progress)
     views = preprocessor(batch, training=True)['inputs']
     buffer = BytesIO()
     draw_views(views, preprocessor, 0, batch['canvas'][0]).save(buffer, 'PNG')

@@ -85,7 +85,7 @@ TABLES: dict[Owner, dict[str, str]] = {
     },
     'teacher': {
         **{theirs: f'expert.{ours}' for theirs, ours in ENCODER.items()},
-        **{theirs: f'expert.projector.{ours}' for theirs, ours in PROJECTOR.items()},
+        **{theirs: f'expert.csm_projector.{ours}' for theirs, ours in PROJECTOR.items()},
     },
 }
 DROPPED: dict[Owner, tuple[str, ...]] = {

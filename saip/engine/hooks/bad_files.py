@@ -6,14 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from mmengine import dist
-from mmengine.dataset import ConcatDataset
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from saip.datasets.person_images import PersonImages
+from saip.engine.sample_names import sample_name
 from saip.registry import HOOKS
 
 SHOWN_NAMES = 10
@@ -21,23 +19,6 @@ SHOWN_NAMES = 10
 
 class TooManyBadFilesError(RuntimeError):
     """More pictures are bad than a run may pass over."""
-
-
-def name_replaced(dataset: Dataset, replaced: int, index: int, key: int) -> str:
-    """Return the name of a bad sample.
-
-    ``replaced`` and ``index`` are positions in the set itself; in a mixture, the set is known
-    by the ``key`` of the sample that was put in its place.
-    """
-    members = dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
-    for member in members:
-        if (
-            isinstance(member, PersonImages)
-            and max(index, replaced) < len(member)
-            and member.key(index) == key
-        ):
-            return member.name(replaced)
-    return f'sample {replaced}'
 
 
 @HOOKS.register_module()
@@ -87,7 +68,7 @@ class BadFilesHook(Hook):
         for row in rows:
             index, key = int(data_batch['index'][row]), int(data_batch['key'][row])
             dataset = runner.train_dataloader.dataset
-            self.names.add(name_replaced(dataset, int(replaced[row]), index, key))
+            self.names.add(sample_name(dataset, index, key, int(replaced[row])))
         if self.seen >= self.min_seen:
             self._check(self.seen, self.bad, self.names)
 

@@ -20,6 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from saip.engine.checkpoint_io import CheckpointError, parse_config_text
+from saip.engine.renamed import translate_checkpoint
 from saip.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
@@ -105,9 +106,10 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the plain values of a message hub back into what mmengine expects.
 
-        A resumed run whose configuration has another schedule than its checkpoint is told so:
-        mmengine goes on with the stored one.
+        Names of earlier versions become today's. A resumed run whose configuration has another
+        schedule than its checkpoint is told so: mmengine goes on with the stored one.
         """
+        translate_checkpoint(checkpoint)
         if runner.cfg.get('resume') and _has_another_schedule(checkpoint, runner.cfg):
             runner.logger.warning(
                 'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) than '

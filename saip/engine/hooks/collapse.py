@@ -27,11 +27,12 @@ class CollapseHook(Hook):
     """Watch the features of the validation and the prototype scores of the training.
 
     After each validation it reads the statistics that ``saip.RetrievalMetric`` and
-    ``saip.TwoViewRecall`` report; every ``interval`` iterations the means of the last
-    ``interval`` logged values of ``loss_csm`` and ``teacher_entropy``. It logs both as a
-    share of ln K (``loss_over_ln_k``, ``entropy_over_ln_k``; K prototypes) and warns once per
-    collapse, and once more on recovery. In the first tenth of a run (at most 5,000 iterations)
-    it is silent: there scores are uniform because nothing has been learnt.
+    ``saip.TwoViewRecall`` report; every ``interval`` iterations, for each objective with
+    prototypes, the means of the last ``interval`` logged values of ``loss_<objective>`` and
+    ``<objective>_teacher_entropy``. It logs both as a share of ln K
+    (``<objective>_loss_over_ln_k``, ``<objective>_entropy_over_ln_k``; K prototypes) and warns
+    once per collapse, and once more on recovery. In the first tenth of a run (at most 5,000
+    iterations) it is silent: there scores are uniform because nothing has been learnt.
 
     Args:
         interval: iterations between two looks at the scores.
@@ -42,37 +43,39 @@ class CollapseHook(Hook):
     def __init__(self, interval: int = 50) -> None:
         self.interval = interval
         self._collapsed: dict[str, bool] = {}
-        self._prototypes: int | None = None
-        self._loss_weight = 1.0
+        self._scored: dict[str, tuple[int, float]] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Find K, where the method has prototypes."""
-        model = unwrap(runner.model)
-        if 'csm' in model.objectives:
-            self._prototypes = int(model.objectives['csm'].neck.out_channels)
-            self._loss_weight = float(model.objectives['csm'].loss_weight)
+        """Find the objectives with prototypes, their K and the weight of their loss."""
+        self._scored = {
+            name: (scale, float(objective.loss_weight))
+            for name, objective in unwrap(runner.model).objectives.items()
+            if (scale := objective.collapse_scale()) is not None and objective.loss_weight
+        }
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Log the shares of ln K and judge the scores."""
+        if self.every_n_train_iters(runner, self.interval):
+            for name, (prototypes, loss_weight) in self._scored.items():
+                self._judge(runner, name, prototypes, loss_weight)
+
+    def _judge(self, runner: Runner, name: str, prototypes: int, loss_weight: float) -> None:
+        """Judge the scores of one objective."""
         scalars = runner.message_hub.log_scalars
-        entropies = scalars.get('train/teacher_entropy')
-        due = self.every_n_train_iters(runner, self.interval)
-        if not due or self._prototypes is None or entropies is None or not self._loss_weight:
+        losses = scalars.get(f'train/loss_{name}')
+        entropies = scalars.get(f'train/{name}_teacher_entropy')
+        if losses is None or entropies is None:
             return
         entropy = float(entropies.mean(self.interval))
-        loss = float(scalars['train/loss_csm'].mean(self.interval)) / self._loss_weight
-        full = math.log(self._prototypes)
-        runner.message_hub.update_scalar('train/loss_over_ln_k', loss / full)
-        runner.message_hub.update_scalar('train/entropy_over_ln_k', entropy / full)
-        state = judge_scores(entropy, self._prototypes, loss)
-        self._report(
-            runner,
-            'scores',
-            state,
-            describe_scores(state, entropy, self._prototypes, loss),
-        )
+        loss = float(losses.mean(self.interval)) / loss_weight
+        full = math.log(prototypes)
+        runner.message_hub.update_scalar(f'train/{name}_loss_over_ln_k', loss / full)
+        runner.message_hub.update_scalar(f'train/{name}_entropy_over_ln_k', entropy / full)
+        state = judge_scores(entropy, prototypes, loss)
+        text = describe_scores(state, entropy, prototypes, loss, name)
+        self._report(runner, f'scores of {name}', state, text)
 
     def after_val_epoch(
         self, runner: Runner, metrics: Mapping[str, float] | None = None

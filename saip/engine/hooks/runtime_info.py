@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import CheckpointHook, LoggerHook, RuntimeInfoHook
-from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
 from saip.engine.amp import AutocastOptimWrapper
+from saip.engine.hooks.skipped_steps import MicroBatch, NonFiniteLossError, SkippedSteps
+from saip.engine.sample_names import Ids, sample_ids
 from saip.registry import HOOKS
 
 KEPT_VALUES = 10_000
 """Values kept per logged name. mmengine keeps a million and copies them all at every update."""
 
+_FLAG = 'skipped'
 
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite, so that training on would only destroy the weights."""
+
+@dataclass(frozen=True)
+class _Row:
+    """What was kept of an iteration beside its values.
+
+    Attributes:
+        iteration: micro-batches before it.
+        names: of its values, in their order.
+        stepped: whether an optimizer step was due; then the last value says if it was skipped.
+        guarded: whether the optimizer wrapper skips steps that are not finite.
+        ids: its samples.
+    """
+
+    iteration: int
+    names: list[str]
+    stepped: bool
+    guarded: bool
+    ids: Ids
 
 
 @HOOKS.register_module()
@@ -29,22 +48,27 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
     mmengine reads every output at every iteration, and each reading waits until the device has
     caught up. Here the tensors stay where they are until somebody is about to use the numbers:
     the logger, a checkpoint, the validation, the end of an epoch. Then they are averaged over
-    all processes (one reduction) and read together (one copy).
+    all processes (one reduction) and read together (one copy). Values that are not finite stay
+    out of the log's means; the steps that ``saip.AutocastOptimWrapper`` skipped for them are
+    named instead, counted as ``skipped_steps``, and listed in ``WORK_DIR/skipped_steps.jsonl``.
 
     Raises:
-        NonFiniteLossError: a reduced loss is not finite. It is raised before a checkpoint is
-            written, on all processes alike.
+        NonFiniteLossError: three optimizer steps in a row were skipped, or a loss is not finite
+            and the optimizer wrapper skips no step. It is raised before a checkpoint is written,
+            on all processes alike.
     """
 
     def __init__(self) -> None:
-        self._names: list[tuple[int, list[str]]] = []
+        self._rows: list[_Row] = []
         self._values: list[torch.Tensor] = []
+        self._skipped = SkippedSteps()
 
     def before_train(self, runner: Runner) -> None:
         """Forget what an earlier run left."""
         super().before_train(runner)
-        self._names.clear()
+        self._rows.clear()
         self._values.clear()
+        self._skipped = SkippedSteps()
 
     def after_train_iter(
         self,
@@ -54,43 +78,65 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Keep the outputs (scalar tensors or numbers); write them down where they are due."""
-        outputs = dict(outputs or {})
-        if isinstance(runner.optim_wrapper, AutocastOptimWrapper):
-            norm = runner.optim_wrapper.pop_gradient_norm()
-            outputs |= {} if norm is None else {runner.optim_wrapper.grad_name: norm}
-        if outputs:
-            self._names.append((runner.iter, list(outputs)))
-            self._values.append(stack_scalars(outputs))
+        values = dict(outputs or {})
+        wrapper = runner.optim_wrapper
+        guarded = isinstance(wrapper, AutocastOptimWrapper)
+        skipped = None
+        if guarded:
+            norm, skipped = wrapper.pop_gradient_norm(), wrapper.pop_skipped()
+            values |= {} if norm is None else {wrapper.grad_name: norm}
+        names = list(values)
+        if skipped is not None:
+            values[_FLAG] = skipped
+        if values:
+            ids = sample_ids(data_batch) if guarded else []
+            self._rows.append(_Row(runner.iter, names, skipped is not None, guarded, ids))
+            self._values.append(stack_scalars(values))
         if self._due(runner, batch_idx):
-            self.flush(runner.message_hub)
+            self.flush(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Write down what is left, before a checkpoint of the epoch is written."""
         super().after_train_epoch(runner)
-        self.flush(runner.message_hub)
+        self.flush(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Write down what is left, before the best checkpoint may be written."""
         super().before_val(runner)
-        self.flush(runner.message_hub)
+        self.flush(runner)
 
-    def flush(self, hub: MessageHub) -> None:
+    def flush(self, runner: Runner) -> None:
         """Reduce, read and write down everything kept since the last call.
 
         Raises:
-            NonFiniteLossError: a value whose name contains ``loss`` is not finite.
+            NonFiniteLossError: see the class.
         """
         if not self._values:
             return
-        stacked = torch.cat(self._values)
-        all_reduce(stacked, op='mean')
-        values = iter(stacked.tolist())
-        names, self._names, self._values = self._names, [], []
-        for iteration, row in names:
-            read = {name: next(values) for name in row}
-            _check_losses(read, iteration)
-            for name, value in read.items():
-                hub.update_scalar(f'train/{name}', value)
+        hub = runner.message_hub
+        own = torch.cat(self._values)
+        reduced = own.clone()
+        all_reduce(reduced, op='mean')
+        both = iter(torch.stack([own, reduced], 1).tolist())
+        rows, self._rows, self._values = self._rows, [], []
+        for row in rows:
+            read = {name: next(both) for name in row.names}
+            skipped = bool(next(both)[1]) if row.stepped else False
+            for name, (_, value) in read.items():
+                if math.isfinite(value):
+                    hub.update_scalar(f'train/{name}', value)
+            means = {name: pair[1] for name, pair in read.items()}
+            terms = _bad_losses(means)
+            if terms and not row.guarded:
+                # Their sum only where no term is to blame.
+                _stop_for([name for name in terms if name != 'loss'] or terms, means, row)
+            if not row.guarded:
+                continue
+            own_loss = bool(_bad_losses({name: pair[0] for name, pair in read.items()}))
+            self._skipped.add(MicroBatch(row.iteration + 1, tuple(terms), own_loss, row.ids))
+            if row.stepped:
+                self._skipped.close(skipped)
+        self._skipped.report(runner)
         for buffer in hub.log_scalars.values():
             buffer.max_length = KEPT_VALUES
 
@@ -126,13 +172,16 @@ def stack_scalars(outputs: dict[str, Any]) -> torch.Tensor:
     return torch.stack(scalars)
 
 
-def _check_losses(values: dict[str, float], iteration: int) -> None:
-    """Raise for the terms that are not finite; for their sum only where no term is to blame."""
-    bad = [name for name in values if 'loss' in name and not math.isfinite(values[name])]
-    terms = [name for name in bad if name != 'loss'] or bad
-    if terms:
-        raise NonFiniteLossError(
-            f'{", ".join(terms)} not finite ({values[terms[0]]}) at iteration {iteration + 1}: '
-            'training stops, and no checkpoint was written since. Resume from the last one '
-            'with a lower learning rate or with gradient clipping'
-        )
+def _bad_losses(values: dict[str, float]) -> list[str]:
+    """Names of losses that are not finite."""
+    return [name for name in values if 'loss' in name and not math.isfinite(values[name])]
+
+
+def _stop_for(terms: list[str], values: dict[str, float], row: _Row) -> None:
+    """Raise for losses that are not finite and have destroyed the weights."""
+    raise NonFiniteLossError(
+        f'{", ".join(terms)} not finite ({values[terms[0]]}) at iteration {row.iteration + 1}: '
+        'training stops, and no checkpoint was written since. Resume from the last one with a '
+        'lower learning rate or with gradient clipping; '
+        'optim_wrapper.type=saip.AutocastOptimWrapper skips such steps'
+    )

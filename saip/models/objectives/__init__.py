@@ -2,7 +2,7 @@
 
 from saip.models.objectives.alignment import CrossScaleAlignment
 from saip.models.objectives.base import BaseObjective, Parts
-from saip.models.objectives.csm import CrossScaleMatching
+from saip.models.objectives.csm import CrossScaleMatching, OfficialCrossScaleMatching
 from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.relation import RelationMatching
@@ -14,6 +14,7 @@ __all__ = [
     'CrossScaleMatching',
     'CrossScaleReconstruction',
     'CrossScaleSearch',
+    'OfficialCrossScaleMatching',
     'Parts',
     'RelationMatching',
     'TokenSpread',

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 from saip.models.experts import BaseExpert
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Need, Progress, Views
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,11 @@ class BaseObjective(BaseModule):
         """Views that :meth:`derive` makes; the recipe need not."""
         return frozenset()
 
-    def momentum_modules(self) -> dict[str, nn.Module]:
-        """Modules of which the expert keeps a moving average, by the name it gives them."""
+    def twins(self) -> dict[str, nn.Module]:
+        """Modules of which the expert keeps a moving average, by a name of the objective's own.
+
+        :meth:`loss` finds the averages under the same names in ``expert.modules``.
+        """
         return {}
 
     def derive(self, expert: Encoded, views: Views) -> Views:
@@ -104,9 +107,34 @@ class BaseObjective(BaseModule):
         """
         return Views()
 
+    def collapse_scale(self) -> int | None:
+        """Number K of prototypes that images are scored by; None without prototype scores.
+
+        An objective that returns one reports ``teacher_entropy`` (in nats) beside its loss.
+        """
+        return None
+
     @abstractmethod
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
-        """Return ``loss`` (weighted) and diagnostics under names without that word."""
+        """Return ``loss`` (weighted) and diagnostics under names without that word.
 
-    def after_optimizer_step(self) -> None:
-        """Move state that changes with time; called once per optimizer step."""
+        The algorithm puts the objective's name before those of the diagnostics.
+        """
+
+    def begin_step(self, progress: Progress) -> None:
+        """Set what a schedule moves; called before every micro-batch of a training."""
+
+    def before_optimizer_step(self, progress: Progress) -> None:
+        """Change gradients, which are reduced and clipped already; once per optimizer step."""
+
+    def after_optimizer_step(self, progress: Progress, skipped: Tensor) -> None:
+        """Move state that changes with time; called once per optimizer step.
+
+        Args:
+            progress: where in the run the last micro-batch of the step lies.
+            skipped: () bool, on the device of the gradients: the step was left out because its
+                loss or gradients were not finite; then state stays as it is.
+        """
+
+    def after_micro_batch(self, progress: Progress) -> None:
+        """Called once per micro-batch, after the optimizer step if there is one."""

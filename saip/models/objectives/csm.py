@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saip.errors import InputError
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Need, Progress, Views
 
 Target = Literal['expert_globals', 'expert_multires', 'student_anchor']
 
@@ -39,6 +39,11 @@ class CrossScaleMatching(BaseObjective):
             multires views are targets for the student's anchor; ``student_anchor``: Eq. 1 as
             printed, the student's anchor is the target of the expert's multires views.
         loss_weight: factor of the loss.
+        frozen_epochs: number of epochs in which the prototypes keep their initial values (DINO's
+            ``freeze_last_layer``).
+
+    Raises:
+        ValueError: an unknown target, or prototypes to freeze and a neck without any.
     """
 
     def __init__(
@@ -48,12 +53,19 @@ class CrossScaleMatching(BaseObjective):
         head: dict[str, Any],
         target: Target = 'expert_globals',
         loss_weight: float = 1.0,
+        frozen_epochs: int = 0,
     ) -> None:
         super().__init__(parts, loss_weight)
         if target not in ROLES:
             raise InputError(f'csm target={target!r}: choose one of {", ".join(ROLES)}')
         self.neck = MODELS.build({'in_channels': parts.encoder.embed_dims, **neck})
         self.head = MODELS.build({'out_channels': self.neck.out_channels, **head})
+        self.frozen_epochs = frozen_epochs
+        if frozen_epochs and 'prototypes' not in dict(self.neck.named_parameters()):
+            raise ValueError(
+                f'csm frozen_epochs={frozen_epochs}: {type(self.neck).__name__} has no prototypes '
+                'to freeze'
+            )
         self.target = target
         parts.require_expert('cross-scale matching (csm)')
         targets, predictors = ROLES[target]
@@ -70,9 +82,13 @@ class CrossScaleMatching(BaseObjective):
         other = self.predicting_views if self.target == 'student_anchor' else self.target_views
         return dict.fromkeys(other, Need(image=True))
 
-    def momentum_modules(self) -> dict[str, nn.Module]:
+    def twins(self) -> dict[str, nn.Module]:
         """The expert projects its tokens with an average of the projector."""
         return {'projector': self.neck}
+
+    def collapse_scale(self) -> int:
+        """Number of prototypes."""
+        return int(self.neck.out_channels)
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Cross-entropy between the prototype distributions of different views."""
@@ -99,7 +115,36 @@ class CrossScaleMatching(BaseObjective):
         out = self.head.loss(predictions, targets, same_view, len(predictors))
         return {'loss': self.loss_weight * out['loss'], 'teacher_entropy': out['entropy']}
 
-    def after_optimizer_step(self) -> None:
+    def begin_step(self, progress: Progress) -> None:
+        """Set the temperature of the targets."""
+        self.head.begin_step(progress)
+
+    def before_optimizer_step(self, progress: Progress) -> None:
+        """Keep the prototypes still in the first epochs.
+
+        Their gradient is dropped: zeros would still decay them, and ``requires_grad`` must not
+        change, because distributed training fixes at its start which parameters have gradients.
+        """
+        if progress.epoch < self.frozen_epochs:
+            self.neck.prototypes.grad = None
+
+    def after_optimizer_step(self, progress: Progress, skipped: Tensor) -> None:
+        """Move the center."""
+        self.head.update_center(skipped)
+
+
+@MODELS.register_module()
+class OfficialCrossScaleMatching(CrossScaleMatching):
+    """The first release's rhythm: the center moves after every micro-batch.
+
+    Whether its gradients are finite is not known then; a mean score that is not finite leaves the
+    center as it is.
+    """
+
+    def after_optimizer_step(self, progress: Progress, skipped: Tensor) -> None:
+        """Do nothing."""
+
+    def after_micro_batch(self, progress: Progress) -> None:
         """Move the center."""
         self.head.update_center()
 

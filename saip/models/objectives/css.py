@@ -62,5 +62,5 @@ class CrossScaleSearch(BaseObjective):
             expert.views['scene'].require_pixel(),
         )
         each = self.head.loss(logits, masks)
-        terms = {f'css_{name}': each[i].detach() for i, name in enumerate(self.queries)}
+        terms = {name: each[i].detach() for i, name in enumerate(self.queries)}
         return {'loss': self.loss_weight * each.sum(), **terms}

@@ -16,11 +16,17 @@ def take_wanted(objectives: Mapping[str, Any]) -> dict[str, Any]:
     """Configurations of objectives without those that are None.
 
     Raises:
-        InputError: none is left.
+        InputError: none is left, or a name would make losses of its diagnostics.
     """
     wanted = {name: cfg for name, cfg in objectives.items() if cfg is not None}
     if not wanted:
         raise InputError('model.objectives: every objective is None; at least one is needed')
+    for name in wanted:
+        if 'loss' in name:
+            raise InputError(
+                f'model.objectives.{name}: a name must not contain "loss", since mmengine adds '
+                'up all that is logged under such a name'
+            )
     return wanted
 
 

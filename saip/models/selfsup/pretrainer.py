@@ -26,12 +26,13 @@ from saip.models.selfsup.needs import (
     take_wanted,
 )
 from saip.models.selfsup.predicting import Feature, check_feature, predict_features
+from saip.models.selfsup.training_state import TrainingState
 from saip.registry import MODELS
-from saip.structures import Encoded, Progress, ViewFeatures, Views
+from saip.structures import Encoded, ViewFeatures, Views
 
 
 @MODELS.register_module()
-class Pretrainer(BaseSelfSupervisor):
+class Pretrainer(TrainingState, BaseSelfSupervisor):
     """Encodes every view once and asks each objective for its loss.
 
     Only views that some objective reads are drawn, and each is encoded only as far as it is read.
@@ -110,18 +111,24 @@ class Pretrainer(BaseSelfSupervisor):
         Raises:
             InputError: an objective reads an expert where there is none.
         """
-        twins = {}
-        for each in self.objectives.values():
-            twins.update(each.momentum_modules())
+        twins = {
+            twin_name(name, twin): module
+            for name, each in self.objectives.items()
+            for twin, module in each.twins().items()
+        }
         if expert is None:
             if self.expert_needs or twins:
-                readers = [n for n, each in self.objectives.items() if each.expert_needs()]
+                readers = [
+                    n for n, e in self.objectives.items() if e.expert_needs() or e.twins()
+                ]
                 raise InputError(
                     f'the objectives {", ".join(readers)} read the features of an expert, but '
                     'model.expert is None; take model.expert.type=saip.EMAExpert'
                 )
             return
-        expert.follow({'backbone': self.backbone, 'pixel_norm': self.pixel_norm, **twins})
+        reads_dense = any(need.pixel for need in self.expert_needs.values())
+        norm = {'pixel_norm': self.pixel_norm} if reads_dense else {}
+        expert.follow({'backbone': self.backbone, **norm, **twins})
 
     def _read_pixels_at_the_end(self, wanted: dict[str, dict[str, Any]]) -> None:
         """Leave no block of the encoder without a gradient."""
@@ -147,46 +154,48 @@ class Pretrainer(BaseSelfSupervisor):
         if self.init_from is not None:
             load_parts(self, self.init_from, of_expert=True)
 
-    def begin_step(self, progress: Progress) -> None:
-        """Say which micro-batch the next step is for."""
-        self.data_preprocessor.begin_step(progress)
-
-    def update_expert(self, momentum: float) -> None:
-        """Move the expert and the objectives' running state once."""
-        self.expert.update(momentum)
-        for objective in self.objectives.values():
-            objective.after_optimizer_step()
-
     def loss(self, inputs: Views, data_samples: Any = None) -> dict[str, Tensor]:
-        """Losses ``loss_<objective>`` and diagnostics of a batch of views."""
-        expert = self.encode_by_expert(inputs)
-        for objective in self.objectives.values():
-            inputs = inputs.merged(objective.derive(expert, inputs))
-        own = encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
-        student = Encoded(own)
+        """Losses ``loss_<objective>`` and diagnostics of a batch of views.
+
+        A diagnostic is named after its objective: ``csm_teacher_entropy``.
+        """
+        seen = self.encode_by_expert(inputs)
+        experts = {name: Encoded(seen, self.twins_of(name)) for name in self.objectives}
+        for name, objective in self.objectives.items():
+            inputs = inputs.merged(objective.derive(experts[name], inputs))
+        student = Encoded(
+            encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
+        )
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
-            terms = objective.loss(student, expert, inputs)
+            terms = objective.loss(student, experts[name], inputs)
             losses[f'loss_{name}'] = terms.pop('loss')
-            losses.update(terms)
+            losses.update({f'{name}_{term}': value for term, value in terms.items()})
         return losses
 
+    def twins_of(self, name: str) -> dict[str, nn.Module]:
+        """The expert's averages of an objective's modules, by the objective's names for them."""
+        twins = self.objectives[name].twins()
+        if self.expert is None or not twins:
+            return {}
+        averages = self.expert.modules_by_name()
+        return {twin: averages[twin_name(name, twin)] for twin in twins}
+
     @torch.no_grad()
-    def encode_by_expert(self, views: Views, with_weights: bool = True) -> Encoded:
-        """The views as the expert sees them; nothing without an expert.
+    def encode_by_expert(
+        self, views: Views, with_weights: bool = True
+    ) -> dict[str, ViewFeatures]:
+        """The views as the expert sees them, by name; nothing without an expert.
 
         Args:
             views: all views of a step.
             with_weights: whether a frozen expert reads its weights first; counting operations
                 needs none.
         """
-        seen: dict[str, ViewFeatures] = {}
-        if self.expert is None:
-            return Encoded(seen)
-        if self.expert_needs:
-            encoder = self.expert.encoder() if with_weights else self.expert.network()
-            seen = encode_views(encoder, self.expert.pixel_norm, views, self.expert_needs)
-        return Encoded(seen, self.expert.modules_by_name())
+        if self.expert is None or not self.expert_needs:
+            return {}
+        encoder = self.expert.encoder() if with_weights else self.expert.network()
+        return encode_views(encoder, self.expert.pixel_norm, views, self.expert_needs)
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """``loss``: dict of losses; ``predict``: features per sample; ``tensor``: image tokens."""
@@ -201,3 +210,8 @@ class Pretrainer(BaseSelfSupervisor):
         if self.expert is not None:
             encoders['expert'] = self.expert.encoder()
         return predict_features(encoders, inputs, data_samples, self.feature)
+
+
+def twin_name(objective: str, twin: str) -> str:
+    """Name under which the expert keeps the average of an objective's module."""
+    return f'{objective}_{twin}'

@@ -41,7 +41,7 @@ class ComplementMask(Masker):
             InputError: ``of`` is no masked view, can be of another size than this one, or hides
                 a number of patches that differs between images.
         """
-        other = recipe.find(self.where, 'of', self.of, type(view))
+        other: Masked = recipe.find(self.where, 'of', self.of, type(view))
         if not view.follows(other):
             raise InputError(
                 f'view recipe, {self.where}: the complement of {self.of} needs images of its '

@@ -51,15 +51,14 @@ def test_two_steps_of_two_pictures(path, preset):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     before = {k: v.clone() for k, v in model.backbone.named_parameters()}
     for step in range(2):
-        model.set_clock(0, step)
-        terms = losses(model, batch(2, first=2 * step))
+        terms = losses(model, batch(2, first=2 * step), step)
         assert {f'loss_{name}' for name in OBJECTIVES} <= set(terms)
         assert all(value.isfinite().all() for value in terms.values())
         optimizer.zero_grad()
         total(terms).backward()
         assert idle(model) == []
         optimizer.step()
-        model.update_expert(0.996)
+        model.after_optimizer_step(torch.tensor(False))
     unmoved = [k for k, v in model.backbone.named_parameters() if torch.equal(v, before[k])]
     # A weight may get a gradient of zero (behind a norm that starts at 0) but not most of them.
     assert len(unmoved) < len(before) / 4

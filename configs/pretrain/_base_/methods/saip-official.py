@@ -52,10 +52,13 @@ model = dict(
             ),
         ),
     ),
-    expert=dict(type='saip.EMAExpert'),
+    expert=dict(
+        type='saip.OfficialEMAExpert',
+        momentum=dict(type='saip.OfficialCosineSchedule', start=0.996, end=1.0),
+    ),
     objectives=dict(
         csm=dict(
-            type='saip.CrossScaleMatching',
+            type='saip.OfficialCrossScaleMatching',
             target='expert_globals',
             neck=dict(type='saip.DINOProjector', out_channels=65536),
             head=dict(type='saip.SelfDistillationHead', student_temp=0.1, teacher_temp=0.04),
@@ -83,8 +86,6 @@ model = dict(
     ),
 )
 custom_hooks = [
-    dict(type='saip.ViewClockHook'),
-    dict(type='saip.ExpertUpdateHook', momentum=(0.996, 1.0), schedule='epoch'),
     dict(type='saip.BadFilesHook'),
     dict(type='saip.CollapseHook'),
     dict(type='saip.ExportBackboneHook', interval=50),

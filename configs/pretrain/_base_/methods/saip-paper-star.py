@@ -11,5 +11,3 @@ model = dict(
     ),
     objectives=dict(csm=dict(_delete_=True, target='expert_multires', **_base_.alignment)),
 )
-# There are no prototypes to freeze.
-custom_hooks = [h for h in _base_.custom_hooks if h['type'] != 'saip.FreezePrototypesHook']

@@ -46,7 +46,10 @@ model = dict(
             ),
         ),
     ),
-    expert=dict(type='saip.EMAExpert'),
+    expert=dict(
+        type='saip.EMAExpert',
+        momentum=dict(type='saip.CosineSchedule', start=0.98, end=1.0),
+    ),
     objectives=dict(
         csm=dict(
             type='saip.CrossScaleMatching',
@@ -72,8 +75,6 @@ model = dict(
     ),
 )
 custom_hooks = [
-    dict(type='saip.ViewClockHook'),
-    dict(type='saip.ExpertUpdateHook', momentum=(0.98, 1.0)),
     dict(type='saip.BadFilesHook'),
     dict(type='saip.CollapseHook'),
 ]

@@ -54,11 +54,15 @@ model = dict(
             ),
         ),
     ),
-    expert=dict(type='saip.EMAExpert'),
+    expert=dict(
+        type='saip.EMAExpert',
+        momentum=dict(type='saip.CosineSchedule', start=0.996, end=1.0),
+    ),
     objectives=dict(
         csm=dict(
             type='saip.CrossScaleMatching',
             target='expert_globals',
+            frozen_epochs=1,
             neck=dict(type='saip.DINOProjector', out_channels=65536),
             head=dict(type='saip.SelfDistillationHead', student_temp=0.1, teacher_temp=0.04),
         ),
@@ -79,9 +83,6 @@ model = dict(
     ),
 )
 custom_hooks = [
-    dict(type='saip.ViewClockHook'),
-    dict(type='saip.ExpertUpdateHook', momentum=(0.996, 1.0), schedule='run'),
-    dict(type='saip.FreezePrototypesHook', epochs=1),
     dict(type='saip.BadFilesHook'),
     dict(type='saip.CollapseHook'),
     dict(type='saip.ExportBackboneHook', interval=50),
