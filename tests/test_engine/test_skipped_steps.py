@@ -62,7 +62,7 @@ class Poison(Hook):
 
         def spoilt(inputs: Any, data_samples: Any = None) -> dict[str, torch.Tensor]:
             if self.kind == 'images':
-                inputs.images['anchor'][0] = float('nan')
+                inputs['anchor'].images[0] = float('nan')
             terms = original(inputs, data_samples)
             if self.kind == 'loss':
                 terms['loss_csr'] = terms['loss_csr'] + float('inf')
