@@ -6,8 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from saip.engine.optim import MatrixDecayConstructor
 from saip.registry import MODELS
-from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, total
+from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, progress, total
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,33 +48,86 @@ def write_expert(cfg: dict, folder: Path) -> str:
     return str(path)
 
 
+def wrapped(model):
+    """The optimizer wrapper of a preset, connected with its model."""
+    cfg = dict(
+        type='saip.AutocastOptimWrapper',
+        optimizer=dict(type='AdamW', lr=1e-3),
+        clip_grad=dict(max_norm=3.0),
+    )
+    wrapper = MatrixDecayConstructor(cfg)(model)
+    wrapper.connect(model)
+    return wrapper
+
+
+def step(model, wrapper, data, number: int, poison: float = 1.0) -> None:
+    """One training step as the Runner does it; ``poison`` multiplies a view."""
+    model.begin_step(progress(number))
+    with wrapper.optim_context(model):
+        views = model.data_preprocessor(data, training=True)
+        views['inputs'].images['anchor'].mul_(poison)
+        loss = total(model(**views, mode='loss'))
+    wrapper.update_params(loss)
+
+
+@pytest.mark.parametrize('poison', [1.0, float('nan')])
 @pytest.mark.parametrize(('preset', 'encoder'), TRAININGS)
-def test_a_step_never_waits_for_the_device(preset, encoder, tmp_path):
+def test_a_step_never_waits_for_the_device(preset, encoder, poison, tmp_path):
     model = training(preset, encoder, tmp_path).cuda()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+    wrapper = wrapped(model)
+    assert all(group['fused'] for group in wrapper.optimizer.param_groups)
     pinned = {key: value.pin_memory() for key, value in batch().items()}
-
-    def step() -> None:
-        with torch.autocast('cuda', torch.bfloat16):
-            views = model.data_preprocessor(pinned, training=True)
-            loss = total(model(**views, mode='loss'))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        model.update_expert(0.99)
-
-    step()  # kernels are loaded and buffers allocated
+    step(model, wrapper, pinned, 0)  # kernels are loaded and buffers allocated
     torch.cuda.set_sync_debug_mode('error')
     try:
-        step()
+        step(model, wrapper, pinned, 1, poison)
     finally:
         torch.cuda.set_sync_debug_mode('default')
+    assert bool(wrapper.pop_skipped()) is (poison != 1.0)
+
+
+@pytest.mark.parametrize(('preset', 'encoder'), TRAININGS)
+def test_a_poisoned_step_moves_nothing_on_the_device(preset, encoder, tmp_path):
+    model = training(preset, encoder, tmp_path).cuda()
+    wrapper, data = wrapped(model), batch()
+    step(model, wrapper, data, 0)
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    moments = [x.clone() for state in wrapper.optimizer.state.values() for x in state.values()]
+    step(model, wrapper, data, 1, float('nan'))
+    after = model.state_dict()
+    assert all(x.isfinite().all() for x in after.values())
+    if preset != 'saip-official':
+        assert [name for name, x in before.items() if not torch.equal(x, after[name])] == []
+    now = [x for state in wrapper.optimizer.state.values() for x in state.values()]
+    assert all(torch.equal(x, y) for x, y in zip(moments, now, strict=True))
+    step(model, wrapper, data, 2)
+    name, learnt = next((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    assert not torch.equal(before[name], learnt)
+
+
+def test_optimizer_states_move_between_devices():
+    states = {}
+    for device in ('cpu', 'cuda'):
+        model = build().to(device)
+        wrapper = wrapped(model)
+        step(model, wrapper, batch(), 0)
+        states[device] = wrapper.state_dict()
+    for device, other in (('cpu', 'cuda'), ('cuda', 'cpu')):
+        model = build().to(device)
+        wrapper = wrapped(model)
+        wrapper.load_state_dict(states[other])
+        fused = [bool(group['fused']) for group in wrapper.optimizer.param_groups]
+        assert set(fused) == {device == 'cuda'}
+        step(model, wrapper, batch(), 1)
+        assert not wrapper.pop_skipped()
 
 
 def test_views_on_the_gpu_equal_those_on_the_cpu():
     model, data = build(), batch()
+    model.begin_step(progress())
     on_cpu = model.data_preprocessor(data, training=True)['inputs']
-    on_gpu = model.cuda().data_preprocessor(data, training=True)['inputs']
+    model.cuda().begin_step(progress())
+    on_gpu = model.data_preprocessor(data, training=True)['inputs']
     for name, images in on_cpu.images.items():
         # In units of the normalised pixel: a grey level is about 0.017.
         torch.testing.assert_close(on_gpu.images[name].cpu(), images, atol=0.05, rtol=0)

@@ -13,9 +13,9 @@ from saip.models.ops import skipping
 class KeptBuffers:
     """The persistent buffers of a model's modules in training mode, and a copy of them.
 
-    Above all the statistics of BatchNorm, which a forward pass moves before anybody knows whether
-    it was worth anything. Modules in eval mode (an expert) move none. One copy per type of
-    numbers; a ViT has no such buffers.
+    Above all the statistics of BatchNorm, which a forward pass moves before the gradients are
+    known. Modules in eval mode (an expert) move none. A ViT has no such buffers; of its objectives
+    the center is copied. The list of buffers is made once, one flat copy per type of numbers.
     """
 
     def __init__(self, model: nn.Module) -> None:

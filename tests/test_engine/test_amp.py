@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from saip.engine.amp import AutocastOptimWrapper
+from saip.engine.fused import fuse_on_gpu, skips_on_device
 from saip.engine.optim import MatrixDecayConstructor
 from tests import toy_run
 
@@ -79,3 +81,79 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     assert [(len(g['params']), g['weight_decay']) for g in groups] == [(1, 0.5), (3, 0.0)]
     with pytest.raises(ValueError, match='takes none'):
         MatrixDecayConstructor(cfg, dict(bias_decay_mult=0))
+
+
+def test_an_optimizer_is_fused_where_all_its_parameters_lie_on_a_gpu():
+    here, there = SimpleNamespace(is_cuda=False), SimpleNamespace(is_cuda=True)
+    adamw = dict(type='AdamW', lr=1.0)
+    assert fuse_on_gpu(adamw, [dict(params=[there, there])]) == {**adamw, 'fused': True}
+    assert fuse_on_gpu(adamw, [dict(params=[there]), dict(params=[here])]) == adamw
+    for chosen in (dict(foreach=True), dict(fused=False), dict(capturable=True)):
+        assert fuse_on_gpu(adamw | chosen, [dict(params=[there])]) == adamw | chosen
+    for kind in ('RMSprop', 'LBFGS'):  # torch has no fused form of them
+        assert fuse_on_gpu(dict(type=kind), [dict(params=[there])]) == dict(type=kind)
+
+
+@pytest.mark.parametrize(('first', 'second'), [(None, True), (True, None), (True, False)])
+def test_a_stored_state_goes_on_with_the_implementation_of_the_present_device(first, second):
+    def make(fused):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 2, dtype=torch.float64)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused)
+        return model, AutocastOptimWrapper(optimizer=optimizer, dtype='float32')
+
+    def train(model, wrapper, first, last):
+        for step in range(first, last):
+            wrapper.update_params(
+                model(torch.full((2, 3), 1.0 + step).double()).square().mean()
+            )
+
+    whole = make(second)
+    train(*whole, 0, 6)
+    begun, resumed = make(first), make(second)
+    train(*begun, 0, 3)
+    resumed[0].load_state_dict(begun[0].state_dict())
+    resumed[1].load_state_dict(begun[1].state_dict())
+    assert resumed[1].optimizer.param_groups[0]['fused'] is second
+    assert skips_on_device(resumed[1].optimizer) is (second is True)
+    train(*resumed, 3, 6)
+    torch.testing.assert_close(resumed[0].weight, whole[0].weight, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=1.0), dict(type='value', clip_value=1.0)])
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_a_bad_step_leaves_weights_and_momentum(clip, bad):
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrapper = AutocastOptimWrapper(optimizer=optimizer, clip_grad=clip, dtype='float32')
+    wrapper.update_params(model(torch.ones(2, 3)).sum())
+    assert not wrapper.pop_skipped()
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    wrapper.update_params(model(torch.ones(2, 3)).sum() + bad)
+    assert wrapper.pop_skipped()
+    assert wrapper.pop_skipped() is None
+    assert torch.equal(model.weight, before[0]['weight'])
+    buffer = optimizer.state[model.weight]['momentum_buffer']
+    assert torch.equal(buffer, before[1]['state'][0]['momentum_buffer'])
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_accumulated_micro_batches_are_skipped_together():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1))
+    wrapper = AutocastOptimWrapper(
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        accumulative_counts=2,
+        dtype='float32',
+    )
+    inputs = torch.randn(4, 5, 3)
+    inputs[1, 0, 0] = float('nan')
+    before = copy.deepcopy(model.state_dict())
+    for number, batch in enumerate(inputs):
+        with wrapper.optim_context(model):
+            loss = model(batch).square().mean()
+        wrapper.update_params(loss)
+        same = [torch.equal(x, before[name]) for name, x in model.state_dict().items()]
+        if number == 1:
+            assert all(same)
+    assert not any(same)
+    assert model[0].num_batches_tracked == 2

@@ -168,6 +168,15 @@ def test_what_one_process_finds_all_of_them_skip(kind, accumulated, tmp_path):
     assert len(lines[1]['samples']) == 3 * (3 if accumulated and kind != 'loss' else 1)
 
 
+@pytest.mark.dist
+def test_statistics_of_all_processes_stay_where_they_were(tmp_path):
+    case = Case('saip', 'test_resnet', processes=2)
+    rows = in_processes(2, tmp_path, poisoned, case, str(tmp_path), 'images', (1,), 1)
+    assert rows[0] == rows[1]
+    assert rows[0]['unequal'] == []
+    assert rows[0]['skipped'] == [1]
+
+
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('device', ['host', 'device'])
 def test_the_release_stays_finite(kind, device, tmp_path, monkeypatch):
