@@ -17,9 +17,9 @@ from pathlib import Path
 
 from saip.datasets.files import write_atomic
 from saip.engine.launch import StartError, one_line
-from saip.evaluation.candidates import evaluate_candidates, find_candidates
-from saip.evaluation.frozen_options import add_frozen_options, frozen_settings
-from saip.evaluation.table import format_table
+from saip.experiments.compared_encoders import evaluate_candidates, find_candidates
+from saip.experiments.frozen_options import add_frozen_options, frozen_settings
+from saip.experiments.table import format_table
 
 
 def parse_args() -> argparse.Namespace:

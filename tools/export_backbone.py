@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from saip.engine.checkpoint import (
+from saip.checkpoint import (
     CheckpointError,
     config_snippet,
     export_backbone,

@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+from saip.checkpoint import CheckpointError, load_checkpoint_file
 from saip.engine.hooks.bad_files import TooManyBadFilesError
 from saip.engine.hooks.runtime_info import NonFiniteLossError
 from saip.engine.preflight import (

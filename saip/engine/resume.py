@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from mmengine.model import is_model_wrapper
 
-from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+from saip.checkpoint import CheckpointError, load_checkpoint_file
 
 Shapes = dict[str, torch.Size]
 """Shapes of weights by key."""

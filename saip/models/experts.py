@@ -11,7 +11,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from saip.engine.checkpoint import CheckpointError, WeightsError, load_pretrained
+from saip.checkpoint import CheckpointError, WeightsError, load_pretrained
 from saip.models.backbones.base import BaseEncoder
 from saip.models.ops.blocks import NORM_EPS
 from saip.registry import MODELS

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saip.engine.checkpoint import export_backbone
+from saip.checkpoint import export_backbone
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
+from saip.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
 from saip.engine.converters import convert_release, release_architecture, revert_release
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import torch
 from mmpretrain.models.backbones import TIMMBackbone, VisionTransformer
 from mmpretrain.registry import MODELS as MMPRETRAIN
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
+from saip.checkpoint import STATISTICS as IMAGENET
+from saip.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
 from saip.engine.converters.mmpretrain import mmpretrain_to_saip, saip_to_mmpretrain
-from saip.engine.stored_encoder import STATISTICS as IMAGENET
 from tests.test_engine.converter_files import (
     STARNET,
     STATISTICS,

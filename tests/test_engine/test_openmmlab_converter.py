@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import save_checkpoint
 
-from saip.engine.checkpoint import CheckpointError, load_encoder
+from saip.checkpoint import STATISTICS as IMAGENET
+from saip.checkpoint import CheckpointError, load_encoder
 from saip.engine.converters.openmmlab import openmmlab_to_saip
-from saip.engine.stored_encoder import STATISTICS as IMAGENET
 from saip.registry import MODELS
 from tests.test_engine.converter_files import ROOT, call_tool, images, same_bits, shake
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 
-from saip.engine.checkpoint import CheckpointError, load_encoder, load_pretrained
+from saip.checkpoint import CheckpointError, load_encoder, load_pretrained
 from saip.engine.converters import convert_path, has_class_position, path_architecture
 from saip.models.backbones import ViTEncoder, build_encoder
 from tests.tiny import ROOT

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
+from saip.checkpoint import STATISTICS as IMAGENET
+from saip.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
 from saip.engine.converters.files import check_features
 from saip.engine.converters.timm import saip_to_timm, timm_statistics, timm_to_saip
-from saip.engine.stored_encoder import STATISTICS as IMAGENET
 from saip.registry import MODELS
 from tests.test_engine.converter_files import (
     STARNET,

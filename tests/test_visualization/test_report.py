@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from saip.engine.checkpoint import export_backbone
+from saip.checkpoint import export_backbone
 from saip.models.backbones import TimmEncoder, ViTEncoder
 from saip.visualization.attention import (
     attention_of,

@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 
 from saip.engine.launch import StartError, one_line
-from saip.evaluation.epoch_curve import retrieval_curve
-from saip.evaluation.finetuning import finetuning_curve
-from saip.evaluation.frozen_options import NAMES, add_frozen_options, frozen_settings
-from saip.evaluation.task import Task
+from saip.experiments.epoch_curve import retrieval_curve
+from saip.experiments.finetune_job import Task
+from saip.experiments.finetuning import finetuning_curve
+from saip.experiments.frozen_options import NAMES, add_frozen_options, frozen_settings
 
 TOOLS = Path(__file__).resolve().parents[1]
 FRAGMENTS = TOOLS.parent / 'configs/_base_/backbones'

@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from saip.engine.cost_tables import cost_tables
+from saip.analysis.cost_tables import cost_tables
 
 FRAGMENTS = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from saip.engine.parity import CONFIG_NAME, compare_step, print_comparison
+from saip.analysis.parity import CONFIG_NAME, compare_step, print_comparison
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/pretrain/saip' / CONFIG_NAME
 

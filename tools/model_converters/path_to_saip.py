@@ -14,9 +14,8 @@ from pathlib import Path
 
 import torch
 
+from saip.checkpoint import CheckpointError, file_sha256, load_checkpoint_file
 from saip.datasets.files import write_atomic
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file
-from saip.engine.checkpoint_io import file_sha256
 from saip.engine.converters import convert_path, has_class_position, path_architecture
 
 

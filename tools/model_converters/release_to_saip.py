@@ -15,9 +15,8 @@ from pathlib import Path
 
 import torch
 
+from saip.checkpoint import CheckpointError, WeightsError, file_sha256, load_checkpoint_file
 from saip.datasets.files import write_atomic
-from saip.engine.checkpoint import CheckpointError, WeightsError, load_checkpoint_file
-from saip.engine.checkpoint_io import file_sha256
 from saip.engine.converters import convert_release, release_architecture
 
 OBJECTIVES = ['csm', 'relation', 'csr', 'css']

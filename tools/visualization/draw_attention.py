@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from saip.checkpoint import CheckpointError, load_encoder
 from saip.datasets.canvas import decode_image
 from saip.datasets.files import write_atomic
-from saip.engine.checkpoint import CheckpointError, load_encoder
 from saip.visualization.attention import draw_attention
 
 

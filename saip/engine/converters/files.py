@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saip.engine.checkpoint import write_checkpoint
-from saip.engine.checkpoint_io import (
+from saip.checkpoint import (
     CheckpointError,
+    describe_encoder,
     file_sha256,
     load_checkpoint_file,
     tensors_sha256,
+    write_checkpoint,
 )
-from saip.engine.stored_encoder import describe_encoder
 from saip.models.backbones import BaseEncoder
 from saip.version import __version__
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from saip.engine.checkpoint_io import CheckpointError, parse_config_text
+from saip.checkpoint import STATISTICS, CheckpointError, parse_config_text
 from saip.engine.converters.files import (
     Conversion,
     StateDict,
@@ -20,7 +20,6 @@ from saip.engine.converters.files import (
     read_weights,
     write_weights,
 )
-from saip.engine.stored_encoder import STATISTICS
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
 

@@ -19,7 +19,9 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
-from saip.engine.checkpoint_io import CheckpointError, parse_config_text
+from saip.checkpoint import CheckpointError, describe_training, parse_config_text
+from saip.engine.unwrap import unwrap
+from saip.models.selfsup import MultiObjectivePretrainer
 from saip.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
@@ -63,7 +65,8 @@ class AtomicCheckpointHook(CheckpointHook):
     Files appear complete under their names or not at all, ``last_checkpoint`` likewise, and an
     old checkpoint is removed only after its successor is on the disk. What a crash left
     half-written is removed when the next run begins. The files hold tensors and plain values
-    only, so that ``torch.load(..., weights_only=True)`` reads them.
+    only, so that ``torch.load(..., weights_only=True)`` reads them. The meta of a pretraining
+    says what it trains, see :func:`saip.checkpoint.describe_training`.
 
     Args:
         interval: epochs (or iterations, with ``by_epoch=False``) between checkpoints.
@@ -97,7 +100,10 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.warning(f'removed {partial}, a checkpoint never finished')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Turn the message hub and numpy values into tensors and plain values."""
+        """Add what a pretraining says of itself; leave nothing but tensors and plain values."""
+        model = unwrap(runner.model)
+        if isinstance(model, MultiObjectivePretrainer):
+            checkpoint['meta'].update(describe_training(runner.cfg, model.backbone))
         for key in checkpoint:
             if key not in ('state_dict', 'optimizer'):
                 checkpoint[key] = _to_plain(checkpoint[key])

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 
-from saip.engine.checkpoint import export_backbone
+from saip.checkpoint import describe_training, export_backbone
 from saip.engine.unwrap import unwrap
 from saip.registry import HOOKS
 
@@ -64,11 +64,9 @@ class ExportBackboneHook(Hook):
         checkpoint: dict[str, Any] = {
             'state_dict': weights_to_cpu(model.state_dict()),
             'meta': {
-                'cfg': runner.cfg.pretty_text,
+                **describe_training(runner.cfg, model.backbone),
                 'epoch': epoch,
                 'iter': runner.iter,
-                'seed': runner.seed,
-                'experiment_name': runner.experiment_name,
             },
             'message_hub': {},
         }

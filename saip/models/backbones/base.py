@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.engine.checkpoint import WeightsError, load_pretrained
+from saip.checkpoint import WeightsError, load_pretrained
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
 

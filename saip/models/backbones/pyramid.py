@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from saip.engine.pretrained import WeightsError
+from saip.checkpoint import WeightsError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.freeze import freeze_unread
 from saip.registry import MODELS

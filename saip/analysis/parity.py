@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from saip.checkpoint import load_checkpoint_file
 from saip.datasets.views.render import rescale
-from saip.engine.checkpoint_io import load_checkpoint_file
 from saip.engine.converters.release import convert_release, revert_release
 from saip.registry import MODELS
 from saip.structures import PatchMask, Views

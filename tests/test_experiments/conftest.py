@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from saip.datasets.people import SIZES, write_market1501
-from tests.test_evaluation.exported_files import BACKBONE, export
+from tests.test_experiments.exported_files import BACKBONE, export
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def format_table(result: Mapping[str, Any]) -> str:
-    """Write what ``saip.evaluation.frozen.evaluate_frozen`` returned, a line per network."""
+    """Write what ``saip.experiments.frozen_eval.evaluate_frozen`` returned, a line per network."""
     retrieval = result['protocol'] == 'retrieval'
     scores = ('Rank-1', 'Rank-5', 'mAP') if retrieval else ('recall@1',)
     head = ['features', *scores, 'std (healthy)', 'eff. rank', 'mean cos']

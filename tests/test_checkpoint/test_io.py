@@ -10,9 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file
-from saip.engine.checkpoint_io import parse_config_text
-from tests.test_engine.checkpoint_files import CONFIG
+from saip.checkpoint import CheckpointError, load_checkpoint_file, parse_config_text
+from tests.test_checkpoint.checkpoint_files import CONFIG
 
 
 class Evil:

@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from saip.evaluation.candidates import evaluate_candidates, find_candidates
-from saip.evaluation.exports import find_exports
-from saip.evaluation.fragments import find_fragment
+from saip.experiments.backbone_configs import find_fragment
+from saip.experiments.compared_encoders import evaluate_candidates, find_candidates
+from saip.experiments.exported_backbones import find_exports
 from saip.models.backbones import build_encoder
-from tests.test_evaluation.exported_files import BACKBONE, FRAGMENTS, export
+from tests.test_experiments.exported_files import BACKBONE, FRAGMENTS, export
 from tests.tiny import ROOT
 
 TOOL = ROOT / 'tools/analysis_tools/epoch_curve.py'

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
-from saip.engine.checkpoint import WeightsError, load_checkpoint_file, load_pretrained
-from saip.engine.pretrained import infer_grid
+from saip.checkpoint import WeightsError, infer_grid, load_checkpoint_file, load_pretrained
 from saip.models.backbones import ViTEncoder
-from tests.test_engine.checkpoint_files import ARCH, SIZE, small_encoder
+from tests.test_checkpoint.checkpoint_files import ARCH, SIZE, small_encoder
 
 
 def classifier_with(init_cfg: dict, size: tuple[int, int] = SIZE, **changes: Any) -> Any:

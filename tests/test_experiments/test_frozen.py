@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from saip.evaluation.frozen import evaluate_frozen
-from saip.evaluation.table import format_table
+from saip.experiments.frozen_eval import evaluate_frozen
+from saip.experiments.table import format_table
 from saip.structures import EncoderOutput
 
 

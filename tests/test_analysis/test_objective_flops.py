@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 
-from saip.engine.flops import count_flops
+from saip.analysis.flops import count_flops
 from saip.registry import MODELS
 from saip.structures import PatchMask, Views
 from tests.tiny import ROOT, total

@@ -12,12 +12,19 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
-from saip.engine.checkpoint import Which, encoder_of, load_checkpoint_file
-from saip.engine.checkpoint_io import CheckpointError, parse_config_text
+from saip.checkpoint import (
+    STATISTICS,
+    CheckpointError,
+    Which,
+    build_stored_encoder,
+    encoder_of,
+    load_checkpoint_file,
+    replace_config,
+    stored_preprocessor,
+)
 from saip.engine.launch import read_config
-from saip.engine.stored_encoder import STATISTICS, build_stored_encoder
-from saip.evaluation.frozen import FrozenEncoder, evaluate_frozen
 from saip.evaluation.histogram import CoarsePixels, ColourHistogram
+from saip.experiments.frozen_eval import FrozenEncoder, evaluate_frozen
 from saip.models.backbones import BaseEncoder, build_encoder
 from saip.registry import DATASETS, MODELS
 
@@ -104,7 +111,8 @@ def evaluate_candidates(
         candidates: what to compare.
         data: see :func:`open_pictures`, as for ``holdout``.
         holdout: the part of unlabelled pictures.
-        settings: of :func:`saip.evaluation.frozen.evaluate_frozen`, which says what comes back.
+        settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`, which says what
+            comes back.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -144,9 +152,9 @@ def _load_networks(
     path: str, config_text: str | None
 ) -> tuple[dict[str, Any], dict[str, BaseEncoder], dict[str, Any]]:
     checkpoint = load_checkpoint_file(path)
-    meta = dict(checkpoint.get('meta') or {})
+    meta = checkpoint.get('meta') or {}
     if config_text:
-        meta['cfg'] = config_text
+        meta = replace_config(meta, config_text)
     state_dict = checkpoint.get('state_dict', {})
     branches: list[Which] = [meta.get('which', 'student')]
     if any(key.startswith('expert.backbone.') for key in state_dict):
@@ -172,10 +180,8 @@ def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[s
         **TWO_VIEWS,
         **statistics,
     }
-    if meta.get('cfg'):
-        own = parse_config_text(meta['cfg']).get('model', {}).get('data_preprocessor') or {}
-        settings = {**statistics, **own} if own else settings
-    return settings
+    own = stored_preprocessor(meta)
+    return {**statistics, **own} if own else settings
 
 
 def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:

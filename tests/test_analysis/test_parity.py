@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saip.engine.parity import CONFIG_NAME, Row, compare_step, load_dump, print_comparison
+from saip.analysis.parity import CONFIG_NAME, Row, compare_step, load_dump, print_comparison
 from tests.tiny import ROOT
 
 # The records are too large for the repository: a folder beside it, or the one that is named.

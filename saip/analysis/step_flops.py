@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saip.analysis.flops import flop_counter
 from saip.datasets.views import ViewPlan
-from saip.engine.flops import flop_counter
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.models.selfsup import MultiObjectivePretrainer
 from saip.models.selfsup.encoding import encode_views

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import safetensors.torch
-import torch
-
-from saip.datasets.files import write_atomic
-from saip.engine.checkpoint_io import (
-    SAFETENSORS_KEY,
+from saip.checkpoint.io import (
     CheckpointError,
     file_sha256,
     load_checkpoint_file,
     not_finite,
     tensors_sha256,
+    write_checkpoint,
 )
-from saip.engine.pretrained import LoadReport, WeightsError, load_pretrained
-from saip.engine.stored_encoder import (
+from saip.checkpoint.meta import (
     build_stored_encoder,
     describe_encoder,
     frozen_expert_file,
 )
 from saip.version import __version__
-
-if TYPE_CHECKING:
-    from saip.models.backbones import BaseEncoder
-
-__all__ = [
-    'CheckpointError',
-    'LoadReport',
-    'WeightsError',
-    'config_snippet',
-    'encoder_of',
-    'export_backbone',
-    'load_checkpoint_file',
-    'load_encoder',
-    'load_pretrained',
-    'write_checkpoint',
-]
 
 Which = Literal['student', 'expert']
 Format = Literal['pth', 'safetensors']
@@ -53,7 +30,7 @@ PREFIXES = {'student': 'backbone.', 'expert': 'expert.backbone.'}
 
 def load_encoder(
     path: str | os.PathLike, which: Which = 'student'
-) -> tuple[BaseEncoder, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Load an encoder from a training checkpoint, a converted one or an exported file.
 
     Args:
@@ -61,7 +38,8 @@ def load_encoder(
         which: the trained encoder or its averaged expert. An exported file holds one of them.
 
     Returns:
-        The encoder in eval mode on the CPU, and what :func:`encoder_of` says about it.
+        The encoder, a ``saip.models.backbones.BaseEncoder`` in eval mode on the CPU, and what
+        :func:`encoder_of` says about it.
 
     Raises:
         CheckpointError: the file cannot be read or holds no such encoder.
@@ -74,7 +52,7 @@ def load_encoder(
         raise CheckpointError(f'{path}: {error}') from error
 
 
-def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[BaseEncoder, dict[str, Any]]:
+def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[Any, dict[str, Any]]:
     """Build the encoder of a loaded checkpoint and give it its weights, all of them.
 
     Returns:
@@ -162,19 +140,6 @@ def export_backbone(
     return paths[0]
 
 
-def write_checkpoint(
-    path: str | os.PathLike, tensors: dict[str, torch.Tensor], meta: dict[str, Any]
-) -> None:
-    """Write tensors and plain values: ``.safetensors`` by its suffix, everything else by torch.
-
-    The same contents give the same bytes; :func:`load_checkpoint_file` gives them back as
-    ``{'state_dict': tensors, 'meta': meta}``.
-    """
-    kind = Path(path).suffix
-    content = _safetensors_bytes if kind == '.safetensors' else _pth_bytes
-    write_atomic(path, content(tensors, meta))
-
-
 def config_snippet(path: str | os.PathLike, meta: dict[str, Any], num_classes: int = 10) -> str:
     """Configuration text of an mmpretrain classifier that starts from an exported backbone."""
     # Positions of other sizes are best interpolated on the grid, however pretraining did it.
@@ -194,13 +159,3 @@ def config_snippet(path: str | os.PathLike, meta: dict[str, Any], num_classes: i
         f'in_channels={meta["embed_dims"]}))',
     ]
     return '\n'.join(['model = dict(', *lines])
-
-
-def _pth_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:
-    buffer = BytesIO()
-    torch.save({'state_dict': tensors, 'meta': meta}, buffer)
-    return buffer.getvalue()
-
-
-def _safetensors_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:
-    return safetensors.torch.save(tensors, metadata={SAFETENSORS_KEY: json.dumps(meta)})

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from saip.engine.checkpoint import load_checkpoint_file
-from saip.evaluation.exports import find_exports
-from saip.evaluation.finetuning import finetuning_curve
-from saip.evaluation.task import Task
+from saip.checkpoint import load_checkpoint_file
+from saip.experiments.exported_backbones import find_exports
+from saip.experiments.finetune_job import Task
+from saip.experiments.finetuning import finetuning_curve
 from saip.visualization.curves import read_last_validation
-from tests.test_evaluation.exported_files import REID, export, four_blocks, reid_options
+from tests.test_experiments.exported_files import REID, export, four_blocks, reid_options
 from tests.tiny import ROOT
 
 TOOL = ROOT / 'tools/analysis_tools/epoch_curve.py'

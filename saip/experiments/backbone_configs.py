@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from saip.engine.pretrained import architecture_differences
+from saip.checkpoint import architecture_differences
 from saip.registry import MODELS
 
 VARIABLE = 'SAIP_BACKBONE'

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
+from saip.checkpoint import CheckpointError, load_checkpoint_file
 from saip.engine.hooks.export import EXPORT_FOLDER
 
 KINDS = ('.pth', '.safetensors')

@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from saip.engine.launch import StartError, read_config
-from saip.evaluation.exports import Export
+from saip.experiments.exported_backbones import Export
 
 CONFIG_DIGEST = 'config_sha256'
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from saip.datasets.files import write_atomic
-from saip.evaluation.candidates import (
+from saip.experiments.compared_encoders import (
     RANDOM,
     evaluate_candidates,
     find_candidates,
     join_candidates,
 )
-from saip.evaluation.exports import Export, find_exports
-from saip.evaluation.table import align, format_table
+from saip.experiments.exported_backbones import Export, find_exports
+from saip.experiments.table import align, format_table
 from saip.visualization.curves import draw_curves
 
 FOLDER = 'epoch_curve'
@@ -119,8 +119,8 @@ def retrieval_curve(
         data: a folder in Market-1501 layout, or any folder of pictures.
         metric: what is drawn; by default mAP, of unlabelled pictures recall@1.
         out: folder of the results, by default ``RUN/epoch_curve``.
-        holdout: see :func:`saip.evaluation.candidates.open_pictures`.
-        settings: of :func:`saip.evaluation.frozen.evaluate_frozen`.
+        holdout: see :func:`saip.experiments.compared_encoders.open_pictures`.
+        settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`.
 
     Returns:
         A table, and the picture's file.

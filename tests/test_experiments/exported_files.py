@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from saip.engine.checkpoint import export_backbone
-from saip.evaluation.candidates import random_twin
+from saip.checkpoint import export_backbone
+from saip.experiments.compared_encoders import random_twin
 from saip.models.backbones import build_encoder
 from tests.tiny import ROOT
 

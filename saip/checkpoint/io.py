@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import hashlib
 import json
-import math
 import os
 import pickle
 import re
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ import safetensors
 import safetensors.torch
 import torch
 from mmengine.logging import HistoryBuffer
+
+from saip.datasets.files import write_atomic
 
 SAFETENSORS_KEY = 'saip'
 """Name of the metadata entry of a safetensors file that holds the meta as JSON."""
@@ -164,62 +165,24 @@ def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
     return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
 
 
-def parse_config_text(text: str) -> dict[str, Any]:
-    """Read the configuration that mmengine stores in a checkpoint's meta, without running it.
+def write_checkpoint(
+    path: str | os.PathLike, tensors: dict[str, torch.Tensor], meta: dict[str, Any]
+) -> None:
+    """Write tensors and plain values: ``.safetensors`` by its suffix, everything else by torch.
 
-    mmengine's own reader executes the text; a stored configuration is only assignments of plain
-    values, ``dict(...)`` included, so nothing more is accepted here.
-
-    Raises:
-        CheckpointError: the text holds anything else.
+    The same contents give the same bytes; :func:`load_checkpoint_file` gives them back as
+    ``{'state_dict': tensors, 'meta': meta}``.
     """
-    try:
-        statements = ast.parse(text).body
-    except SyntaxError as error:
-        line = error.lineno
-        raise CheckpointError(f'stored configuration, line {line}: no Python') from error
-    config = {}
-    for statement in statements:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                config[name] = _plain_value(value)
-            case _:
-                raise _not_plain(statement)
-    return config
+    kind = Path(path).suffix
+    content = _safetensors_bytes if kind == '.safetensors' else _pth_bytes
+    write_atomic(path, content(tensors, meta))
 
 
-def _plain_value(node: ast.expr | None) -> Any:
-    match node:
-        case None:
-            raise CheckpointError('stored configuration: ** is not a plain value')
-        case ast.Constant(value=value):
-            return value
-        case ast.List(elts=items):
-            return [_plain_value(item) for item in items]
-        case ast.Tuple(elts=items):
-            return tuple(_plain_value(item) for item in items)
-        case ast.Set(elts=items):
-            return {_plain_value(item) for item in items}
-        case ast.Dict(keys=keys, values=values):
-            pairs = zip(keys, values, strict=True)
-            return {_plain_value(key): _plain_value(value) for key, value in pairs}
-        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(
-            item.arg for item in keywords
-        ):
-            return {str(item.arg): _plain_value(item.value) for item in keywords}
-        case ast.Call(func=ast.Name(id='set'), args=[], keywords=[]):
-            return set()
-        case ast.UnaryOp(op=ast.USub(), operand=operand) if isinstance(
-            number := _plain_value(operand), int | float
-        ):
-            return -number
-        case ast.Name(id='inf' | 'nan' as name):
-            return math.inf if name == 'inf' else math.nan
-    raise _not_plain(node)
+def _pth_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:
+    buffer = BytesIO()
+    torch.save({'state_dict': tensors, 'meta': meta}, buffer)
+    return buffer.getvalue()
 
 
-def _not_plain(node: ast.stmt | ast.expr) -> CheckpointError:
-    return CheckpointError(
-        f'stored configuration, line {node.lineno}: {ast.unparse(node)[:60]!r} is not a plain '
-        'value, and this text is never executed'
-    )
+def _safetensors_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:
+    return safetensors.torch.save(tensors, metadata={SAFETENSORS_KEY: json.dumps(meta)})

@@ -14,15 +14,15 @@ import safetensors
 import torch
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
-from saip.engine.checkpoint import (
+from saip.checkpoint import (
     CheckpointError,
     config_snippet,
     export_backbone,
     load_checkpoint_file,
     load_encoder,
+    tensors_sha256,
 )
-from saip.engine.checkpoint_io import tensors_sha256
-from tests.test_engine.checkpoint_files import ARCH, SIZE
+from tests.test_checkpoint.checkpoint_files import ARCH, SIZE
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from saip.engine.launch import StartError
-from saip.evaluation.epoch_curve import FOLDER, EpochCurve, Point
-from saip.evaluation.exports import find_exports
-from saip.evaluation.fragments import find_fragment
-from saip.evaluation.task import CONFIG_DIGEST, Task, outside, read_task, usual_metric
+from saip.experiments.backbone_configs import find_fragment
+from saip.experiments.epoch_curve import FOLDER, EpochCurve, Point
+from saip.experiments.exported_backbones import find_exports
+from saip.experiments.finetune_job import CONFIG_DIGEST, Task, outside, read_task, usual_metric
 from saip.visualization.curves import read_last_validation
 
 OUTPUT = 'output.txt'

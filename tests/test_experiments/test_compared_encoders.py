@@ -13,8 +13,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from saip.engine.checkpoint import export_backbone
-from saip.evaluation.candidates import find_candidates, open_pictures, random_twin
+from saip.checkpoint import export_backbone
+from saip.experiments.compared_encoders import find_candidates, open_pictures, random_twin
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
 

@@ -13,10 +13,10 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from saip.engine.cost_tables import SIZE, cost_tables, encoder_table
-from saip.engine.flops import TABLE_1, EncoderCost, count_flops, encoder_cost
-from saip.engine.step_flops import count_step, mean_weights, step_cost
-from tests.test_models.test_selfsup.test_flops import official_step
+from saip.analysis.cost_tables import SIZE, cost_tables, encoder_table
+from saip.analysis.flops import TABLE_1, EncoderCost, count_flops, encoder_cost
+from saip.analysis.step_flops import count_step, mean_weights, step_cost
+from tests.test_analysis.test_objective_flops import official_step
 from tests.tiny import PRESETS, ROOT, batch, build, total
 
 FRAGMENTS = ROOT / 'configs/_base_/backbones'

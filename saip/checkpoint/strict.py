@@ -10,8 +10,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from saip.engine.checkpoint_io import load_checkpoint_file, not_finite
-from saip.engine.stored_encoder import stored_architecture
+from saip.checkpoint.io import load_checkpoint_file, not_finite
+from saip.checkpoint.meta import stored_architecture
 
 Grid = tuple[int, int]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from saip.engine.flops import TABLE_1, encoder_cost
-from saip.engine.step_flops import step_cost
+from saip.analysis.flops import TABLE_1, encoder_cost
+from saip.analysis.step_flops import step_cost
 
 SIZE = (256, 128)
 """(height, width) of the picture that an encoder's operations are counted for."""

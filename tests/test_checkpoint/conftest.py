@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import save_checkpoint
 
-from saip.engine.checkpoint import export_backbone, load_checkpoint_file
-from tests.test_engine.checkpoint_files import CONFIG, small_encoder
+from saip.checkpoint import export_backbone, load_checkpoint_file
+from tests.test_checkpoint.checkpoint_files import CONFIG, small_encoder
 
 
 @pytest.fixture
