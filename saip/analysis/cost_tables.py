@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from saip.analysis.flops import TABLE_1, encoder_cost
 from saip.analysis.step_flops import step_cost
+from saip.errors import InputError, library_refusals
 
 SIZE = (256, 128)
 """(height, width) of the picture that an encoder's operations are counted for."""
@@ -36,22 +37,25 @@ def cost_tables(paths: Sequence[Path], size: tuple[int, int] | None = None) -> s
     backbones: dict[str, dict[str, Any]] = {}
     models: dict[str, dict[str, Any]] = {}
     for path in paths:
-        cfg = Config.fromfile(path)
+        with library_refusals(str(path)):
+            cfg = Config.fromfile(path)
         if 'objectives' in cfg.get('model', {}):
             models[path.name] = cfg.model
         elif 'backbone' in cfg:
             backbones[path.stem] = cfg.backbone
         else:
-            raise ValueError(
+            raise InputError(
                 f'{path}: neither a backbone fragment (backbone=...) nor a pretraining '
                 'configuration (model=dict(objectives=...))'
             )
     if models and size is not None:
-        raise ValueError(
+        raise InputError(
             f'{next(iter(models))} says at which sizes it trains; leave --size out'
         )
     tables = [encoder_table(backbones, size or SIZE)] if backbones else []
-    tables += [f'{name}\n\n{step_table(model)}' for name, model in models.items()]
+    for name, model in models.items():
+        with library_refusals(name):
+            tables.append(f'{name}\n\n{step_table(model)}')
     return '\n\n'.join([*tables, CONVENTIONS])
 
 
@@ -69,7 +73,8 @@ def encoder_table(backbones: dict[str, dict[str, Any]], size: tuple[int, int]) -
     ]
     for name, backbone in backbones.items():
         try:
-            cost = encoder_cost(backbone, size)
+            with library_refusals(name):
+                cost = encoder_cost(backbone, size)
         except ImportError as error:  # the library of an encoder is missing
             rows.append(f'| {name} | {error} | | | | | |')
             continue

@@ -13,6 +13,7 @@ from torch import Tensor
 from saip.checkpoint import load_checkpoint_file
 from saip.datasets.views.render import rescale
 from saip.engine.converters.release import convert_release, revert_release
+from saip.errors import InputError
 from saip.registry import MODELS
 from saip.structures import PatchMask, Views
 
@@ -24,6 +25,12 @@ PARTS = {
     *('config', 'inputs', 'student_state', 'teacher_state', 'center_before', 'center_after'),
     *('scales_drawn', 'mask', 'losses', 'grad_norms', 'backbone_grads', 'after_step'),
 }
+SIZES = {
+    *('patch_size', 'embed_dim', 'depth', 'num_heads', 'img_size', 'mask_ratio', 'out_dim'),
+    *('student_temp', 'teacher_temp', 'center_momentum', 'norm_pix_loss'),
+    *('decoder_embed_dim', 'decoder_depth', 'decoder_num_heads'),
+}
+"""Entries of a dump's ``config`` that the model is built from."""
 CONFIG_NAME = 'saip-official_vit-tiny-p16_8xb64-accum4-amp-coslr-300e_lup1m.py'
 
 
@@ -50,9 +57,9 @@ def load_dump(path: Path) -> dict[str, Any]:
         ValueError: it is not a recorded step.
     """
     dump = load_checkpoint_file(path)
-    missing = PARTS - set(dump)
+    missing = PARTS - set(dump) or SIZES - set(dump['config'])
     if missing:
-        raise ValueError(f'{path}: not a recorded step; it lacks {", ".join(sorted(missing))}')
+        raise InputError(f'{path}: not a recorded step; it lacks {", ".join(sorted(missing))}')
     return dump
 
 
@@ -60,7 +67,7 @@ def build_model(dump: dict[str, Any], config: Path) -> Any:
     """The preset's algorithm with the dump's sizes and weights, in training mode."""
     sizes = dump['config']
     if sizes.get('norm_eps', 1e-6) != 1e-6:
-        raise ValueError(f'norm_eps={sizes["norm_eps"]}: the preset norms with 1e-6')
+        raise InputError(f'norm_eps={sizes["norm_eps"]}: the preset norms with 1e-6')
     cfg = Config.fromfile(config).model
     patch = _side(sizes['patch_size'])
     ratio = sizes.get('mlp_ratio', 4)
@@ -102,7 +109,12 @@ def build_model(dump: dict[str, Any], config: Path) -> Any:
         'teacher': dump['teacher_state'],
         'csm_loss': {'center': dump['center_before']},
     }
-    model.load_state_dict(convert_release(parts), strict=True)
+    try:
+        model.load_state_dict(convert_release(parts), strict=True)
+    except RuntimeError as error:
+        raise InputError(
+            f'the recorded weights are not of the recorded sizes: {error}'
+        ) from error
     return model.train()
 
 
@@ -198,7 +210,7 @@ def _compare_gradients(dump: dict, model: Any, tolerance: float) -> list[Row]:
     recorded = {k: float(v) for k, v in recorded.items() if not k.endswith('weight_g')}
     unmatched = set(recorded) ^ set(ours)
     if unmatched:
-        raise ValueError(
+        raise InputError(
             f'gradients of other parameters than recorded: {sorted(unmatched)[:5]}'
         )
     largest = max(recorded.values())

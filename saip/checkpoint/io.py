@@ -20,6 +20,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from saip.datasets.files import write_atomic
+from saip.errors import InputError, MissingFileError
 
 SAFETENSORS_KEY = 'saip'
 """Name of the metadata entry of a safetensors file that holds the meta as JSON."""
@@ -32,7 +33,7 @@ _NUMPY_FUNCTIONS = {
 _DTYPES = (np.bool_, np.int32, np.int64, np.uint32, np.float32, np.float64)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint file cannot be read, or does not hold what was asked for."""
 
 
@@ -85,7 +86,7 @@ def load_checkpoint_file(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such checkpoint file')
+        raise MissingFileError(f'{path}: no such checkpoint file')
     if path.stat().st_size == 0:
         raise CheckpointError(f'{path}: the checkpoint file is empty')
     if path.suffix == '.safetensors':

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saip.checkpoint.io import load_checkpoint_file, not_finite
 from saip.checkpoint.meta import stored_architecture
+from saip.errors import InputError
 
 Grid = tuple[int, int]
 
@@ -29,7 +30,7 @@ KNOWN_SIZES = (
 """Picture sizes (h, w) that encoders of people and of ImageNet are trained at."""
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """Pretrained weights do not fit the model that asked for them."""
 
 

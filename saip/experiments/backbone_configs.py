@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from saip.checkpoint import architecture_differences
+from saip.errors import InputError, library_refusals
 from saip.registry import MODELS
 
 VARIABLE = 'SAIP_BACKBONE'
@@ -34,13 +35,13 @@ def find_fragment(architecture: dict[str, Any], folder: Path) -> str:
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
         if chosen not in names:
-            raise ValueError(
+            raise InputError(
                 f'{VARIABLE}={chosen}: there is no such file in {folder}; choose one of '
                 f'{", ".join(names)}'
             )
         differing = _differences(architecture, folder / f'{chosen}.py')
         if differing:
-            raise ValueError(
+            raise InputError(
                 f'{VARIABLE}={chosen}: another encoder than that of the backbones: '
                 f'{"; ".join(differing)}. Unset it, and the right one is looked for'
             )
@@ -49,17 +50,18 @@ def find_fragment(architecture: dict[str, Any], folder: Path) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise ValueError(
+        raise InputError(
             f'{", ".join(fitting)} of {folder} all fit the backbones; set {VARIABLE} to one'
         )
-    raise ValueError(
+    raise InputError(
         f'none of {", ".join(names)} in {folder} fits the encoder of the backbones, '
         f'{architecture}; add a file for it there'
     )
 
 
 def _differences(architecture: dict[str, Any], fragment: Path) -> list[str]:
-    backbone = Config.fromfile(fragment).backbone
+    with library_refusals(str(fragment)):
+        backbone = Config.fromfile(fragment).backbone
     # Encoders of another kind need not be built, and their library need not be installed.
     if backbone['type'] != architecture['type']:
         return [

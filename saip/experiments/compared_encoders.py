@@ -23,6 +23,7 @@ from saip.checkpoint import (
     stored_preprocessor,
 )
 from saip.engine.launch import read_config
+from saip.errors import InputError, MissingFileError, library_refusals
 from saip.evaluation.histogram import CoarsePixels, ColourHistogram
 from saip.experiments.frozen_eval import FrozenEncoder, evaluate_frozen
 from saip.models.backbones import BaseEncoder, build_encoder
@@ -75,15 +76,12 @@ def find_candidates(source: str, config: str | None = None) -> Candidates:
     """
     text = read_config(config).pretty_text if config else None
     try:
-        return _collect(source, text)
+        with library_refusals(config or source, CheckpointError):
+            return _collect(source, text)
     except CheckpointError as error:
         if source in SPECIAL:  # otherwise the file is named
             raise CheckpointError(f'{config}: {error}') from error
         raise
-    except (KeyError, TypeError) as error:
-        # What building from a configuration raises for unknown types and arguments.
-        reason = ' '.join(str(error.args[0] if error.args else error).split())
-        raise CheckpointError(f'{config or source}: {reason}') from error
 
 
 def join_candidates(found: Mapping[str, Candidates]) -> Candidates:
@@ -216,7 +214,7 @@ def open_pictures(root: str | Path, size: tuple[int, int], holdout: float | int 
     """
     root = Path(root).expanduser()
     if not root.exists():  # an LMDB may be a file
-        raise FileNotFoundError(f'{root}: no such folder')
+        raise MissingFileError(f'{root}: no such folder')
     found = [name for name in MARKET_FOLDERS if (root / name).is_dir()]
     if len(found) == len(MARKET_FOLDERS):
         return DATASETS.build(
@@ -224,7 +222,7 @@ def open_pictures(root: str | Path, size: tuple[int, int], holdout: float | int 
         )
     if found:
         missing = next(name for name in MARKET_FOLDERS if name not in found)
-        raise ValueError(f'{root}: has {found[0]}/ but no {missing}/; Market-1501 has both')
+        raise InputError(f'{root}: has {found[0]}/ but no {missing}/; Market-1501 has both')
     canvas = tuple(round(CANVAS_SCALE * side) for side in size)
     pictures: dict[str, Any] = {
         'type': 'saip.PersonImages',

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saip.datasets.files import write_atomic
+from saip.errors import InputError
 from saip.experiments.compared_encoders import (
     RANDOM,
     evaluate_candidates,
@@ -76,7 +77,7 @@ class EpochCurve:
         chosen = wanted or usual or next(iter(self.points[0].metrics))
         for point in self.points:
             if chosen not in point.metrics:
-                raise ValueError(
+                raise InputError(
                     f'metric {chosen}: not reported for epoch {point.epoch}; choose one of '
                     f'{", ".join(point.metrics)} with --metric'
                 )

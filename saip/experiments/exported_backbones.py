@@ -9,6 +9,7 @@ from typing import Any
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
 from saip.engine.hooks.export import EXPORT_FOLDER
+from saip.errors import InputError, MissingFileError
 
 KINDS = ('.pth', '.safetensors')
 SHARED = ('architecture', 'statistics', 'which')
@@ -55,7 +56,7 @@ def find_exports(run: str | Path) -> tuple[Path, list[Export]]:
     folder = _backbones_of(Path(run).expanduser())
     files = {path.stem: path for kind in reversed(KINDS) for path in folder.glob(f'*{kind}')}
     if not files:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{folder}: no exported backbone (*.pth, *.safetensors); saip.ExportBackboneHook '
             'writes one every `interval` epochs of a pretraining'
         )
@@ -77,12 +78,12 @@ def find_exports(run: str | Path) -> tuple[Path, list[Export]]:
 
 def _backbones_of(run: Path) -> Path:
     if not run.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{run}: no such folder; name the work directory of a pretraining'
         )
     folder = run if run.resolve().name == EXPORT_FOLDER else run / EXPORT_FOLDER
     if not folder.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{run}: has no folder {EXPORT_FOLDER}/, in which a pretraining with '
             'saip.ExportBackboneHook writes its backbones'
         )
@@ -111,7 +112,7 @@ def _check_one_run(exports: list[Export]) -> None:
     for other in exports[1:]:
         for key in SHARED:
             if other.meta[key] != first.meta[key]:
-                raise ValueError(
+                raise InputError(
                     f'{other.path}: its {key} is {other.meta[key]}, that of {first.path.name} is '
                     f'{first.meta[key]}; a curve needs backbones of one run'
                 )

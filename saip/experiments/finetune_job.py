@@ -16,6 +16,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from saip.engine.launch import StartError, read_config
+from saip.errors import InputError
 from saip.experiments.exported_backbones import Export
 
 CONFIG_DIGEST = 'config_sha256'
@@ -114,7 +115,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """
     for option in options:
         if '=' not in option:
-            raise ValueError(f'--cfg-options {option}: KEY=VALUE is needed')
+            raise InputError(f'--cfg-options {option}: KEY=VALUE is needed')
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='*', action=DictAction)
     return vars(parser.parse_args(['--cfg-options', *options]))['cfg_options']

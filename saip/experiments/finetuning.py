@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from saip.engine.launch import StartError
+from saip.errors import InputError, StoppedError
 from saip.experiments.backbone_configs import find_fragment
 from saip.experiments.epoch_curve import FOLDER, EpochCurve, Point
 from saip.experiments.exported_backbones import find_exports
@@ -48,7 +48,8 @@ def finetuning_curve(
 
     Raises:
         FileNotFoundError: there is no run or no exported backbone.
-        StartError: the task cannot be trained from a given file, or a fine-tuning stopped.
+        StartError: the task cannot be trained from a given file.
+        StoppedError: a fine-tuning stopped.
         ValueError: a file cannot be used, the record is of other settings, or there is no such
             metric.
     """
@@ -90,17 +91,17 @@ def _open_curve(path: Path, settings: dict[str, Any]) -> EpochCurve:
         former = record['settings']
         curve.points = [Point(**point) for point in record['points']]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path}: no record of a curve; remove it') from error
+        raise InputError(f'{path}: no record of a curve; remove it') from error
     for key, value in settings.items():
         if former.get(key) == value:
             continue
         if key == CONFIG_DIGEST:
-            raise ValueError(
+            raise InputError(
                 f'{path}: the configuration {settings["task"]} says something else than it did '
                 'for these points: it, a file that it inherits, or a variable that one of them '
                 'reads has been changed; undo that, or choose another folder with --out'
             )
-        raise ValueError(
+        raise InputError(
             f'{path}: its points are of {key}={former.get(key)}, and now it is {value}; '
             'choose another folder with --out'
         )
@@ -113,7 +114,7 @@ def _finetune(
     """Train in a process of its own; return what the validation after the last epoch says.
 
     Raises:
-        StartError: the process stopped with an error, or that validation is missing.
+        StoppedError: the process stopped with an error, or that validation is missing.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     root = str(Path(__file__).resolve().parents[2])
@@ -130,13 +131,13 @@ def _finetune(
         output.seek(begin)
         printed = output.read().decode(errors='replace')
     if done.returncode:
-        raise StartError(
+        raise StoppedError(
             f'{variables["SAIP_INIT"]}: fine-tuning stopped with status {done.returncode}: '
             f'{_last_words(printed)} (all of it in {work_dir / OUTPUT})'
         )
     step, metrics = read_last_validation(work_dir)
     if step != epochs:
-        raise StartError(
+        raise StoppedError(
             f'{work_dir}: the last validation is of epoch {step} and not {epochs}; remove the '
             f'checkpoint of epoch {epochs} there, and its epochs are trained again'
         )

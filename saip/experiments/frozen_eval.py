@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from saip.datasets.parallel import use_one_thread
 from saip.datasets.progress import track
+from saip.errors import InputError
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import normalise
 from saip.evaluation.retrieval import score_retrieval
@@ -71,7 +72,7 @@ def evaluate_frozen(
             a match.
     """
     if not encoders or not len(dataset):  # type: ignore[arg-type]
-        raise ValueError('nothing to evaluate: no encoder or no picture')
+        raise InputError('nothing to evaluate: no encoder or no picture')
     device = torch.device(device or get_device())
     loader = DataLoader(
         dataset,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import runpy
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from saip.analysis.flops import TABLE_1, EncoderCost, count_flops, encoder_cost
 from saip.analysis.step_flops import count_step, mean_weights, step_cost
 from tests.test_analysis.test_objective_flops import official_step
 from tests.tiny import PRESETS, ROOT, batch, build, total
+from tests.tools import call_tool
 
 FRAGMENTS = ROOT / 'configs/_base_/backbones'
 TOOL = ROOT / 'tools/analysis_tools/get_flops.py'
@@ -157,9 +157,7 @@ def test_table_in_the_readme_is_what_the_tool_prints():
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    main = runpy.run_path(str(TOOL))['main']
-    monkeypatch.setattr(sys, 'argv', [TOOL.name, *map(str, arguments)])
-    return main()
+    return call_tool(monkeypatch, 'analysis_tools/get_flops.py', *arguments)
 
 
 def test_tool_counts_the_named_fragments_at_a_size(monkeypatch, capsys):

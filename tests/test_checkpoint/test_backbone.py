@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from saip.checkpoint import (
     tensors_sha256,
 )
 from tests.test_checkpoint.checkpoint_files import ARCH, SIZE
+from tests.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,8 +105,7 @@ def run_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run the command line tool in this process; gives its exit status."""
 
     def run(*arguments: object) -> int:
-        monkeypatch.setattr(sys, 'argv', ['export_backbone.py', *map(str, arguments)])
-        return runpy.run_path(str(ROOT / 'tools/export_backbone.py'))['main']()
+        return call_tool(monkeypatch, 'export_backbone.py', *arguments)
 
     return run
 
@@ -136,7 +134,7 @@ def test_command_line_error_is_one_line(
     tmp_path: Path, run_tool: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / 'bad.pth').write_bytes(b'PK')
-    assert run_tool(tmp_path / 'bad.pth') == 1
+    assert run_tool(tmp_path / 'bad.pth') == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1
     assert 'bad.pth' in error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from saip.checkpoint import export_backbone
 from saip.experiments.compared_encoders import find_candidates, open_pictures, random_twin
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
+from tests.tools import call_tool
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'eval_frozen.py'
 BACKBONE = {
@@ -88,10 +87,8 @@ def crops(tmp_path_factory):
 
 
 def run_tool(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments), '--workers', '0'])
-    with pytest.raises(SystemExit) as exit_info:
-        runpy.run_path(str(TOOL), run_name='__main__')
-    return exit_info.value.code, capsys.readouterr()
+    status = call_tool(monkeypatch, 'eval_frozen.py', *arguments, '--workers', 0)
+    return status, capsys.readouterr()
 
 
 BASELINE_ROWS = ['random weights', 'colour histogram', 'coarse pixels']
@@ -208,10 +205,10 @@ def test_bad_input_is_one_line(
 
     code, said = run_tool(monkeypatch, capsys, files / checkpoint, folder)
 
-    assert code == 1
+    assert code == 2
     assert message in said.err
     assert len(said.err.splitlines()) == 1
-    assert said.err.startswith('eval_frozen: ')
+    assert said.err.startswith('eval_frozen.py: error: ')
 
 
 def test_pictures_are_opened_at_the_right_size(market, crops):

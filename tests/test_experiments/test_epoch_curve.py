@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
-import sys
 
 import pytest
 import torch
@@ -18,16 +16,15 @@ from saip.experiments.exported_backbones import find_exports
 from saip.models.backbones import build_encoder
 from tests.test_experiments.exported_files import BACKBONE, FRAGMENTS, export
 from tests.tiny import ROOT
+from tests.tools import call_tool
 
 TOOL = ROOT / 'tools/analysis_tools/epoch_curve.py'
 SETTINGS = {'batch_size': 16, 'num_workers': 0, 'device': 'cpu', 'progress': False}
 
 
 def run_tool(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_info:
-        runpy.run_path(str(TOOL), run_name='__main__')
-    return exit_info.value.code, capsys.readouterr()
+    status = call_tool(monkeypatch, 'analysis_tools/epoch_curve.py', *arguments)
+    return status, capsys.readouterr()
 
 
 # Exported files
@@ -128,10 +125,10 @@ def test_without_labels_it_is_two_view_recall(monkeypatch, capsys, run_dir, peop
 def test_a_metric_that_is_not_reported_is_named(monkeypatch, capsys, run_dir, people):
     arguments = ('--data', people, '--workers', 0, '--metric', 'map')
     code, said = run_tool(monkeypatch, capsys, run_dir, *arguments)
-    assert code == 1
+    assert code == 2
     message = said.err.splitlines()[-1]
     assert message.startswith(
-        'epoch_curve: metric map: not reported for epoch 20; choose one of '
+        'epoch_curve.py: error: metric map: not reported for epoch 20; choose one of '
     )
     assert 'mAP' in message
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from saip.experiments.finetuning import finetuning_curve
 from saip.visualization.curves import read_last_validation
 from tests.test_experiments.exported_files import REID, export, four_blocks, reid_options
 from tests.tiny import ROOT
+from tests.tools import call_tool
 
 TOOL = ROOT / 'tools/analysis_tools/epoch_curve.py'
 
@@ -271,12 +270,10 @@ def test_reid_is_fine_tuned_from_each_backbone(tmp_path, people, monkeypatch, ca
     pytest.importorskip('mmpretrain.models')
     for epoch in (1, 2):
         export(tmp_path, epoch, four_blocks())
-    command = [str(TOOL), str(tmp_path), '--task', REID, '--cfg-options', *reid_options(people)]
-    monkeypatch.setattr(sys, 'argv', command)
-    with pytest.raises(SystemExit) as exit_info:
-        runpy.run_path(str(TOOL), run_name='__main__')
+    arguments = (tmp_path, '--task', REID, '--cfg-options', *reid_options(people))
+    status = call_tool(monkeypatch, 'analysis_tools/epoch_curve.py', *arguments)
     said = capsys.readouterr()
-    assert exit_info.value.code == 0, said.err
+    assert status == 0, said.err
     assert [line.split()[0] for line in said.out.splitlines()[-3:-1]] == ['1', '2']
     record = json.loads((tmp_path / 'epoch_curve/transreid_market1501.json').read_text())
     assert record['settings']['backbone'] == 'vit-4blocks-p16'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -174,14 +173,3 @@ def check_features(ours: BaseEncoder, theirs: Callable[[Tensor], Tensor], whose:
             f'{difference:.1e}: it computes something else with the same weights (activation, '
             'pooling, norm)'
         )
-
-
-def run_converter(name: str, convert: Callable[[], Conversion]) -> int:
-    """Convert and say what was done; the exit status is 1 after an error, told in one line."""
-    try:
-        conversion = convert()
-    except (OSError, ValueError, ImportError) as error:
-        print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr)
-        return 1
-    print(conversion)
-    return 0

@@ -20,6 +20,7 @@ from saip.engine.converters.files import (
     read_weights,
     write_weights,
 )
+from saip.errors import InputError, library_refusals
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
 
@@ -78,13 +79,11 @@ def openmmlab_to_saip(
 
 def _build(fragment: str | os.PathLike) -> BaseEncoder:
     """Build the encoder that a backbone fragment describes, with random weights."""
-    try:
+    with library_refusals(os.fspath(fragment)):
         cfg = Config.fromfile(os.fspath(fragment)).get('backbone') or {}
         if cfg.get('type') == 'saip.OpenMMLabEncoder':
             return MODELS.build(cfg)
-    except (SyntaxError, NameError, KeyError, TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f'{fragment}: {error}') from error
-    raise ValueError(
+    raise InputError(
         f'{fragment}: its backbone is {cfg.get("type")}, not saip.OpenMMLabEncoder; weights of a '
         'ViT or of a network of timm are read by mmpretrain_to_saip.py and timm_to_saip.py'
     )

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from saip.datasets.person_images import PersonImages
+from saip.errors import StoppedError
 from saip.registry import HOOKS
 
 SHOWN_NAMES = 10
 
 
-class TooManyBadFilesError(RuntimeError):
+class TooManyBadFilesError(StoppedError):
     """More pictures are bad than a run may pass over."""
 
 

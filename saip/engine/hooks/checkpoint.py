@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
 from saip.engine.unwrap import unwrap
+from saip.errors import UnknownArgumentError
 from saip.models.selfsup import MultiObjectivePretrainer
 from saip.registry import HOOKS
 
@@ -74,8 +75,8 @@ class AtomicCheckpointHook(CheckpointHook):
             ``max_keep_ckpts``, ``save_best``, ``rule`` ...
 
     Raises:
-        TypeError: an argument that the parent does not know. The parent takes it in silence and
-            fails when the first checkpoint is written.
+        UnknownArgumentError: an argument that the parent does not know. The parent takes it in
+            silence and fails when the first checkpoint is written.
     """
 
     file_backend: Any = None
@@ -86,7 +87,9 @@ class AtomicCheckpointHook(CheckpointHook):
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f'; did you mean {close[0]!r}?' if close else f'; known: {known}'
-                raise TypeError(f'AtomicCheckpointHook has no argument {name!r}{hint}')
+                raise UnknownArgumentError(
+                    f'AtomicCheckpointHook has no argument {name!r}{hint}'
+                )
         if kwargs.get('file_client_args') is None and kwargs.get('backend_args') is None:
             kwargs['backend_args'] = dict(backend='saip.atomic')
         super().__init__(interval, **kwargs)

@@ -12,6 +12,7 @@ from mmengine.runner.checkpoint import weights_to_cpu
 
 from saip.checkpoint import describe_training, export_backbone
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import HOOKS
 
 EXPORT_FOLDER = 'backbones'
@@ -36,7 +37,7 @@ class ExportBackboneHook(Hook):
         self, interval: int = 50, which: Literal['student', 'expert'] = 'student'
     ) -> None:
         if interval < 1:
-            raise ValueError(f'ExportBackboneHook interval={interval}: at least 1')
+            raise InputError(f'ExportBackboneHook interval={interval}: at least 1')
         self.interval = interval
         self.which = which
 
@@ -47,7 +48,7 @@ class ExportBackboneHook(Hook):
             ValueError: the expert to export is in no checkpoint.
         """
         if self.which == 'expert' and not unwrap(runner.model).expert.is_average:
-            raise ValueError(
+            raise InputError(
                 "ExportBackboneHook which='expert': the expert of this run is frozen and stays "
                 "what model.expert.checkpoint holds; which='student' exports what is trained"
             )
