@@ -25,8 +25,8 @@ from machine import machine
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from saip.analysis.step_flops import step_cost
 from saip.datasets.files import write_atomic
-from saip.engine.step_flops import step_cost
 from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from saip.structures import Progress
 

@@ -37,7 +37,7 @@ from mmengine.runner import Runner
 
 from saip.datasets.files import write_atomic
 from saip.engine import launch
-from saip.evaluation.table import align
+from saip.experiments.table import align
 from saip.visualization.curves import read_last_validation
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,8 @@
 """Registries of SAIP: children of mmengine's roots under the scope ``saip``.
 
 A type written ``saip.X`` in any config resolves from every OpenMMLab scope and imports the
-modules named in ``locations`` by itself, so no ``custom_imports`` is needed.
+modules named in ``locations`` by itself. The types of a downstream task need its package in the
+``custom_imports`` of the configuration, as those in ``configs/downstream`` have it.
 
 This file must import nothing but mmengine's registries: mmengine swallows an ImportError
 raised here and then reports a misleading "scope saip exists in model registry".
@@ -21,19 +22,19 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='saip',
-    locations=['saip.models', 'saip.downstream.attributes', 'saip.downstream.reid'],
+    locations=['saip.models'],
 )
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
     scope='saip',
-    locations=['saip.datasets', 'saip.downstream.attributes', 'saip.downstream.reid'],
+    locations=['saip.datasets'],
 )
 DATA_SAMPLERS = Registry(
     'data sampler',
     parent=MMENGINE_DATA_SAMPLERS,
     scope='saip',
-    locations=['saip.downstream.reid'],
+    locations=['saip.datasets'],
 )
 TRANSFORMS = Registry(
     'transform', parent=MMENGINE_TRANSFORMS, scope='saip', locations=['saip.datasets']
@@ -42,7 +43,7 @@ HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='saip',
-    locations=['saip.engine', 'saip.downstream.attributes', 'saip.downstream.reid'],
+    locations=['saip.engine'],
 )
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='saip', locations=['saip.engine']
@@ -57,7 +58,7 @@ METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,
     scope='saip',
-    locations=['saip.evaluation', 'saip.downstream.attributes', 'saip.downstream.reid'],
+    locations=['saip.evaluation'],
 )
 VIEWS = Registry('view type', scope='saip', locations=['saip.views'])
 MASKERS = Registry('masker', scope='saip', locations=['saip.views'])

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from saip.engine.checkpoint import CheckpointError, WeightsError, export_backbone
+from saip.checkpoint import CheckpointError, WeightsError, export_backbone
 from saip.registry import MODELS
 from tests.tiny import ROOT
 

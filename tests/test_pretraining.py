@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from saip.checkpoint import load_checkpoint_file, load_encoder
 from saip.datasets.people.market import SIZES, write_market1501
-from saip.engine.checkpoint import load_checkpoint_file, load_encoder
 from tests.tiny import ROOT
 
 LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'

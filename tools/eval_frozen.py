@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from saip.datasets.files import write_atomic
-from saip.engine.launch import StartError, one_line
-from saip.evaluation.candidates import evaluate_candidates, find_candidates
-from saip.evaluation.frozen_options import add_frozen_options, frozen_settings
-from saip.evaluation.table import format_table
+from saip.errors import one_line_errors
+from saip.experiments.compared_encoders import evaluate_candidates, find_candidates
+from saip.experiments.frozen_options import add_frozen_options, frozen_settings
+from saip.experiments.table import format_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,22 +40,18 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    """Run the tool; return the exit status."""
+@one_line_errors()
+def main() -> None:
+    """Evaluate, print the table, write the record."""
     args = parse_args()
-    try:
-        candidates = find_candidates(args.checkpoint, args.config)
-        result = evaluate_candidates(candidates, args.data, **args.settings)
-        print(format_table(result))
-        if args.json:
-            inputs = {'checkpoint': args.checkpoint, 'data': args.data}
-            record = {**inputs, 'about': candidates.about, **result}
-            write_atomic(args.json, f'{json.dumps(record, indent=2)}\n'.encode())
-    except (ValueError, OSError, StartError) as error:
-        print(f'eval_frozen: {one_line(error)}', file=sys.stderr)
-        return 1
-    return 0
+    candidates = find_candidates(args.checkpoint, args.config)
+    result = evaluate_candidates(candidates, args.data, **args.settings)
+    print(format_table(result))
+    if args.json:
+        inputs = {'checkpoint': args.checkpoint, 'data': args.data}
+        record = {**inputs, 'about': candidates.about, **result}
+        write_atomic(args.json, f'{json.dumps(record, indent=2)}\n'.encode())
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -8,15 +8,14 @@ Prints the file, its size and a piece of configuration that loads it.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.checkpoint import (
-    CheckpointError,
+from saip.checkpoint import (
     config_snippet,
     export_backbone,
     load_checkpoint_file,
 )
+from saip.errors import one_line_errors
 
 FORMATS = {'pth': ('pth',), 'safetensors': ('safetensors',), 'both': ('pth', 'safetensors')}
 
@@ -43,22 +42,18 @@ def default_name(checkpoint: Path, which: str) -> str:
     return f'{run}-{checkpoint.stem}-{which}'
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Export, and say what was written and how to load it."""
     args = parse_args()
-    try:
-        checkpoint = load_checkpoint_file(args.checkpoint)
-        path = export_backbone(
-            checkpoint,
-            args.out or args.checkpoint.parent,
-            which=args.which,
-            name=args.name or default_name(args.checkpoint, args.which),
-            source=args.checkpoint,
-            formats=FORMATS[args.format],
-        )
-    except (CheckpointError, OSError) as error:
-        print(f'export_backbone: {error}', file=sys.stderr)
-        return 1
+    path = export_backbone(
+        load_checkpoint_file(args.checkpoint),
+        args.out or args.checkpoint.parent,
+        which=args.which,
+        name=args.name or default_name(args.checkpoint, args.which),
+        source=args.checkpoint,
+        formats=FORMATS[args.format],
+    )
     written = load_checkpoint_file(path)
     tensors = written['state_dict']
     parameters = sum(tensor.numel() for tensor in tensors.values())
@@ -66,8 +61,7 @@ def main() -> int:
         print(path.with_suffix(f'.{suffix}'))
     print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}')
     print(f'\nIn an mmpretrain config:\n\n{config_snippet(path, written["meta"])}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

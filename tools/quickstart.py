@@ -10,12 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from saip.engine.launch import one_line_errors
+from saip.errors import one_line_errors
 from saip.quickstart.run import quickstart
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@one_line_errors()
 def main() -> int:
     """Run it; 0 if the network learnt."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -23,8 +24,7 @@ def main() -> int:
     parser.add_argument('--out', type=Path, help='where everything goes')
     args = parser.parse_args()
     out = args.out or Path('work_dirs/quickstart') / folder_name(args.data)
-    with one_line_errors():
-        learnt = quickstart(ROOT / 'configs', args.data, out, Path('data/people-quickstart'))
+    learnt = quickstart(ROOT / 'configs', args.data, out, Path('data/people-quickstart'))
     return 0 if learnt else 1
 
 

@@ -9,6 +9,7 @@ import os
 from mmengine.config import DictAction
 
 from saip.engine import launch
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,18 +35,18 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Evaluate."""
     args = parse_args()
-    with launch.one_line_errors():
-        launch.evaluate(
-            args.config,
-            args.checkpoint,
-            work_dir=args.work_dir,
-            options=args.cfg_options,
-            launcher=args.launcher,
-            show_dir=args.show_dir,
-        )
+    launch.evaluate(
+        args.config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        options=args.cfg_options,
+        launcher=args.launcher,
+        show_dir=args.show_dir,
+    )
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import os
 from mmengine.config import DictAction
 
 from saip.engine import launch
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,20 +45,20 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Train."""
     args = parse_args()
-    with launch.one_line_errors():
-        launch.train(
-            args.config,
-            work_dir=args.work_dir,
-            resume=args.resume,
-            amp=args.amp,
-            validate=not args.no_validate,
-            auto_scale_lr=args.auto_scale_lr,
-            options=args.cfg_options,
-            launcher=args.launcher,
-        )
+    launch.train(
+        args.config,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        validate=not args.no_validate,
+        auto_scale_lr=args.auto_scale_lr,
+        options=args.cfg_options,
+        launcher=args.launcher,
+    )
 
 
 if __name__ == '__main__':

@@ -26,6 +26,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from saip.errors import InputError
+
 from .crops import Box
 
 MAX_PIXELS = 80_000_000
@@ -43,7 +45,7 @@ _REDUCED = {
 }
 
 
-class PictureError(ValueError):
+class PictureError(InputError):
     """A picture cannot be used; the message is the reason."""
 
 

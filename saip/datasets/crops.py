@@ -6,11 +6,13 @@ import math
 from hashlib import blake2b
 from typing import NamedTuple
 
+from saip.errors import InputError
+
 Box = tuple[int, int, int, int]
 """``(x0, y0, x1, y1)`` in pixels of the upright picture; the ends are exclusive."""
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """A list, an annotation file or a manifest does not hold what it should."""
 
 

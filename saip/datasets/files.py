@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from saip.errors import MissingFileError
+
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file beside its place and move it there, making the folder if need be."""
@@ -37,13 +39,13 @@ def require_files(paths: Iterable[str], named_in: str, layout: str) -> None:
     missing = []
     for folder, names in wanted.items():
         if not os.path.isdir(folder):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'{folder}: no such folder, but {named_in} names files in it. {layout}'
             )
         missing += [os.path.join(folder, name) for name in names - set(os.listdir(folder))]
     if missing:
         total = sum(map(len, wanted.values()))
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{min(missing)}: no such file, and {len(missing)} of the {total} files to read that '
             f'{named_in} names are missing. {layout}'
         )

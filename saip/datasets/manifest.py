@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from saip.errors import MissingFileError
+
 from .crops import Crop, DataError
 from .files import write_atomic
 
@@ -57,7 +59,7 @@ def manifest_root(path: str | os.PathLike[str], root: str) -> str:
     """
     where = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), root))
     if not os.path.exists(where):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{path} lists pictures in {where}, which does not exist: make the manifest again, '
             'or name their place with data_prefix'
         )

@@ -9,12 +9,17 @@ from typing import Any, TypeVar
 
 import cv2
 
-from .progress import track
+from saip.datasets.progress import track
+from saip.errors import InputError, StoppedError
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 _task: Callable[[Any], Any] | None = None
+
+
+class LostWorkerError(StoppedError, ChildProcessError):
+    """The system ended a process of the pool."""
 
 
 def use_one_thread(worker: int = 0) -> None:
@@ -53,10 +58,10 @@ def parallel_map(
 
     Raises:
         ValueError: ``workers`` is below 1.
-        ChildProcessError: the system ended a process.
+        LostWorkerError: the system ended a process.
     """
     if workers < 1:
-        raise ValueError(f'workers must be at least 1, not {workers}')
+        raise InputError(f'workers must be at least 1, not {workers}')
     if workers == 1 or len(items) < 2:
         return list(track(map(function, items), len(items), label))
     pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(function,))
@@ -65,7 +70,7 @@ def parallel_map(
         results = pool.map(_call_task, items, chunksize=chunk)
         return list(track(results, len(items), label))
     except BrokenProcessPool as error:
-        raise ChildProcessError(
+        raise LostWorkerError(
             f'{label}: a process was ended from outside, perhaps for want of memory; '
             f'take fewer workers than {workers}'
         ) from error

@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.registry import DATASETS
 
 from .canvas import PictureError, read_canvas
@@ -96,11 +97,11 @@ class PersonImages(BaseDataset):
         lazy_init: bool = False,
     ) -> None:
         if len(canvas) != 2 or not all(isinstance(n, int) and n > 0 for n in canvas):
-            raise ValueError(f'canvas is (height, width) in pixels, not {canvas!r}')
+            raise InputError(f'canvas is (height, width) in pixels, not {canvas!r}')
         if part not in ('train', 'held_back'):
-            raise ValueError(f'part is train or held_back, not {part!r}')
+            raise InputError(f'part is train or held_back, not {part!r}')
         if holdout < 0 or (part == 'held_back' and holdout == 0):
-            raise ValueError(
+            raise InputError(
                 f'part={part!r} with holdout={holdout!r}: give a share or a number'
             )
         self.canvas = (canvas[0], canvas[1])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from saip.datasets.canvas import decode_image
 from saip.datasets.crops import DataError
+from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
 
 NAME = re.compile(r'(-1|\d+)_c(\d+)s(\d+)_(\d+)(?:_(\d+))?\.(?:jpg|jpeg|png)', re.IGNORECASE)
@@ -55,7 +56,7 @@ class RetrievalImages(BaseDataset):
         lazy_init: bool = False,
     ) -> None:
         if len(size) != 2 or min(size) < 1:
-            raise ValueError(f'size must be (height, width) in pixels, not {size}')
+            raise InputError(f'size must be (height, width) in pixels, not {size}')
         self.size = (int(size[0]), int(size[1]))
         folders = {'query': 'query', 'gallery': 'bounding_box_test'}
         super().__init__(
@@ -114,7 +115,7 @@ def read_folder(folder: Path, is_query: bool) -> list[dict]:
         DataError: a file has another name than the layout's, or a query has no identity.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'no folder {folder}: a set in Market-1501 layout has bounding_box_train/ (for '
             'training), query/ and bounding_box_test/'
         )
@@ -132,7 +133,7 @@ def read_folder(folder: Path, is_query: bool) -> list[dict]:
             record = dict(img_path=str(path), pid=pid, camid=camid, is_query=int(is_query))
             records.append(record)
     if not records:
-        raise FileNotFoundError(f'{folder} holds no picture: expected names like {EXPECTED}')
+        raise MissingFileError(f'{folder} holds no picture: expected names like {EXPECTED}')
     return records
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from saip.errors import MissingFileError
+
 from .canvas import PictureError
 from .coco import read_coco_persons
 from .crops import Crop, DataError
@@ -189,7 +191,7 @@ def open_storage(root: str) -> Storage:
     if (path.suffix == '.lmdb' and path.exists()) or (path / 'data.mdb').is_file():
         return LmdbStorage(str(root))
     if not path.is_dir():
-        raise FileNotFoundError(f'no such folder of pictures: {root}')
+        raise MissingFileError(f'no such folder of pictures: {root}')
     return FolderStorage(str(root))
 
 
@@ -219,7 +221,7 @@ def open_source(
         storage = open_storage(pictures)
         return storage, _all_pictures(storage), pictures
     if not os.path.isfile(listing):
-        raise FileNotFoundError(f'no such list of pictures: {listing}')
+        raise MissingFileError(f'no such list of pictures: {listing}')
     suffix = Path(listing).suffix.lower()
     if suffix == '.tsv':
         stored_root, crops = read_manifest_crops(listing)
@@ -232,7 +234,7 @@ def open_source(
     crops = readers[suffix](listing)
     absent = storage.missing(dict.fromkeys(crop.path for crop in crops))
     if absent:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{listing} names {len(absent)} pictures that are not in {pictures}, '
             f'first {absent[0]}'
         )

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from saip.errors import InputError
+
 from .canvas import MAX_PIXELS, PictureError, decode_image, open_picture
 from .crops import Crop, DataError
 from .files import write_atomic
@@ -113,7 +115,7 @@ def verify(
         ValueError: ``min_side`` is below 1.
     """
     if min_side < 1:
-        raise ValueError(f'min_side must be at least 1 pixel, not {min_side}')
+        raise InputError(f'min_side must be at least 1 pixel, not {min_side}')
     names = sorted({crop.path for crop in crops})
     look = partial(_size_or_reason, storage=storage, max_pixels=max_pixels)
     results = dict(zip(names, parallel_map(look, names, workers, 'verify'), strict=True))

@@ -1,4 +1,4 @@
 """What the OpenMMLab libraries lack for the downstream tasks, one package per task.
 
-Nothing is imported here: a task's package is imported when a configuration names its types.
+Nothing is imported here: configurations name a task's package in ``custom_imports``.
 """

@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.engine.fused import fused_as_now, skips_on_device
 from saip.engine.kept_buffers import KeptBuffers
 from saip.engine.stepped import Stepped
@@ -49,7 +50,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self, clip_grad: dict[str, Any] | None = None, dtype: str = 'bfloat16', **kwargs: Any
     ) -> None:
         if dtype not in ('bfloat16', 'float32'):
-            raise ValueError(f"optim_wrapper.dtype={dtype!r}: choose 'bfloat16' or 'float32'")
+            raise InputError(f"optim_wrapper.dtype={dtype!r}: choose 'bfloat16' or 'float32'")
         self.lowers_precision = dtype == 'bfloat16'
         clip_grad = None if clip_grad is None else dict(clip_grad)
         self.clips_per_tensor = clip_grad is not None and clip_grad.get('type') == 'per_tensor'

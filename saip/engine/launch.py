@@ -17,15 +17,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
-from saip.engine.hooks.bad_files import TooManyBadFilesError
-from saip.engine.hooks.skipped_steps import NonFiniteLossError
-from saip.engine.preflight import (
-    ConfigKeyError,
-    check_config,
-    check_options,
-    explain_missing_base,
-)
+from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.engine.preflight import check_config, check_options, explain_missing_base
 from saip.engine.resume import (
     Shapes,
     check_resumable,
@@ -34,11 +27,12 @@ from saip.engine.resume import (
     shapes_of,
 )
 from saip.engine.show import draw_predictions
+from saip.errors import REFUSALS, InputError, StoppedError, is_bug, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
-class StartError(RuntimeError):
+class StartError(InputError):
     """A run could not start, for a reason that its user can remove."""
 
 
@@ -161,6 +155,8 @@ def read_config(
         TypeError,
         ValueError,
     ) as error:
+        if is_bug(error):
+            raise
         raise StartError(f'{path}: {one_line(error)}') from error
     if 'SAIP_BACKBONE' in os.environ and '$SAIP_BACKBONE' not in cfg.text:
         print(
@@ -260,39 +256,6 @@ def join_processes(cfg: Config, launcher: str) -> None:
     )
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of an error as one line."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    # An error in a data worker arrives as a traceback whose last line is 'CLASS: message'.
-    if text.startswith('Caught '):
-        text = text.strip().splitlines()[-1].split(': ', 1)[-1]
-    return ' '.join(text.split()) or type(error).__name__
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn the errors that a user can remove into one line on stderr and an exit status.
-
-    The status is 2 where the command or the configuration is wrong, 1 where a run had to stop.
-    With ``SAIP_TRACEBACK=1`` in the environment the traceback is shown instead.
-    """
-    try:
-        yield
-    except (
-        CheckpointError,
-        ConfigKeyError,
-        FileNotFoundError,
-        NonFiniteLossError,
-        StartError,
-        TooManyBadFilesError,
-    ) as e:
-        if os.environ.get('SAIP_TRACEBACK') == '1':
-            raise
-        print(f'{Path(sys.argv[0]).name}: error: {one_line(e)}', file=sys.stderr, flush=True)
-        stopped = isinstance(e, NonFiniteLossError | TooManyBadFilesError)
-        raise SystemExit(1 if stopped else 2) from None
-
-
 class _Progress(Hook):
     """Knows whether a first iteration has been done."""
 
@@ -307,12 +270,17 @@ class _Progress(Hook):
 
 @contextmanager
 def _explained(progress: _Progress) -> Iterator[None]:
-    """Raise a StartError for what goes wrong with the input before the first iteration."""
+    """Raise a StartError for what goes wrong with the input before the first iteration.
+
+    Wrong input is what this package says about it, and what the libraries refuse.
+    """
     try:
         yield
-    except (ValueError, KeyError, FileNotFoundError, TypeError, AssertionError) as error:
+    except NonFiniteLossError as error:
+        raise StoppedError(str(error)) from error
+    except REFUSALS as error:
         configured = not isinstance(error, TypeError) or 'argument' in str(error)
-        if progress.started or not configured:
+        if progress.started or not configured or is_bug(error):
             raise
         raise StartError(one_line(error)) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from torch import nn
 
+from saip.errors import InputError
 from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -48,7 +49,7 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
         try:
             depth = model.backbone.get_layer_depth
         except AttributeError as error:
-            raise ValueError(
+            raise InputError(
                 'optim_wrapper.constructor: saip.LayerDecayConstructor needs a model.backbone '
                 f'with get_layer_depth, which the encoders of saip have ({error})'
             ) from error

@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from saip.errors import InputError
 from saip.engine.fused import fuse_on_gpu
 from saip.engine.unwrap import unwrap
 from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -29,7 +30,7 @@ class MatrixDecayConstructor:
         self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
     ) -> None:
         if paramwise_cfg is not None:
-            raise ValueError('optim_wrapper.paramwise_cfg: MatrixDecayConstructor takes none')
+            raise InputError('optim_wrapper.paramwise_cfg: MatrixDecayConstructor takes none')
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
 

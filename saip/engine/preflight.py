@@ -22,10 +22,11 @@ from mmengine.runner import (
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
-from saip.engine.renamed import find_renamed
+from saip.checkpoint.renamed import find_renamed
+from saip.errors import InputError
 
 
-class ConfigKeyError(ValueError):
+class ConfigKeyError(InputError):
     """A key of a configuration that nothing will ever read."""
 
 

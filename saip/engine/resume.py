@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from mmengine.model import is_model_wrapper
 
-from saip.engine.checkpoint_io import CheckpointError, load_checkpoint_file
-from saip.engine.renamed import rename_state_key
+from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.checkpoint.renamed import rename_state_key
 
 Shapes = dict[str, torch.Size]
 """Shapes of weights by key."""

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.evaluation.features import normalise
 
 JUNK = -1
@@ -112,7 +113,7 @@ def _score(
     scored = first > 0
     count = int(scored.sum())
     if not count:
-        raise ValueError(
+        raise InputError(
             f'none of {shape[0]} queries has a picture of its identity under another camera '
             f'among {shape[1]} gallery pictures; check identities and cameras of the file names'
         )

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.evaluation.features import normalise
 
 SpreadState = Literal['collapsed', 'between', 'healthy']
@@ -90,7 +91,7 @@ def feature_spread(features: Tensor) -> FeatureSpread:
     """
     samples, dims = features.shape
     if samples < 2:
-        raise ValueError(f'the spread of features needs at least two pictures, got {samples}')
+        raise InputError(f'the spread of features needs at least two pictures, got {samples}')
     features = normalise(features).cpu().double()
     total = features.sum(dim=0)
     pairs = float(total @ total) - float(features.square().sum())

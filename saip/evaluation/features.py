@@ -10,6 +10,8 @@ import torch
 from mmengine.device import get_device
 from torch import Tensor
 
+from saip.errors import InputError
+
 BRANCHES = ('student', 'expert')
 """The two networks of a pretraining run, in the order in which they are reported."""
 
@@ -29,7 +31,7 @@ def normalise(features: Tensor, what: str = 'features') -> Tensor:
     features = features.float()
     bad = int((~features.isfinite()).any(dim=1).sum())
     if bad:
-        raise ValueError(
+        raise InputError(
             f'{what} of {bad} of {len(features)} pictures are not finite: the weights have '
             'diverged; go back to an earlier checkpoint with a lower learning rate'
         )

@@ -10,6 +10,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.evaluation.cmc import cmc_map
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import branches_in, normalise, rows_of, stack_branch
@@ -50,7 +51,7 @@ class RetrievalMetric(BaseMetric):
         """
         for row, sample in zip(rows_of(data_samples), data_samples, strict=True):
             if 'pid' not in sample:
-                raise ValueError(
+                raise InputError(
                     'saip.RetrievalMetric needs labelled pictures (pid, camid, is_query); for '
                     'pictures without labels use saip.TwoViewRecall'
                 )

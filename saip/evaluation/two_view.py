@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.evaluation.cmc import BLOCK_ELEMENTS
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import branches_in, normalise, rows_of, stack_branch
@@ -37,7 +38,7 @@ def two_view_recall(first: Tensor, second: Tensor) -> float:
             f'{tuple(first.shape)} and {tuple(second.shape)}'
         )
     if len(first) < 2:
-        raise ValueError(f'two-view recall needs at least two pictures, got {len(first)}')
+        raise InputError(f'two-view recall needs at least two pictures, got {len(first)}')
     first, second = normalise(first), normalise(second)
     hits = _found_first(first, second) + _found_first(second, first)
     return 100 * hits / (2 * len(first))
@@ -80,7 +81,7 @@ class TwoViewRecall(BaseMetric):
         """
         for row, sample in zip(rows_of(data_samples), data_samples, strict=True):
             if any(feature.ndim != 2 or len(feature) != 2 for feature in row.values()):
-                raise ValueError(
+                raise InputError(
                     'saip.TwoViewRecall needs two views per picture; for a labelled set with '
                     'query and gallery use saip.RetrievalMetric'
                 )
@@ -97,7 +98,7 @@ class TwoViewRecall(BaseMetric):
         """
         results = [result for result in results if result['replaced'] < 0]
         if not results:
-            raise ValueError('two-view recall: none of the held-back pictures could be read')
+            raise InputError('two-view recall: none of the held-back pictures could be read')
         metrics: dict[str, float] = {}
         for branch in branches_in(results):
             views = stack_branch(results, branch).transpose(0, 1)

@@ -11,7 +11,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from saip.engine.checkpoint import CheckpointError, WeightsError, load_pretrained
+from saip.errors import InputError
+from saip.checkpoint import CheckpointError, WeightsError, load_pretrained
 from saip.models.backbones.base import BaseEncoder
 from saip.models.ops import skipping
 from saip.models.ops.blocks import NORM_EPS
@@ -288,7 +289,7 @@ class FrozenExpert(BaseExpert):
         checkpoint: file with all its weights below ``backbone.``.
 
     Raises:
-        ValueError: there is no checkpoint, or the patches differ.
+        InputError: there is no checkpoint, or the patches differ.
     """
 
     is_average = False
@@ -298,13 +299,13 @@ class FrozenExpert(BaseExpert):
     ) -> None:
         super().__init__()
         if checkpoint is None:
-            raise ValueError(
+            raise InputError(
                 'model.expert.checkpoint is None, but a frozen expert with random weights '
                 f'teaches nothing; {EXPERT_REMEDY}'
             )
         built: BaseEncoder = MODELS.build(dict(encoder))
         if built.patch_stride != student.patch_stride:
-            raise ValueError(
+            raise InputError(
                 f'model.expert.encoder has patches of {built.patch_stride} pixels, '
                 f'model.backbone of {student.patch_stride}; views and masks fit only one of them'
             )
@@ -360,11 +361,11 @@ class FrozenExpert(BaseExpert):
         """Refuse to average.
 
         Raises:
-            ValueError: an objective asks for an average of one of its modules.
+            InputError: an objective asks for an average of one of its modules.
         """
         asked = sorted(set(sources) - {'backbone', 'pixel_norm'})
         if asked:
-            raise ValueError(
+            raise InputError(
                 f'a frozen expert has no moving average of the {", ".join(asked)}, which '
                 'saip.CrossScaleMatching asks for and preset saip-official cannot do without; '
                 'take saip.CrossScaleAlignment, as in configs/pretrain/_base_/methods/'

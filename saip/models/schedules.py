@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+from saip.errors import InputError
 from saip.registry import MODELS
 from saip.structures import Progress
 
@@ -64,7 +65,7 @@ class LinearSchedule(Schedule):
     def __post_init__(self) -> None:
         """Refuse a line without length."""
         if self.epochs <= 0:
-            raise ValueError(f'LinearSchedule epochs={self.epochs}: more than 0')
+            raise InputError(f'LinearSchedule epochs={self.epochs}: more than 0')
 
     def __call__(self, progress: Progress) -> float:
         """The value at a micro-batch."""
@@ -117,10 +118,10 @@ def build_schedule(value: float | dict[str, Any] | Schedule) -> Schedule:
     """Build a schedule from its configuration; a number is a constant.
 
     Raises:
-        TypeError: neither a number nor a configuration of a schedule.
+        InputError: neither a number nor a configuration of a schedule.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | dict | Schedule):
-        raise TypeError(
+        raise InputError(
             f'{value!r} is no schedule: give a number or dict(type=...) with one of '
             'saip.ConstantSchedule, saip.LinearSchedule, saip.CosineSchedule'
         )
@@ -128,5 +129,5 @@ def build_schedule(value: float | dict[str, Any] | Schedule) -> Schedule:
         return ConstantSchedule(float(value))
     built = MODELS.build(dict(value)) if isinstance(value, dict) else value
     if not isinstance(built, Schedule):
-        raise TypeError(f'{type(built).__name__} is no schedule')
+        raise InputError(f'{type(built).__name__} is no schedule')
     return built

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from saip.checkpoint import export_backbone, load_checkpoint_file
 from saip.datasets.people.market import SIZES, write_market1501
 from saip.datasets.person_images import PersonImages
-from saip.engine.checkpoint import export_backbone, load_checkpoint_file
 from saip.engine.launch import StartError, read_config, train
-from saip.evaluation.candidates import find_candidates, open_pictures
-from saip.evaluation.frozen import evaluate_frozen
-from saip.evaluation.table import format_table
+from saip.experiments.compared_encoders import find_candidates, open_pictures
+from saip.experiments.frozen_eval import evaluate_frozen
+from saip.experiments.table import format_table
 from saip.quickstart.report import Run, write_quickstart_report
 
 # Pictures seen by a small run, which two CPU cores train in 10 to 12 minutes. Photographs vary more
@@ -183,7 +183,7 @@ def judge(result: dict[str, Any], factor: float) -> tuple[bool, str]:
     """Whether the trained network beats the untrained one, and that in words.
 
     Args:
-        result: of :func:`saip.evaluation.frozen.evaluate_frozen`.
+        result: of :func:`saip.experiments.frozen_eval.evaluate_frozen`.
         factor: how many times the untrained network's mAP is expected; 1 stands for more.
     """
     rows = result['rows']

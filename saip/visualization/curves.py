@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from saip.errors import InputError, MissingFileError
+
 Curve = list[tuple[float, float]]
 """Points (step, value), by step."""
 
@@ -74,13 +76,13 @@ def read_last_validation(work_dir: str | Path) -> tuple[int, dict[str, float]]:
             timed = {'time', 'val/time'} & set(values)
             if timed and 'iter' not in values and 'step' in values:
                 return values['step'], dict(_numbers(values))
-    raise ValueError(f'{work_dir}: */vis_data/scalars.json hold no validation')
+    raise InputError(f'{work_dir}: */vis_data/scalars.json hold no validation')
 
 
 def _scalar_files(work_dir: str | Path) -> list[Path]:
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
-        raise FileNotFoundError(f'{work_dir}: no */vis_data/scalars.json, nothing was logged')
+        raise MissingFileError(f'{work_dir}: no */vis_data/scalars.json, nothing was logged')
     return files
 
 

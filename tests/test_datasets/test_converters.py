@@ -234,8 +234,8 @@ def test_tools(tmp_path):
 )
 def test_tools_fail_with_one_line(tool, pattern, tmp_path):
     done = run_tool(tool, 'nowhere', str(tmp_path / 'out'))
-    assert done.returncode == 1
-    assert done.stderr.strip() == pattern
+    assert done.returncode == 2
+    assert done.stderr.strip() == f'{tool}: {pattern}'
     assert done.stdout == ''
 
 

@@ -269,6 +269,6 @@ def test_tool_writes_once_and_names_errors(tmp_path):
     assert 'already finished' in again.stdout
     assert json.loads((tmp_path / 'set/people.json').read_text())['seed'] == 0
     other = subprocess.run([*command, '--seed', '3'], cwd=ROOT, capture_output=True, text=True)
-    assert other.returncode == 1
-    assert other.stderr.startswith('error: ')
+    assert other.returncode == 2
+    assert other.stderr.startswith('make_people.py: error: ')
     assert len(other.stderr.splitlines()) == 1

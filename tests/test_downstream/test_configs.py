@@ -83,6 +83,13 @@ def test_opens_with_its_command_and_the_figure_of_the_paper(leaf):
 
 
 @every_leaf
+def test_its_slice_is_named_by_the_configuration_alone(leaf):
+    """A child's ``custom_imports`` replaces the list of its base, so both stand in one."""
+    assert f'saip.downstream.{leaf.parent.name}' in read(leaf).custom_imports.imports
+    assert 'saip.downstream' not in (ROOT / 'saip/registry.py').read_text()
+
+
+@every_leaf
 def test_weights_and_data_come_from_outside(leaf, monkeypatch):
     assert encoder_config(read(leaf)).init_cfg is None
     monkeypatch.setenv('SAIP_INIT', 'weights.pth')

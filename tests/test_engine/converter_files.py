@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
-from saip.engine.checkpoint import export_backbone
+from saip.checkpoint import export_backbone
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
 
@@ -65,11 +62,3 @@ def same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
     return ours.keys() == theirs.keys() and all(
         ours[key].dtype == x.dtype and torch.equal(ours[key], x) for key, x in theirs.items()
     )
-
-
-def call_tool(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: object) -> int:
-    """Run a converter as from the command line; its exit status."""
-    path = ROOT / f'tools/model_converters/{tool}.py'
-    main = runpy.run_path(str(path))['main']
-    monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
-    return main()

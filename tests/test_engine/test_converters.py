@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
+from saip.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
 from saip.engine.converters import convert_release, release_architecture, revert_release
+from tests.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/release_to_saip.py'
@@ -218,15 +217,13 @@ def test_command_line(
 ) -> None:
     source, target = tmp_path / 'release.pth', tmp_path / 'saip.pth'
     torch.save({**release, 'args': argparse.Namespace(batch_size=64)}, source)
-    main = runpy.run_path(str(TOOL))['main']
-    monkeypatch.setattr(sys, 'argv', ['release_to_saip.py', str(source), str(target)])
-    assert main() == 1
+    command = ('model_converters/release_to_saip.py', source, target)
+    assert call_tool(monkeypatch, *command) == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1
     assert 'release.pth' in error
     assert '--trust' in error
-    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--trust'])
-    assert main() == 0
+    assert call_tool(monkeypatch, *command, '--trust') == 0
     written = load_checkpoint_file(target)
     assert set(written['state_dict']) == set(convert_release(release))
     assert written['meta']['preset'] == 'saip-official'

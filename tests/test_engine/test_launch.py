@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from saip.checkpoint import CheckpointError
 from saip.engine import launch
-from saip.engine.checkpoint_io import CheckpointError
 from saip.engine.preflight import ConfigKeyError, check_config, check_options
 from saip.engine.resume import newest_checkpoint
 

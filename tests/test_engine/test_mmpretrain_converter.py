@@ -9,20 +9,20 @@ import torch
 from mmpretrain.models.backbones import TIMMBackbone, VisionTransformer
 from mmpretrain.registry import MODELS as MMPRETRAIN
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
+from saip.checkpoint import STATISTICS as IMAGENET
+from saip.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
 from saip.engine.converters.mmpretrain import mmpretrain_to_saip, saip_to_mmpretrain
-from saip.engine.stored_encoder import STATISTICS as IMAGENET
 from tests.test_engine.converter_files import (
     STARNET,
     STATISTICS,
     VIT,
-    call_tool,
     export,
     images,
     make_encoder,
     same_bits,
     shake,
 )
+from tests.tools import call_tool
 
 HEAD = {'head.layers.head.weight': torch.ones(3, 4), 'head.layers.head.bias': torch.ones(3)}
 
@@ -177,9 +177,9 @@ def test_other_files_are_refused(weights, message, tmp_path, monkeypatch, capsys
     with pytest.raises(CheckpointError, match=message):
         mmpretrain_to_saip(tmp_path / 'file.pth', tmp_path / 'ours.pth')
     arguments = (tmp_path / 'file.pth', tmp_path / 'ours.pth')
-    assert call_tool(monkeypatch, 'mmpretrain_to_saip', *arguments) == 1
+    assert call_tool(monkeypatch, 'model_converters/mmpretrain_to_saip.py', *arguments) == 2
     error = capsys.readouterr().err
-    assert error.startswith('mmpretrain_to_saip: ')
+    assert error.startswith('mmpretrain_to_saip.py: error: ')
     assert error.count('\n') == 1
     assert not (tmp_path / 'ours.pth').exists()
 
@@ -187,14 +187,22 @@ def test_other_files_are_refused(weights, message, tmp_path, monkeypatch, capsys
 def test_command_line_prints_the_configuration(tmp_path, monkeypatch, capsys):
     source = export(make_encoder(VIT), tmp_path)
     target = tmp_path / 'mmpretrain.pth'
-    assert call_tool(monkeypatch, 'saip_to_mmpretrain', source, target) == 0
+    assert call_tool(monkeypatch, 'model_converters/saip_to_mmpretrain.py', source, target) == 0
     out = capsys.readouterr().out
     assert out.startswith(f'{target}: 150 tensors\n')
     assert "type='mmpretrain.VisionTransformer'" in out
     assert (
-        call_tool(monkeypatch, 'saip_to_mmpretrain', target, target, '--which', 'expert') == 1
+        call_tool(
+            monkeypatch,
+            'model_converters/saip_to_mmpretrain.py',
+            target,
+            target,
+            '--which',
+            'expert',
+        )
+        == 2
     )
     assert 'holds the student, not the expert' in capsys.readouterr().err
     arguments = (target, tmp_path / 'back.pth', '--num-heads', '3')
-    assert call_tool(monkeypatch, 'mmpretrain_to_saip', *arguments) == 1
+    assert call_tool(monkeypatch, 'model_converters/mmpretrain_to_saip.py', *arguments) == 2
     assert 'leave --num-heads out' in capsys.readouterr().err

@@ -11,11 +11,12 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import save_checkpoint
 
-from saip.engine.checkpoint import CheckpointError, load_encoder
+from saip.checkpoint import STATISTICS as IMAGENET
+from saip.checkpoint import CheckpointError, load_encoder
 from saip.engine.converters.openmmlab import openmmlab_to_saip
-from saip.engine.stored_encoder import STATISTICS as IMAGENET
 from saip.registry import MODELS
-from tests.test_engine.converter_files import ROOT, call_tool, images, same_bits, shake
+from tests.test_engine.converter_files import ROOT, images, same_bits, shake
+from tests.tools import call_tool
 
 MODEL = dict(type='CSPNeXt', widen_factor=0.125, deepen_factor=0.17, out_indices=(1, 2, 3, 4))
 RTMDET = dict(
@@ -194,9 +195,9 @@ def test_errors_of_the_fragment_are_one_line(
     if code is not None:
         fragment.write_text(code)
     arguments = (tmp_path / 'file.pth', tmp_path / 'ours.pth', '--backbone', fragment)
-    assert call_tool(monkeypatch, 'openmmlab_to_saip', *arguments) == 1
+    assert call_tool(monkeypatch, 'model_converters/openmmlab_to_saip.py', *arguments) == 2
     error = capsys.readouterr().err
-    assert error.startswith('openmmlab_to_saip: ')
+    assert error.startswith('openmmlab_to_saip.py: error: ')
     assert error.count('\n') == 1
     assert re.search(message, error)
 
@@ -211,7 +212,7 @@ def test_command_line_takes_the_shipped_fragment(tmp_path, monkeypatch, capsys):
     torch.save({'state_dict': weights | {'head.fc.bias': torch.ones(3)}}, tmp_path / 'in1k.pth')
     target = tmp_path / 'ours.pth'
     arguments = (tmp_path / 'in1k.pth', target, '--backbone', fragment)
-    assert call_tool(monkeypatch, 'openmmlab_to_saip', *arguments) == 0
+    assert call_tool(monkeypatch, 'model_converters/openmmlab_to_saip.py', *arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f'{target}: {len(weights)} tensors', 'dropped: head.fc.bias']
     assert load_encoder(target)[0].embed_dims == 512

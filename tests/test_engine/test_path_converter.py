@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +10,11 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 
-from saip.engine.checkpoint import CheckpointError, load_encoder, load_pretrained
+from saip.checkpoint import CheckpointError, load_encoder, load_pretrained
 from saip.engine.converters import convert_path, has_class_position, path_architecture
 from saip.models.backbones import ViTEncoder, build_encoder
 from tests.tiny import ROOT
+from tests.tools import call_tool
 
 TOOL = ROOT / 'tools/model_converters/path_to_saip.py'
 SHAPE = {'embed_dim': 128, 'depth': 3, 'num_heads': 2, 'patch_size': 16, 'num_classes': 0}
@@ -35,10 +34,7 @@ def released(model) -> dict:
 
 
 def run_tool(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(TOOL), run_name='__main__')
-    return stop.value.code
+    return call_tool(monkeypatch, 'model_converters/path_to_saip.py', *arguments)
 
 
 @pytest.mark.parametrize(('class_position', 'rows'), [(True, 197), (False, 196)])
@@ -117,8 +113,8 @@ def test_other_files_are_refused():
 def test_errors_of_the_tool_are_one_line(tmp_path: Path, monkeypatch, capsys):
     source = tmp_path / 'other.pth'
     torch.save({'state_dict': {}}, source)
-    assert run_tool(monkeypatch, source, tmp_path / 'out.pth') == 1
+    assert run_tool(monkeypatch, source, tmp_path / 'out.pth') == 2
     error = capsys.readouterr().err
-    assert error.startswith('path_to_saip: ')
+    assert error.startswith('path_to_saip.py: error: ')
     assert error.count('\n') == 1
     assert not (tmp_path / 'out.pth').exists()

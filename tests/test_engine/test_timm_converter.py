@@ -12,24 +12,25 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
+from saip.checkpoint import STATISTICS as IMAGENET
+from saip.checkpoint import CheckpointError, load_checkpoint_file, load_encoder
 from saip.engine.converters.files import check_features
 from saip.engine.converters.timm import saip_to_timm, timm_statistics, timm_to_saip
-from saip.engine.stored_encoder import STATISTICS as IMAGENET
 from saip.registry import MODELS
 from tests.test_engine.converter_files import (
     STARNET,
     STATISTICS,
     TINYVIT,
     VIT,
-    call_tool,
     export,
     images,
     make_encoder,
     same_bits,
     shake,
 )
+from tests.tools import call_tool
 
+TO_SAIP, TO_TIMM = (f'model_converters/{name}.py' for name in ('timm_to_saip', 'saip_to_timm'))
 CALLS = {
     'vit': (VIT, 'vit_tiny_patch16_224', {'img_size': (256, 128)}),
     'starnet': (STARNET, 'starnet_s3', {}),
@@ -265,11 +266,11 @@ def test_files_that_do_not_fit(change, message, tmp_path):
 )
 def test_command_line_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     source, _ = timm_file(tmp_path / 'timm.pth', 'resnet18', num_classes=0)
-    status = call_tool(monkeypatch, 'timm_to_saip', source, tmp_path / 'ours.pth', *arguments)
+    status = call_tool(monkeypatch, TO_SAIP, source, tmp_path / 'ours.pth', *arguments)
     out = capsys.readouterr()
-    assert status == 1
+    assert status == 2
     assert message in out.err
-    assert out.err.startswith('timm_to_saip: ')
+    assert out.err.startswith('timm_to_saip.py: error: ')
     assert out.err.count('\n') == 1
     assert not (tmp_path / 'ours.pth').exists()
 
@@ -277,15 +278,15 @@ def test_command_line_errors_are_one_line(arguments, message, tmp_path, monkeypa
 def test_command_line_says_what_it_did(tmp_path, monkeypatch, capsys):
     source, _ = timm_file(tmp_path / 'timm.pth', 'resnet18', num_classes=5)
     ours, theirs = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
-    assert call_tool(monkeypatch, 'timm_to_saip', source, ours, '--model', 'resnet18') == 0
+    assert call_tool(monkeypatch, TO_SAIP, source, ours, '--model', 'resnet18') == 0
     out = capsys.readouterr().out
     assert 'dropped: fc.weight, fc.bias' in out
     assert 'note: mean and std are those of resnet18.a1_in1k' in out
-    assert call_tool(monkeypatch, 'saip_to_timm', ours, theirs) == 0
+    assert call_tool(monkeypatch, TO_TIMM, ours, theirs) == 0
     assert "timm.create_model('resnet18', num_classes=0" in capsys.readouterr().out
-    assert call_tool(monkeypatch, 'timm_to_saip', theirs, ours, '--model', 'resnet18') == 1
+    assert call_tool(monkeypatch, TO_SAIP, theirs, ours, '--model', 'resnet18') == 2
     assert 'leave --model out' in capsys.readouterr().err
-    assert call_tool(monkeypatch, 'saip_to_timm', tmp_path / 'no.pth', theirs) == 1
+    assert call_tool(monkeypatch, TO_TIMM, tmp_path / 'no.pth', theirs) == 2
     assert 'no such checkpoint file' in capsys.readouterr().err
-    assert call_tool(monkeypatch, 'saip_to_timm', source, theirs) == 1
+    assert call_tool(monkeypatch, TO_TIMM, source, theirs) == 2
     assert 'holds no student' in capsys.readouterr().err

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from saip.checkpoint import CheckpointError, encoder_of, load_checkpoint_file
 from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine import launch
-from saip.engine.checkpoint import CheckpointError, encoder_of, load_checkpoint_file
 from saip.engine.hooks.export import ExportBackboneHook
 from saip.engine.optim import MatrixDecayConstructor
 from saip.evaluation.two_view import TwoViewRecall

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 
-from saip.engine.checkpoint import write_checkpoint
+from saip.checkpoint import write_checkpoint
 from saip.models.backbones import ViTEncoder
 from tests.tiny import ROOT
 

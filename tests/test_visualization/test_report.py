@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import runpy
-import sys
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from saip.engine.checkpoint import export_backbone
+from saip.checkpoint import export_backbone
 from saip.models.backbones import TimmEncoder, ViTEncoder
 from saip.visualization.attention import (
     attention_of,
@@ -38,6 +36,7 @@ from saip.visualization.retrieval import (
     draw_ranked_lists,
     draw_retrieval_bars,
 )
+from tests.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
 STATISTICS = {'mean': [10.0, 20.0, 30.0], 'std': [1.0, 2.0, 4.0]}
@@ -295,11 +294,9 @@ def test_attention_tool(
     plain('green').save(tmp_path / 'person.png')
     (tmp_path / 'text.png').write_text('no picture')
     (tmp_path / 'half.png').write_bytes((tmp_path / 'person.png').read_bytes()[:60])
-    main = runpy.run_path(str(ROOT / 'tools/visualization/draw_attention.py'))['main']
 
     def run(*arguments: object) -> int:
-        monkeypatch.setattr(sys, 'argv', ['draw_attention.py', *map(str, arguments)])
-        return main()
+        return call_tool(monkeypatch, 'visualization/draw_attention.py', *arguments)
 
     out = tmp_path / 'new' / 'attention.png'
     assert run(weights, tmp_path / 'person.png', '--out', out, '--scales', 0.5, 1, 1.5) == 0
@@ -311,7 +308,7 @@ def test_attention_tool(
         (weights, tmp_path / 'half.png'),
         (tmp_path / 'text.png', tmp_path / 'person.png'),
     ):
-        assert run(*bad, '--out', out) == 1
+        assert run(*bad, '--out', out) == 2
         assert capsys.readouterr().err.count('\n') == 1
 
 

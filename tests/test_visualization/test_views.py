@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image
 
 from saip.visualization.views import HIDDEN_GRAY, QUERY_COLOURS
 from tests.test_datasets.picture_files import fill
+from tests.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
 PREPROCESSOR = {
@@ -45,11 +44,8 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, fresh_mmengine: None):
-    main = runpy.run_path(str(ROOT / 'tools/visualization/browse_views.py'))['main']
-
     def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, 'argv', ['browse_views.py', *map(str, arguments)])
-        return main()
+        return call_tool(monkeypatch, 'visualization/browse_views.py', *arguments)
 
     return call
 
@@ -85,8 +81,8 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
 def test_bad_input_is_one_line(config, run, capsys, tmp_path, arguments, message) -> None:
     (tmp_path / 'text.py').write_text('not a config')
     places = {'config': str(config), 'text': str(tmp_path / 'text.py')}
-    assert run(*(argument.format(**places) for argument in arguments)) == 1
+    assert run(*(argument.format(**places) for argument in arguments)) == 2
     error = capsys.readouterr().err
-    assert error.startswith('browse_views: ')
+    assert error.startswith('browse_views.py: error: ')
     assert message in error
     assert error.count('\n') == 1

@@ -11,14 +11,13 @@ and curve are in RUN/epoch_curve.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.launch import StartError, one_line
-from saip.evaluation.epoch_curve import retrieval_curve
-from saip.evaluation.finetuning import finetuning_curve
-from saip.evaluation.frozen_options import NAMES, add_frozen_options, frozen_settings
-from saip.evaluation.task import Task
+from saip.errors import one_line_errors
+from saip.experiments.epoch_curve import retrieval_curve
+from saip.experiments.finetune_job import Task
+from saip.experiments.finetuning import finetuning_curve
+from saip.experiments.frozen_options import NAMES, add_frozen_options, frozen_settings
 
 TOOLS = Path(__file__).resolve().parents[1]
 FRAGMENTS = TOOLS.parent / 'configs/_base_/backbones'
@@ -62,23 +61,19 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    """Run the tool; return the exit status."""
+@one_line_errors()
+def main() -> None:
+    """Draw the curve and print its table."""
     args = parse_args()
-    try:
-        if args.data:
-            table, picture = retrieval_curve(
-                args.run, args.data, args.metric, args.out, **args.settings
-            )
-        else:
-            task = Task(args.task, args.cfg_options, args.gpus, TOOLS)
-            table, picture = finetuning_curve(args.run, task, FRAGMENTS, args.metric, args.out)
-    except (ValueError, OSError, ImportError, StartError) as error:
-        print(f'epoch_curve: {one_line(error)}', file=sys.stderr)
-        return 1
+    if args.data:
+        table, picture = retrieval_curve(
+            args.run, args.data, args.metric, args.out, **args.settings
+        )
+    else:
+        task = Task(args.task, args.cfg_options, args.gpus, TOOLS)
+        table, picture = finetuning_curve(args.run, task, FRAGMENTS, args.metric, args.out)
     print(f'{table}\n{picture}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -11,10 +11,10 @@ configuration (mean over the scales that are drawn).
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.cost_tables import cost_tables
+from saip.analysis.cost_tables import cost_tables
+from saip.errors import one_line_errors
 
 FRAGMENTS = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 
@@ -38,18 +38,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    """Count; the exit status is 2 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Count."""
     args = parse_args()
     configs = args.configs or sorted(FRAGMENTS.glob('*.py'))
-    try:
-        tables = cost_tables(configs, tuple(args.size) if args.size else None)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        print(f'get_flops: {" ".join(str(error).split())}', file=sys.stderr)
-        return 2
-    print(tables)
-    return 0
+    print(cost_tables(configs, tuple(args.size) if args.size else None))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -7,23 +7,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from saip.engine.parity import CONFIG_NAME, compare_step, print_comparison
+from saip.analysis.parity import CONFIG_NAME, compare_step, print_comparison
+from saip.errors import one_line_errors
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/pretrain/saip' / CONFIG_NAME
 
 
+@one_line_errors()
 def main() -> int:
     """Compare; 0 if everything agrees."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('dump', type=Path, help='a file of recorded values')
     args = parser.parse_args()
-    try:
-        rows = compare_step(args.dump, CONFIG)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        missing = f'{args.dump}: lacks ' if isinstance(error, KeyError) else ''
-        print(f'parity: {missing}{error}', file=sys.stderr)
-        return 2
-    return 0 if print_comparison(rows) else 1
+    return 0 if print_comparison(compare_step(args.dump, CONFIG)) else 1
 
 
 if __name__ == '__main__':

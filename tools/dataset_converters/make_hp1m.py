@@ -6,13 +6,13 @@ Example:
 
 import argparse
 import os
-import sys
 
 from saip.datasets.converters.hp1m import make_hp1m
 from saip.datasets.converters.hp1m_sources import SOURCES
 from saip.datasets.converters.report import count_table, count_warnings
 from saip.datasets.manifest import MANIFEST_NAME
 from saip.datasets.verify import MIN_SIDE
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     """Convert, and print the counts."""
     args = parse_args()
@@ -35,7 +36,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    main()

@@ -6,11 +6,11 @@ Example:
 
 import argparse
 import os
-import sys
 
 from saip.datasets.converters.folder import IMAGENET_COUNT, make_manifest
 from saip.datasets.converters.report import count_table, count_warnings
 from saip.datasets.manifest import MANIFEST_NAME
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     """Convert, and print the counts."""
     args = parse_args()
@@ -33,7 +34,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    main()

@@ -11,11 +11,11 @@ run with the same arguments finds the sets finished and does nothing.
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from saip.datasets.people import SIZES, natives, write_market1501
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +35,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Write the sets and say what was done."""
     args = parse_args()
@@ -52,7 +53,4 @@ def _say(folder: Path, written: bool) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f'error: {error}')
+    main()

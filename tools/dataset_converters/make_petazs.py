@@ -5,9 +5,9 @@ Example:
 """
 
 import argparse
-import sys
 
 from saip.downstream.attributes.published import convert_petazs
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     """Convert, and print the counts."""
     args = parse_args()
@@ -27,7 +28,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    main()

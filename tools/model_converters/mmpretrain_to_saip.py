@@ -10,15 +10,15 @@ has to match. Nothing is downloaded.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.converters.files import run_converter
 from saip.engine.converters.mmpretrain import mmpretrain_to_saip
+from saip.errors import one_line_errors
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     parser = argparse.ArgumentParser(description='Write a backbone of mmpretrain as ours')
     parser.add_argument('source', type=Path, help='classifier or bare backbone of mmpretrain')
     parser.add_argument('target', type=Path, help='file to write, .safetensors or .pth')
@@ -39,13 +39,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     img_size = tuple(args.img_size) if args.img_size else None
-    return run_converter(
-        'mmpretrain_to_saip',
-        lambda: mmpretrain_to_saip(
-            args.source, args.target, args.model, args.num_heads, img_size
-        ),
-    )
+    print(mmpretrain_to_saip(args.source, args.target, args.model, args.num_heads, img_size))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -10,15 +10,15 @@ tensor of the backbone has to match the fragment's network. Nothing is downloade
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.converters.files import run_converter
 from saip.engine.converters.openmmlab import openmmlab_to_saip
+from saip.errors import one_line_errors
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     parser = argparse.ArgumentParser(description='Write a backbone of OpenMMLab as ours')
     parser.add_argument(
         'source', type=Path, help='detector, pose model, classifier or backbone'
@@ -32,10 +32,8 @@ def main() -> int:
         help='configuration of the network, such as configs/_base_/backbones/cspnext-s.py',
     )
     args = parser.parse_args()
-    return run_converter(
-        'openmmlab_to_saip', lambda: openmmlab_to_saip(args.source, args.target, args.backbone)
-    )
+    print(openmmlab_to_saip(args.source, args.target, args.backbone))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -8,16 +8,15 @@ Name the result by SAIP_EXPERT and train a saip-star config; docs/method.md says
 from __future__ import annotations
 
 import argparse
-import sys
 from io import BytesIO
 from pathlib import Path
 
 import torch
 
+from saip.checkpoint import file_sha256, load_checkpoint_file
 from saip.datasets.files import write_atomic
-from saip.engine.checkpoint import CheckpointError, load_checkpoint_file
-from saip.engine.checkpoint_io import file_sha256
 from saip.engine.converters import convert_path, has_class_position, path_architecture
+from saip.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,17 +59,12 @@ def convert(args: argparse.Namespace) -> str:
     )
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     args = parse_args()
-    try:
-        text = convert(args)
-    except (CheckpointError, OSError) as error:
-        print(f'path_to_saip: {error}', file=sys.stderr)
-        return 1
-    print(f'{args.target}: {text}')
-    return 0
+    print(f'{args.target}: {convert(args)}')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

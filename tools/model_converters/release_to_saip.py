@@ -9,16 +9,15 @@ backbone out of it.
 from __future__ import annotations
 
 import argparse
-import sys
 from io import BytesIO
 from pathlib import Path
 
 import torch
 
+from saip.checkpoint import CheckpointError, file_sha256, load_checkpoint_file
 from saip.datasets.files import write_atomic
-from saip.engine.checkpoint import CheckpointError, WeightsError, load_checkpoint_file
-from saip.engine.checkpoint_io import file_sha256
 from saip.engine.converters import convert_release, release_architecture
+from saip.errors import one_line_errors
 
 OBJECTIVES = ['csm', 'relation', 'csr', 'css']
 
@@ -53,7 +52,12 @@ def convert(args: argparse.Namespace) -> int:
         OSError: a file cannot be read or written.
     """
     trusted = [argparse.Namespace] if args.trust else []
-    checkpoint = load_checkpoint_file(args.source, trusted)
+    try:
+        checkpoint = load_checkpoint_file(args.source, trusted)
+    except CheckpointError as error:
+        if 'argparse.Namespace' not in str(error):
+            raise
+        raise CheckpointError(f'{error}; --trust accepts it') from error
     state_dict = convert_release(checkpoint)
     img_size = tuple(args.img_size) if args.img_size else None
     meta = {
@@ -69,18 +73,12 @@ def convert(args: argparse.Namespace) -> int:
     return len(state_dict)
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     args = parse_args()
-    try:
-        tensors = convert(args)
-    except (CheckpointError, WeightsError, OSError) as error:
-        hint = '; --trust accepts it' if 'argparse.Namespace' in str(error) else ''
-        print(f'release_to_saip: {error}{hint}', file=sys.stderr)
-        return 1
-    print(f'{args.target}: {tensors} tensors')
-    return 0
+    print(f'{args.target}: {convert(args)} tensors')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

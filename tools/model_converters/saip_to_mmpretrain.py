@@ -9,15 +9,15 @@ result; it needs no SAIP.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.converters.files import run_converter
 from saip.engine.converters.mmpretrain import saip_to_mmpretrain
+from saip.errors import one_line_errors
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     parser = argparse.ArgumentParser(description='Write an encoder for stock mmpretrain')
     parser.add_argument('source', type=Path, help='training checkpoint or exported file')
     parser.add_argument('target', type=Path, help='file to write, .safetensors or .pth')
@@ -28,10 +28,8 @@ def main() -> int:
         help='of a training checkpoint: the trained encoder (default) or its moving average',
     )
     args = parser.parse_args()
-    return run_converter(
-        'saip_to_mmpretrain', lambda: saip_to_mmpretrain(args.source, args.target, args.which)
-    )
+    print(saip_to_mmpretrain(args.source, args.target, args.which))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -8,15 +8,15 @@ The source is a training checkpoint or an exported file. Prints the call that lo
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.converters.files import run_converter
 from saip.engine.converters.timm import saip_to_timm
+from saip.errors import one_line_errors
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     parser = argparse.ArgumentParser(description="Write an encoder under timm's names")
     parser.add_argument('source', type=Path, help='training checkpoint or exported file')
     parser.add_argument('target', type=Path, help='file to write, .safetensors or .pth')
@@ -27,10 +27,8 @@ def main() -> int:
         help='of a training checkpoint: the trained encoder (default) or its moving average',
     )
     args = parser.parse_args()
-    return run_converter(
-        'saip_to_timm', lambda: saip_to_timm(args.source, args.target, args.which)
-    )
+    print(saip_to_timm(args.source, args.target, args.which))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

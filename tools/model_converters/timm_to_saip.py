@@ -8,15 +8,15 @@ The classifier is dropped and named; every other tensor has to match. Nothing is
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from saip.engine.converters.files import run_converter
 from saip.engine.converters.timm import timm_to_saip
+from saip.errors import one_line_errors
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Convert, and say what was done."""
     parser = argparse.ArgumentParser(description='Write the weights of a timm model as ours')
     parser.add_argument('source', type=Path, help="weights under timm's names")
     parser.add_argument('target', type=Path, help='file to write, .safetensors or .pth')
@@ -35,10 +35,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     img_size = tuple(args.img_size) if args.img_size else None
-    return run_converter(
-        'timm_to_saip', lambda: timm_to_saip(args.source, args.target, args.model, img_size)
-    )
+    print(timm_to_saip(args.source, args.target, args.model, img_size))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -6,7 +6,6 @@ python tools/visualization/browse_views.py CONFIG --index 7 --epoch 3 --out view
 from __future__ import annotations
 
 import argparse
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import default_collate
 
 from saip.datasets.files import write_atomic
-from saip.engine.launch import StartError, read_config
+from saip.engine.launch import read_config
+from saip.errors import InputError, library_refusals, one_line_errors
 from saip.registry import DATASETS, MODELS
 from saip.structures import Progress
 from saip.visualization.views import draw_views
@@ -40,20 +40,19 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
     Its neighbours in the data set make up the micro-batch, from which backgrounds are taken.
 
     Raises:
-        StartError: the config cannot be read, or is not one of a pretraining.
-        ValueError: there is no such picture, or something in the config is wrong.
+        InputError: the config cannot be read, is not one of a pretraining or names something
+            wrong, or there is no such picture.
     """
     cfg = read_config(str(config), options)
     init_default_scope('saip')
-    try:
+    for part in ('train_dataloader', 'model'):
+        if part not in cfg:
+            raise InputError(f'{config}: has no {part}; a pretraining config is needed')
+    with library_refusals(str(config)):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         preprocessor = MODELS.build(cfg.model.data_preprocessor)
-    except (AttributeError, KeyError, TypeError) as error:
-        # A part that is missing, an unknown type, an unknown argument.
-        reason = ' '.join(str(error.args[0] if error.args else error).split())
-        raise StartError(f'{config}: {reason}') from error
     if not 0 <= index < len(dataset):
-        raise ValueError(f'--index {index}: the training set has {len(dataset)} pictures')
+        raise InputError(f'--index {index}: the training set has {len(dataset)} pictures')
     count = min(NEIGHBOURS, len(dataset))
     batch = default_collate([dataset[(index + i) % len(dataset)] for i in range(count)])
     per_epoch = len(dataset)
@@ -65,18 +64,13 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
     return buffer.getvalue()
 
 
-def main() -> int:
-    """Write the picture; 1 if the input is at fault."""
+@one_line_errors()
+def main() -> None:
+    """Write the picture."""
     args = parse_args()
-    try:
-        content = browse(args.config, args.index, args.epoch, args.cfg_options)
-        write_atomic(args.out, content)
-    except (ValueError, OSError, StartError) as error:
-        print(f'browse_views: {error}', file=sys.stderr)
-        return 1
+    write_atomic(args.out, browse(args.config, args.index, args.epoch, args.cfg_options))
     print(args.out)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -9,15 +9,15 @@ python tools/visualization/draw_attention.py CKPT person1.jpg person2.jpg --out 
 from __future__ import annotations
 
 import argparse
-import sys
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
+from saip.checkpoint import load_encoder
 from saip.datasets.canvas import decode_image
 from saip.datasets.files import write_atomic
-from saip.engine.checkpoint import CheckpointError, load_encoder
+from saip.errors import InputError, one_line_errors
 from saip.visualization.attention import draw_attention
 
 
@@ -36,24 +36,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    """Do it; the exit status is 1 after an error."""
+@one_line_errors()
+def main() -> None:
+    """Draw."""
     args = parse_args()
-    try:
-        if min(args.scales) <= 0:
-            raise ValueError(f'--scales {min(args.scales):g}: scales are above 0')
-        pictures = [Image.fromarray(decode_image(path)) for path in args.images]
-        encoder, meta = load_encoder(args.checkpoint, args.which)
-        drawn = draw_attention(encoder, pictures, meta['statistics'], args.scales)
-        buffer = BytesIO()
-        drawn.save(buffer, 'PNG')
-        write_atomic(args.out, buffer.getvalue())
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f'draw_attention: {error}', file=sys.stderr)
-        return 1
+    if min(args.scales) <= 0:
+        raise InputError(f'--scales {min(args.scales):g}: scales are above 0')
+    pictures = [Image.fromarray(decode_image(path)) for path in args.images]
+    encoder, meta = load_encoder(args.checkpoint, args.which)
+    drawn = draw_attention(encoder, pictures, meta['statistics'], args.scales)
+    buffer = BytesIO()
+    drawn.save(buffer, 'PNG')
+    write_atomic(args.out, buffer.getvalue())
     print(args.out)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

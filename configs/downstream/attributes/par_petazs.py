@@ -1,44 +1,19 @@
 # bash tools/dist_finetune.sh configs/downstream/attributes/par_petazs.py vit-tiny-p16 BACKBONE.pth 1
 # SAIP ViT-Tiny in the paper (Table I): mA 71.4
-_base_ = [
-    './_base_/par.py',
-    '../_base_/schedule_scale.py',
-    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
-    '../../_base_/encoder_init.py',
-    '../../_base_/default_runtime.py',
-]
-model = dict(
-    backbone=dict(
-        **_base_.backbone,
-        img_size=_base_.image_size,
-        out_type='image_token',
-        init_cfg=_base_.encoder_init,
-    ),
-    head=dict(num_classes=35, in_channels=_base_.embed_dims),
-)
+_base_ = './_base_/par.py'
+from saip.downstream.schedule import scaled
 
-data_root = '{{$SAIP_DATA:data}}/PETA'
-test_set = dict(
-    type='saip.PETAZeroShot', data_root=data_root, split='test', pipeline=_base_.test_pipeline
-)
-train_dataloader = dict(
-    dataset=dict(
-        type='saip.PETAZeroShot',
-        data_root=data_root,
-        split='trainval',
-        pipeline=_base_.train_pipeline,
-    )
-)
-val_dataloader = dict(dataset=test_set)
-test_dataloader = dict(dataset=test_set)
+model = dict(head=dict(num_classes=35))
+dataset = dict(type='saip.PETAZeroShot', data_root='{{$SAIP_DATA:data}}/PETA')
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
 
 optim_wrapper = dict(optimizer=dict(weight_decay=5e-4))
-epochs = max(1, int(25 * _base_.scale + 0.5))
-train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
 param_scheduler = dict(
     type='MultiStepLR',
     by_epoch=True,
-    milestones=[max(1, int(epoch * _base_.scale + 0.5)) for epoch in (10, 15)],
+    milestones=[scaled(epoch, _base_.scale) for epoch in (10, 15)],
     gamma=0.1,
 )
 work_dir = 'work_dirs/par_petazs_{{$SAIP_BACKBONE:vit-tiny-p16}}'

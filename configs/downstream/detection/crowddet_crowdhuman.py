@@ -6,6 +6,8 @@ _base_ = [
     '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../_base_/encoder_init.py',
 ]
+from saip.downstream.schedule import scaled
+
 custom_imports = dict(imports=['saip.downstream.detection'], allow_failed_imports=False)
 
 model = dict(
@@ -45,25 +47,25 @@ test_evaluator = dict(
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-4, weight_decay=1e-4),
 )
-epochs = max(1, int(30 * _base_.scale + 0.5))
+epochs = scaled(30, _base_.scale)
 param_scheduler = [
     dict(
         type='LinearLR',
         start_factor=0.001,
         by_epoch=False,
         begin=0,
-        end=max(1, int(800 * _base_.scale + 0.5)),
+        end=scaled(800, _base_.scale),
     ),
     dict(
         type='MultiStepLR',
         by_epoch=True,
         begin=0,
         end=epochs,
-        milestones=[max(1, int(epoch * _base_.scale + 0.5)) for epoch in (24, 27)],
+        milestones=[scaled(epoch, _base_.scale) for epoch in (24, 27)],
         gamma=0.1,
     ),
 ]
-interval = max(1, int(3 * _base_.scale + 0.5))
+interval = scaled(3, _base_.scale)
 train_cfg = dict(max_epochs=epochs, val_interval=interval)
 
 default_hooks = dict(

@@ -6,6 +6,8 @@ _base_ = [
     '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../_base_/encoder_init.py',
 ]
+from saip.downstream.schedule import scaled
+
 custom_imports = dict(imports=['saip.downstream.part_segmentation'], allow_failed_imports=False)
 
 size = (480, 480)  # (height, width), whole 32-pixel cells; SCHP 473 x 473
@@ -102,8 +104,8 @@ val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'], collect_devic
 test_evaluator = val_evaluator
 
 # SCHP: 150 epochs; 10 of warm-up, cosine to epoch 100, where the first cycle ends, then cycles of 10.
-warmup = max(1, int(10 * _base_.scale + 0.5))
-ends = [int(epoch * _base_.scale + 0.5) for epoch in (100, 110, 120, 130, 140, 150)]
+warmup = scaled(10, _base_.scale)
+ends = [scaled(epoch, _base_.scale, least=0) for epoch in (100, 110, 120, 130, 140, 150)]
 custom_hooks = [dict(type='saip.SelfCorrectionHook', epochs=ends)]
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-4, weight_decay=5e-4)
@@ -126,7 +128,7 @@ param_scheduler = [
         end=ends[-1],
     ),
 ]
-interval = max(1, int(10 * _base_.scale + 0.5))
+interval = scaled(10, _base_.scale)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=ends[-1], val_interval=interval)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

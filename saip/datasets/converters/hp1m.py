@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from saip.errors import MissingFileError
+
 from ..crops import DataError
 from ..sources import FolderStorage
 from ..verify import MIN_SIDE, Rejected, verify, write_checked
@@ -24,11 +26,11 @@ def find_persons(root: Path, names: Sequence[str], workers: int) -> dict[str, Fo
     if unknown:
         raise DataError(f'no source {", ".join(unknown)}; there are {", ".join(SOURCES)}')
     if not root.is_dir():
-        raise FileNotFoundError(f'no such folder: {root}')
+        raise MissingFileError(f'no such folder: {root}')
     folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     absent = [name for name in names if name.lower() not in folders]
     if absent:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{root} has no folder {", ".join(absent)}; use --only to leave sources out'
         )
     return {name: SOURCES[name].read(folders[name.lower()], workers) for name in names}

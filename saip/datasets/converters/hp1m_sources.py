@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from saip.errors import MissingFileError
+
 from ..canvas import PictureError, open_picture
 from ..coco import coco_boxes, coco_persons, load_json, read_box
 from ..crops import Box, Crop, DataError, clip_box
@@ -51,7 +53,7 @@ def find_one(folder: Path, pattern: str) -> Path:
         matches = sorted(folder.glob(depth + pattern))
         if matches:
             return matches[0]
-    raise FileNotFoundError(f'{folder} holds no {pattern}')
+    raise MissingFileError(f'{folder} holds no {pattern}')
 
 
 def _within(path: Path, folder: Path) -> str:

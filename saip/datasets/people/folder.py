@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from saip.errors import InputError
+
 from ..coco import load_json
 
 STAMP = 'people.json'
@@ -66,16 +68,16 @@ def _is_finished(out: Path, stamp: dict) -> bool:
         return False
     path = out / STAMP
     if not path.is_file():
-        raise ValueError(f'{out} exists and is no set of drawn people: name another folder')
+        raise InputError(f'{out} exists and is no set of drawn people: name another folder')
     found = load_json(path)
     if not isinstance(found, dict):
-        raise ValueError(f'{path}: not what a set of drawn people is described by')
+        raise InputError(f'{path}: not what a set of drawn people is described by')
     differing = sorted(key for key in stamp | found if stamp.get(key) != found.get(key))
     if differing:
         what = ', '.join(
             f'{key} {found.get(key)} instead of {stamp.get(key)}' for key in differing
         )
-        raise ValueError(
+        raise InputError(
             f'{out} holds people drawn with {what}: remove it or name another folder'
         )
     return True

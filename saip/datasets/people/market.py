@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from saip.errors import InputError
+
 from ..parallel import parallel_map
 from .folder import CONTACT_SHEET, write_folder
 from .shot import STRANGERS, Shot, encode_jpeg, plan_misdetection, plan_shot, render_shot
@@ -53,9 +55,9 @@ class MarketSpec:
         for name, value in asdict(self).items():
             low = 0 if name in ('distractors', 'junk', 'seed') else 1
             if value < low:
-                raise ValueError(f'{name} of a people set must be at least {low}, not {value}')
+                raise InputError(f'{name} of a people set must be at least {low}, not {value}')
         if self.cameras < 2:
-            raise ValueError('a people set needs at least 2 cameras to retrieve across')
+            raise InputError('a people set needs at least 2 cameras to retrieve across')
 
 
 SIZES: dict[str, MarketSpec] = {

@@ -2,6 +2,7 @@
 
 The baseline is the linear classifier with ratio-weighted binary cross-entropy of Jia et al.,
 Rethinking of Pedestrian Attribute Recognition (2021), on mmpretrain's ``ImageClassifier``.
+Configurations name this package in ``custom_imports``.
 """
 
 from saip.downstream.attributes.datasets import PA100K, PETAZeroShot

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saip.datasets.crops import DataError
+from saip.errors import InputError, MissingFileError, MissingLibraryError
 
 SPLITS = ('train', 'val', 'test')
 """The parts that the published files know; ``trainval`` is the first two together."""
@@ -47,7 +48,7 @@ def parts_of(split: str) -> tuple[str, ...]:
         return ('train', 'val')
     if split in SPLITS:
         return (split,)
-    raise ValueError(f"split={split!r}: choose 'train', 'val', 'trainval' or 'test'")
+    raise InputError(f"split={split!r}: choose 'train', 'val', 'trainval' or 'test'")
 
 
 def read_pa100k(path: str | Path, split: str, count: int) -> Annotations:
@@ -104,7 +105,7 @@ def read_attribute_json(path: str | Path, split: str, count: int) -> Annotations
     """
     parts = parts_of(split)
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such annotation file. {PETA_LAYOUT}')
+        raise MissingFileError(f'{path}: no such annotation file. {PETA_LAYOUT}')
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         attributes = tuple(content['metainfo']['attributes'])
@@ -130,11 +131,13 @@ def read_attribute_json(path: str | Path, split: str, count: int) -> Annotations
 def _load_mat(path: Path, variables: list[str]) -> dict[str, Any]:
     """Read these variables of a MATLAB file."""
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such annotation file. {PA100K_LAYOUT}')
+        raise MissingFileError(f'{path}: no such annotation file. {PA100K_LAYOUT}')
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise ImportError(f'{path}: reading it needs scipy: pip install scipy') from error
+        raise MissingLibraryError(
+            f'{path}: reading it needs scipy: pip install scipy'
+        ) from error
     try:
         mat = loadmat(path, variable_names=variables)
     except Exception as error:  # scipy raises what it happens upon in a damaged file

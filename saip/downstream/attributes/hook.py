@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import HOOKS
 
 
@@ -22,13 +23,13 @@ class PositiveRatioHook(Hook):
         info = dataset.metainfo
         name = type(dataset).__name__
         if 'positive_ratio' not in info:
-            raise ValueError(
+            raise InputError(
                 f'train_dataloader.dataset: {name} does not state how common its attributes '
                 'are (metainfo positive_ratio); saip.PA100K and saip.PETAZeroShot do'
             )
         ratio, head = info['positive_ratio'], unwrap(runner.model).head
         if len(ratio) != head.num_classes:
-            raise ValueError(
+            raise InputError(
                 f'model.head.num_classes={head.num_classes}, but {name} has {len(ratio)} '
                 'attributes'
             )

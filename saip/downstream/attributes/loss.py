@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saip.errors import InputError
+
 
 def ratio_weights(truth: Tensor, positive_ratio: Tensor) -> Tensor:
     """Weights of labels (Jia et al., 2021): exp(1 - r) of a positive one, exp(r) of a negative.
@@ -56,7 +58,7 @@ class RatioWeightedBCE(nn.Module):
             ValueError: nobody has set the ratios.
         """
         if not self.ready:
-            raise ValueError(
+            raise InputError(
                 'saip.RatioWeightedBCE does not know how common the attributes are; put '
                 "dict(type='saip.PositiveRatioHook') into custom_hooks"
             )

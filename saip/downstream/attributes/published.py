@@ -17,6 +17,7 @@ import numpy as np
 
 from saip.datasets.files import write_atomic
 from saip.downstream.attributes.annotations import SPLITS, UNKNOWN
+from saip.errors import InputError, MissingFileError
 
 
 class _Fields(dict):
@@ -69,7 +70,7 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
         # Only where colours and other attributes are in the file as well.
         evaluated = list(content.get('label_idx', {}).get('eval', range(len(attributes))))
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise InputError(
             f'{source}: not the published split of PETA, which has image_name, attr_name, label '
             f'and partition with train, val and test ({type(error).__name__}: {error})'
         ) from error
@@ -88,16 +89,16 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file; it is published as dataset_zs_run0.pkl')
+        raise MissingFileError(f'{path}: no such file; it is published as dataset_zs_run0.pkl')
     with path.open('rb') as file:
         try:
             return _Unpickler(file).load()
         except pickle.UnpicklingError as error:
-            raise ValueError(
+            raise InputError(
                 f'{path}: refused: {error}; only containers, numbers and texts are read'
             ) from error
         except Exception as error:  # a damaged pickle may raise anything
-            raise ValueError(f'{path}: not a readable pickle ({error})') from error
+            raise InputError(f'{path}: not a readable pickle ({error})') from error
 
 
 def _rows(partition: Any) -> list[int]:
@@ -114,14 +115,14 @@ def _check(
     parts: dict[str, list[int]],
 ) -> None:
     if labels.shape != (len(names), len(attributes)):
-        raise ValueError(
+        raise InputError(
             f'{source}: label has shape {labels.shape}, but there are {len(names)} pictures and '
             f'{len(attributes)} attributes'
         )
     rows = [row for part in parts.values() for row in part]
     if rows and not (min(rows) >= 0 and max(rows) < len(names)):
-        raise ValueError(
+        raise InputError(
             f'{source}: partition has rows {min(rows)} to {max(rows)}; there are {len(names)}'
         )
     if len(set(rows)) < len(rows):
-        raise ValueError(f'{source}: a picture is in more than one part of partition')
+        raise InputError(f'{source}: a picture is in more than one part of partition')

@@ -8,6 +8,7 @@ from typing import Any
 from saip.datasets.coco import read_box
 from saip.datasets.crops import DataError
 from saip.datasets.odgt import parse_odgt_line, read_odgt_text
+from saip.errors import MissingFileError
 
 LAYOUT = (
     'CrowdHuman is a folder with annotation_train.odgt, annotation_val.odgt and Images/ID.jpg; a '
@@ -28,7 +29,7 @@ def read_odgt(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: there is no such file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file. {LAYOUT}')
+        raise MissingFileError(f'{path}: no such file. {LAYOUT}')
     try:
         return _records(path)
     except DataError as error:

@@ -1,14 +1,14 @@
 """Body-part segmentation with SCHP on LIP; needs mmsegmentation.
 
-Li et al., Self-Correction for Human Parsing, 2020. Nothing imports this package by itself: the
-configurations name it in ``custom_imports``.
+Li et al., Self-Correction for Human Parsing, 2020. Configurations name this package in
+``custom_imports``.
 """
 
-from .dataset import LIPParts
-from .head import CE2PHead
-from .hook import SelfCorrectionHook
-from .segmentor import SelfCorrectingSegmentor
-from .transforms import LoadPartLabels, PersonAffine
+from saip.downstream.part_segmentation.dataset import LIPParts
+from saip.downstream.part_segmentation.head import CE2PHead
+from saip.downstream.part_segmentation.hook import SelfCorrectionHook
+from saip.downstream.part_segmentation.segmentor import SelfCorrectingSegmentor
+from saip.downstream.part_segmentation.transforms import LoadPartLabels, PersonAffine
 
 __all__ = [
     'CE2PHead',

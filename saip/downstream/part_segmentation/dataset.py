@@ -9,6 +9,7 @@ from mmseg.datasets import LIPDataset
 
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
+from saip.errors import MissingFileError
 from saip.registry import DATASETS
 
 LAYOUT = (
@@ -45,7 +46,7 @@ class LIPParts(LIPDataset):
 
 def _read_names(path: Path) -> list[str]:
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file. {LAYOUT}')
+        raise MissingFileError(f'{path}: no such file. {LAYOUT}')
     names = [line.strip() for line in path.read_text().splitlines()]
     if not names:
         raise DataError(f'{path}: names no picture. {LAYOUT}')

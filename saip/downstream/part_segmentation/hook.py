@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import HOOKS
 
 
@@ -28,14 +29,14 @@ class SelfCorrectionHook(Hook):
     def __init__(self, epochs: Sequence[int]) -> None:
         self.epochs = tuple(epochs)
         if not self.epochs or list(self.epochs) != sorted({*self.epochs}) or self.epochs[0] < 1:
-            raise ValueError(
+            raise InputError(
                 f'SelfCorrectionHook epochs={self.epochs}: give growing numbers from 1 on'
             )
 
     def before_train(self, runner: Runner) -> None:
         """Compare the epochs with the length of the run."""
         if self.epochs[-1] > runner.max_epochs:
-            raise ValueError(
+            raise InputError(
                 f'SelfCorrectionHook epochs={self.epochs}: the run ends after '
                 f'train_cfg.max_epochs={runner.max_epochs}, so the last cycle would never end'
             )

@@ -14,6 +14,7 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from saip.errors import InputError
 from saip.models.ops.batch_norm import synchronise_batch_norm
 from saip.registry import MODELS
 
@@ -127,7 +128,7 @@ class SelfCorrectingSegmentor(EncoderDecoder):
             return super().postprocess_result(seg_logits, None)
         for logits, sample in zip(seg_logits, data_samples, strict=True):
             if 'affine' not in sample.metainfo:
-                raise ValueError(
+                raise InputError(
                     'SelfCorrectingSegmentor: the samples hold no matrix to bring predictions back '
                     'to the picture; the pipeline needs saip.PersonAffine, and PackSegInputs '
                     "'affine' among its meta_keys"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saip.datasets.coco import coco_boxes, load_json, read_box
 from saip.datasets.crops import DataError
+from saip.errors import MissingFileError
 
 PictureId = int | str
 PERSON = 1
@@ -43,7 +44,7 @@ def check_annotations(path: Path, layout: Layout) -> frozenset[PictureId]:
         DataError: it is not JSON, has another layout, or an annotation lacks something.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file. {layout.text}')
+        raise MissingFileError(f'{path}: no such file. {layout.text}')
     try:
         document = load_json(path)
         for found in coco_boxes(document, str(path), lambda row: True):
@@ -90,7 +91,7 @@ def check_detections(
         DataError: it is no list of detections, or none in it is a person.
     """
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{path}: no such file. It holds the boxes of a person detector; with bbox_file=None '
             f'of the data set the annotated boxes are taken instead. {layout.text}'
         )

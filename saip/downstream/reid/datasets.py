@@ -12,6 +12,7 @@ from mmpretrain.datasets import BaseDataset
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
 from saip.datasets.retrieval import DISTRACTOR, keep_answerable, read_folder, unanswerable
+from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
 
 Records = list[dict[str, Any]]
@@ -42,7 +43,7 @@ class ReIDImages(BaseDataset):
         self, data_root: str, split: str, skip_unanswerable: bool = False, **kwargs: Any
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f'split={split!r}: choose one of {", ".join(SPLITS)}')
+            raise InputError(f'split={split!r}: choose one of {", ".join(SPLITS)}')
         self.split = split
         self.skip_unanswerable = skip_unanswerable
         super().__init__(ann_file='', data_root=data_root, test_mode=split == 'test', **kwargs)
@@ -159,9 +160,9 @@ class MSMT17(ReIDImages):
     def _read_list(self, name: str, folder: str, is_query: int) -> Records:
         path, pictures = Path(self.data_root, name), Path(self.data_root, folder)
         if not path.is_file():
-            raise FileNotFoundError(f'no list {path}: {self.LAYOUT}')
+            raise MissingFileError(f'no list {path}: {self.LAYOUT}')
         if not pictures.is_dir():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'no folder {pictures}: {self.LAYOUT}; in V2 the folders are mask_train_v2/ and '
                 'mask_test_v2/, set train_folder and test_folder of the data set'
             )

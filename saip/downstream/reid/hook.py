@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import HOOKS
 
 
@@ -23,7 +24,7 @@ class IdentityCountHook(Hook):
         dataset = runner.train_dataloader.dataset
         found, stated = len(dataset.metainfo['classes']), unwrap(runner.model).head.num_classes
         if found != stated:
-            raise ValueError(
+            raise InputError(
                 f'model.head.num_classes={stated}, but {dataset.data_root} has {found} training '
                 f'identities: add --cfg-options model.head.num_classes={found} if the set is '
                 'complete'

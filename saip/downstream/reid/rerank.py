@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.evaluation.features import normalise
 
 BLOCK_ELEMENTS = 2**24
@@ -41,9 +42,9 @@ class ReRanking:
 
     def __post_init__(self) -> None:
         if not 1 <= self.k2 <= self.k1:
-            raise ValueError(f'rerank: 1 <= k2 <= k1 is needed, not k1={self.k1} k2={self.k2}')
+            raise InputError(f'rerank: 1 <= k2 <= k1 is needed, not k1={self.k1} k2={self.k2}')
         if not 0 <= self.own_weight <= 1:
-            raise ValueError(f'rerank.own_weight={self.own_weight}: choose from 0 to 1')
+            raise InputError(f'rerank.own_weight={self.own_weight}: choose from 0 to 1')
 
 
 def rerank(query: Tensor, gallery: Tensor, options: ReRanking) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from mmengine.dataset import DefaultSampler
 
+from saip.errors import InputError
 from saip.registry import DATA_SAMPLERS
 
 
@@ -41,7 +42,7 @@ class IdentityBatchSampler:
         self.batch_size = batch_size
         self.instances = instances
         if batch_size % instances or batch_size < 2 * instances:
-            raise ValueError(
+            raise InputError(
                 f'train_dataloader.batch_size={batch_size}: a batch is two identities or more '
                 f'with {instances} pictures each, so it is a multiple of {instances} from '
                 f'{2 * instances} on'
@@ -51,7 +52,7 @@ class IdentityBatchSampler:
         self.identities = batch_size // instances
         per_step = self.identities * sampler.world_size
         if len(self.pictures) < per_step:
-            raise ValueError(
+            raise InputError(
                 f'train_dataloader.batch_size={batch_size}: a step takes {self.identities} '
                 f'identities in each of {sampler.world_size} processes, but the training set '
                 f'has {len(self.pictures)}; lower it'

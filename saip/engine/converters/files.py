@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saip.engine.checkpoint import write_checkpoint
-from saip.engine.checkpoint_io import (
+from saip.checkpoint import (
     CheckpointError,
+    describe_encoder,
     file_sha256,
     load_checkpoint_file,
     tensors_sha256,
+    write_checkpoint,
 )
-from saip.engine.stored_encoder import describe_encoder
 from saip.models.backbones import BaseEncoder
 from saip.version import __version__
 
@@ -174,14 +173,3 @@ def check_features(ours: BaseEncoder, theirs: Callable[[Tensor], Tensor], whose:
             f'{difference:.1e}: it computes something else with the same weights (activation, '
             'pooling, norm)'
         )
-
-
-def run_converter(name: str, convert: Callable[[], Conversion]) -> int:
-    """Convert and say what was done; the exit status is 1 after an error, told in one line."""
-    try:
-        conversion = convert()
-    except (OSError, ValueError, ImportError) as error:
-        print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr)
-        return 1
-    print(conversion)
-    return 0

@@ -12,8 +12,13 @@ from typing import Any
 
 from mmpretrain.models.backbones import VisionTransformer
 
-from saip.engine.checkpoint import Which, load_encoder
-from saip.engine.checkpoint_io import CheckpointError
+from saip.checkpoint import (
+    STATISTICS,
+    CheckpointError,
+    Which,
+    build_stored_encoder,
+    load_encoder,
+)
 from saip.engine.converters.files import (
     Conversion,
     describe,
@@ -24,7 +29,6 @@ from saip.engine.converters.files import (
 )
 from saip.engine.converters.timm import PREFIX, from_timm, timm_statistics
 from saip.engine.converters.vit import OURS, Size, StateDict, build_vit, rename_vit, vit_arch
-from saip.engine.stored_encoder import STATISTICS, build_stored_encoder
 from saip.models.backbones import BaseEncoder
 
 BACKBONE = 'backbone.'

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from saip.engine.checkpoint_io import CheckpointError, parse_config_text
+from saip.checkpoint import STATISTICS, CheckpointError, parse_config_text
 from saip.engine.converters.files import (
     Conversion,
     StateDict,
@@ -20,7 +20,7 @@ from saip.engine.converters.files import (
     read_weights,
     write_weights,
 )
-from saip.engine.stored_encoder import STATISTICS
+from saip.errors import InputError, library_refusals
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
 
@@ -79,13 +79,11 @@ def openmmlab_to_saip(
 
 def _build(fragment: str | os.PathLike) -> BaseEncoder:
     """Build the encoder that a backbone fragment describes, with random weights."""
-    try:
+    with library_refusals(os.fspath(fragment)):
         cfg = Config.fromfile(os.fspath(fragment)).get('backbone') or {}
         if cfg.get('type') == 'saip.OpenMMLabEncoder':
             return MODELS.build(cfg)
-    except (SyntaxError, NameError, KeyError, TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f'{fragment}: {error}') from error
-    raise ValueError(
+    raise InputError(
         f'{fragment}: its backbone is {cfg.get("type")}, not saip.OpenMMLabEncoder; weights of a '
         'ViT or of a network of timm are read by mmpretrain_to_saip.py and timm_to_saip.py'
     )

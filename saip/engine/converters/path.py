@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saip.engine.checkpoint_io import CheckpointError
+from saip.checkpoint import CheckpointError
 from saip.engine.converters.names import (
     VIT_BLOCK,
     missing_rows,

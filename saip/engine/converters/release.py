@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import torch
 
-from saip.engine.checkpoint_io import CheckpointError
+from saip.checkpoint import CheckpointError, infer_grid
 from saip.engine.converters.names import (
     VIT_BLOCK,
     missing_rows,
@@ -26,7 +26,6 @@ from saip.engine.converters.names import (
     rename,
     renaming_rules,
 )
-from saip.engine.pretrained import infer_grid
 
 Owner = Literal['student', 'teacher']
 

@@ -15,8 +15,13 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from saip.engine.checkpoint import Which, load_encoder
-from saip.engine.checkpoint_io import CheckpointError
+from saip.checkpoint import (
+    STATISTICS,
+    CheckpointError,
+    Which,
+    build_stored_encoder,
+    load_encoder,
+)
 from saip.engine.converters.files import (
     Conversion,
     check_features,
@@ -27,7 +32,6 @@ from saip.engine.converters.files import (
     write_weights,
 )
 from saip.engine.converters.vit import OURS, TIMM, Size, StateDict, build_vit, rename_vit
-from saip.engine.stored_encoder import STATISTICS, build_stored_encoder
 from saip.models.backbones import BaseEncoder, build_encoder
 
 PREFIX = 'timm_model.'

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from saip.engine.checkpoint_io import CheckpointError
+from saip.checkpoint import CheckpointError, infer_grid
 from saip.engine.converters.names import VIT_BLOCK, missing_rows, rename, renaming_rules
-from saip.engine.pretrained import infer_grid
 from saip.models.backbones import BaseEncoder, build_encoder
 
 Size = tuple[int, int]

@@ -12,12 +12,13 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from saip.engine.sample_names import sample_name
+from saip.errors import StoppedError
 from saip.registry import HOOKS
 
 SHOWN_NAMES = 10
 
 
-class TooManyBadFilesError(RuntimeError):
+class TooManyBadFilesError(StoppedError):
     """More pictures are bad than a run may pass over."""
 
 

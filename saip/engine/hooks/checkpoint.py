@@ -19,8 +19,11 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
-from saip.engine.checkpoint_io import CheckpointError, parse_config_text
-from saip.engine.renamed import translate_checkpoint
+from saip.checkpoint import CheckpointError, describe_training, parse_config_text
+from saip.checkpoint.renamed import translate_checkpoint
+from saip.engine.unwrap import unwrap
+from saip.errors import UnknownArgumentError
+from saip.models.selfsup import Pretrainer
 from saip.registry import HOOKS
 
 PARTIAL_SUFFIX = '.partial'
@@ -64,7 +67,8 @@ class AtomicCheckpointHook(CheckpointHook):
     Files appear complete under their names or not at all, ``last_checkpoint`` likewise, and an
     old checkpoint is removed only after its successor is on the disk. What a crash left
     half-written is removed when the next run begins. The files hold tensors and plain values
-    only, so that ``torch.load(..., weights_only=True)`` reads them.
+    only, so that ``torch.load(..., weights_only=True)`` reads them. The meta of a pretraining
+    says what it trains, see :func:`saip.checkpoint.describe_training`.
 
     Args:
         interval: epochs (or iterations, with ``by_epoch=False``) between checkpoints.
@@ -72,8 +76,8 @@ class AtomicCheckpointHook(CheckpointHook):
             ``max_keep_ckpts``, ``save_best``, ``rule`` ...
 
     Raises:
-        TypeError: an argument that the parent does not know. The parent takes it in silence and
-            fails when the first checkpoint is written.
+        UnknownArgumentError: an argument that the parent does not know. The parent takes it in
+            silence and fails when the first checkpoint is written.
     """
 
     file_backend: Any = None
@@ -84,7 +88,9 @@ class AtomicCheckpointHook(CheckpointHook):
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f'; did you mean {close[0]!r}?' if close else f'; known: {known}'
-                raise TypeError(f'AtomicCheckpointHook has no argument {name!r}{hint}')
+                raise UnknownArgumentError(
+                    f'AtomicCheckpointHook has no argument {name!r}{hint}'
+                )
         if kwargs.get('file_client_args') is None and kwargs.get('backend_args') is None:
             kwargs['backend_args'] = dict(backend='saip.atomic')
         super().__init__(interval, **kwargs)
@@ -98,7 +104,10 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.warning(f'removed {partial}, a checkpoint never finished')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Turn the message hub and numpy values into tensors and plain values."""
+        """Add what a pretraining says of itself; leave nothing but tensors and plain values."""
+        model = unwrap(runner.model)
+        if isinstance(model, Pretrainer):
+            checkpoint['meta'].update(describe_training(runner.cfg, model.backbone))
         for key in checkpoint:
             if key not in ('state_dict', 'optimizer'):
                 checkpoint[key] = _to_plain(checkpoint[key])

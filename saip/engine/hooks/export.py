@@ -10,8 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 
-from saip.engine.checkpoint import export_backbone
+from saip.checkpoint import describe_training, export_backbone
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import HOOKS
 
 EXPORT_FOLDER = 'backbones'
@@ -36,7 +37,7 @@ class ExportBackboneHook(Hook):
         self, interval: int = 50, which: Literal['student', 'expert'] = 'student'
     ) -> None:
         if interval < 1:
-            raise ValueError(f'ExportBackboneHook interval={interval}: at least 1')
+            raise InputError(f'ExportBackboneHook interval={interval}: at least 1')
         self.interval = interval
         self.which = which
 
@@ -47,7 +48,7 @@ class ExportBackboneHook(Hook):
             ValueError: the expert to export is in no checkpoint.
         """
         if self.which == 'expert' and not unwrap(runner.model).expert.is_average:
-            raise ValueError(
+            raise InputError(
                 "ExportBackboneHook which='expert': the expert of this run is frozen and stays "
                 "what model.expert.checkpoint holds; which='student' exports what is trained"
             )
@@ -64,11 +65,9 @@ class ExportBackboneHook(Hook):
         checkpoint: dict[str, Any] = {
             'state_dict': weights_to_cpu(model.state_dict()),
             'meta': {
-                'cfg': runner.cfg.pretty_text,
+                **describe_training(runner.cfg, model.backbone),
                 'epoch': epoch,
                 'iter': runner.iter,
-                'seed': runner.seed,
-                'experiment_name': runner.experiment_name,
             },
             'message_hub': {},
         }

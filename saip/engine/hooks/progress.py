@@ -9,6 +9,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from saip.errors import InputError
 from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.stepped import Stepped
 from saip.engine.unwrap import unwrap
@@ -27,7 +28,7 @@ class ProgressHook(Hook):
     such state (fine-tuning) are left alone.
 
     Raises:
-        TypeError: the optimizer wrapper is not ``saip.AutocastOptimWrapper``, which alone tells
+        InputError: the optimizer wrapper is not ``saip.AutocastOptimWrapper``, which alone tells
             the model of its steps and leaves out those that are not finite.
     """
 
@@ -38,7 +39,7 @@ class ProgressHook(Hook):
             return
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, AutocastOptimWrapper):
-            raise TypeError(
+            raise InputError(
                 f'{type(wrapper).__name__} does not tell the model of its steps, so the expert '
                 'would never move; set the argument optim_wrapper.type=saip.AutocastOptimWrapper '
                 "(with dtype='float32' where nothing is to be computed in bfloat16)"

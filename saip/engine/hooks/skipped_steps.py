@@ -11,6 +11,7 @@ from mmengine import dist
 from mmengine.runner import Runner
 
 from saip.engine.sample_names import Ids, names_of
+from saip.errors import StoppedError
 
 LIMIT = 3
 """Skipped steps in a row after which a run stops."""
@@ -22,7 +23,7 @@ FILE = 'skipped_steps.jsonl'
 TOTAL, IN_A_ROW = 'skipped_steps', 'skipped_steps_in_a_row'
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(StoppedError):
     """Losses or gradients are NaN or infinite, so that training on would lead nowhere."""
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.engine.checkpoint import WeightsError, load_pretrained
+from saip.errors import InputError
+from saip.checkpoint import WeightsError, load_pretrained
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
 
@@ -74,7 +75,7 @@ class BaseEncoder(BaseModule):
         mmcv's RoIAlign reads memory in that order, whatever the strides say.
 
         Raises:
-            ValueError: the encoder has no map at one of the strides.
+            InputError: the encoder has no map at one of the strides.
         """
 
     @abstractmethod
@@ -135,11 +136,11 @@ def check_strides(encoder: BaseEncoder, strides: Sequence[int]) -> None:
     """Compare wanted strides with those that the encoder has.
 
     Raises:
-        ValueError: it has no map at one of them.
+        InputError: it has no map at one of them.
     """
     missing = [stride for stride in strides if stride not in encoder.map_channels]
     if missing:
-        raise ValueError(
+        raise InputError(
             f'{type(encoder).__name__} has no feature map at stride '
             f'{", ".join(map(str, missing))}; it has {", ".join(map(str, encoder.map_channels))}'
         )

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.batch_norm import synchronise_batch_norm
 from saip.models.ops.freeze import freeze_unread
@@ -50,7 +51,7 @@ class HierarchicalEncoder(BaseEncoder):
         unknown: options of the caller that the subclass does not have, to be refused.
 
     Raises:
-        ValueError: an option is unknown or has an unknown value, or the network has no stage of
+        InputError: an option is unknown or has an unknown value, or the network has no stage of
             stride 16.
     """
 
@@ -70,20 +71,20 @@ class HierarchicalEncoder(BaseEncoder):
         super().__init__(init_cfg)
         name = type(self).__name__
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f'{name} has no option {", ".join(unknown)}. feature_level as a block, pos_interp '
                 'and pos_init belong to saip.ViTEncoder: preset saip-official (its objective '
                 '`relation`) needs a ViT; take preset saip or saip-paper'
             )
         if feature_level not in (PATCH, None):
-            raise ValueError(
+            raise InputError(
                 f'{name} feature_level={feature_level}: choose {PATCH}, the stride of a stage, '
                 'or None for the last map'
             )
         if out_type not in ('featmap', 'image_token'):
-            raise ValueError(f"{name} out_type={out_type!r}: choose 'featmap' or 'image_token'")
+            raise InputError(f"{name} out_type={out_type!r}: choose 'featmap' or 'image_token'")
         if masking not in ('visible_cells', 'fill'):
-            raise ValueError(f"{name} masking={masking!r}: choose 'visible_cells' or 'fill'")
+            raise InputError(f"{name} masking={masking!r}: choose 'visible_cells' or 'fill'")
         height, width = img_size
         self.img_size = (int(height), int(width))
         self.feature_level = feature_level
@@ -94,7 +95,7 @@ class HierarchicalEncoder(BaseEncoder):
     def _finish(self, map_channels: dict[int, int], embed_dims: int) -> None:
         """Check the network that a subclass has just made, and prepare it for its use."""
         if PATCH not in map_channels:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__} needs a stage of stride {PATCH}; '
                 f'the strides of {self._title()} are {", ".join(map(str, map_channels))}'
             )
@@ -160,7 +161,7 @@ class HierarchicalEncoder(BaseEncoder):
     def _encode(self, request: EncodeRequest) -> ViewFeatures:
         need, keep = request.need, request.keep
         if need.relations:
-            raise ValueError(f'{type(self).__name__} has no attention over all tokens')
+            raise InputError(f'{type(self).__name__} has no attention over all tokens')
         images = self._pad(request.images)
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         strides = []

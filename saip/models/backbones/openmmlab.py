@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
 from saip.registry import MODELS
 
@@ -40,7 +41,7 @@ class OpenMMLabEncoder(HierarchicalEncoder):
 
     Raises:
         ImportError: none of the libraries is installed.
-        ValueError: the backbone's maps have other strides, or an option is unknown or wrong.
+        InputError: the backbone's maps have other strides, or an option is unknown or wrong.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         except TypeError as error:
             if 'drop_path_rate' not in str(error):
                 raise
-            raise ValueError(
+            raise InputError(
                 f'{self._title()} has no stochastic depth: set drop_path_rate=0 '
                 f'(model.backbone) instead of {self.drop_path_rate}'
             ) from error
@@ -99,7 +100,7 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         """Channels by stride, from the maps of an empty picture.
 
         Raises:
-            ValueError: they are not those of ``strides``.
+            InputError: they are not those of ``strides``.
         """
         self.mm_model.eval()
         like = next(self.mm_model.parameters())
@@ -108,7 +109,7 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         self.mm_model.train()
         found = [PROBE // x.shape[-1] for x in maps]
         if found != list(self.strides):
-            raise ValueError(
+            raise InputError(
                 f'{self._title()} returns maps at the strides {", ".join(map(str, found))} but '
                 f'strides={self.strides}; set strides, or out_indices in model'
             )

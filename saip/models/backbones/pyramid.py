@@ -9,7 +9,8 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from saip.engine.pretrained import WeightsError
+from saip.errors import InputError
+from saip.checkpoint import WeightsError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.freeze import freeze_unread
 from saip.registry import MODELS
@@ -35,7 +36,7 @@ class FeaturePyramid(BaseModule):
         pyramid_channels: channels of the maps, in the order of ``strides``.
 
     Raises:
-        ValueError: the encoder neither has a map at one of the strides nor can it be made.
+        InputError: the encoder neither has a map at one of the strides nor can it be made.
         WeightsError: ``init_cfg`` asks for pretrained weights.
     """
 
@@ -53,7 +54,7 @@ class FeaturePyramid(BaseModule):
             )
         super().__init__(init_cfg)
         if len(strides) == 0:
-            raise ValueError('saip.FeaturePyramid: strides is empty; name at least one')
+            raise InputError('saip.FeaturePyramid: strides is empty; name at least one')
         self.encoder: BaseEncoder = MODELS.build(encoder)
         self.strides = tuple(strides)
         own = self.encoder.map_channels
@@ -101,7 +102,7 @@ def _make_level(dims: int, source: int, stride: int) -> tuple[nn.Module, int]:
     """Layers from a map of ``dims`` channels and stride ``source``, and their channels.
 
     Raises:
-        ValueError: ViTDet's rule has no layers for this pair of strides.
+        InputError: ViTDet's rule has no layers for this pair of strides.
     """
     if stride == source:
         return nn.Identity(), dims
@@ -118,7 +119,7 @@ def _make_level(dims: int, source: int, stride: int) -> tuple[nn.Module, int]:
         ]
         return nn.Sequential(*layers), dims // 4
     made = [s for s in (source // 4, source // 2, source, 2 * source) if s]
-    raise ValueError(
+    raise InputError(
         f'saip.FeaturePyramid: no map of stride {stride} can be made from the single map of '
         f'stride {source}; choose among {", ".join(map(str, made))}'
     )

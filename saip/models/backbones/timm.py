@@ -12,6 +12,7 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
 from saip.registry import MODELS
 
@@ -36,7 +37,7 @@ class TimmEncoder(HierarchicalEncoder):
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Raises:
-        ValueError: timm has no such model, its maps do not become coarser stage by stage, it
+        InputError: timm has no such model, its maps do not become coarser stage by stage, it
             has no stage of stride 16 or no stochastic depth, takes one input size only, or an
             option is unknown.
     """
@@ -62,7 +63,7 @@ class TimmEncoder(HierarchicalEncoder):
         stages = self.timm_model.feature_info
         self._strides = [int(stage['reduction']) for stage in stages]
         if not all(fine < coarse for fine, coarse in pairwise(self._strides)):
-            raise ValueError(
+            raise InputError(
                 f'timm model {model!r}: its maps do not become coarser stage by stage (strides '
                 f'{", ".join(map(str, self._strides))}); for a plain ViT take saip.ViTEncoder'
             )
@@ -79,7 +80,7 @@ class TimmEncoder(HierarchicalEncoder):
         """Encode an empty picture that is neither square nor of the network's own size.
 
         Raises:
-            ValueError: the network takes one size only, or its maps are not (B, C, h, w).
+            InputError: the network takes one size only, or its maps are not (B, C, h, w).
         """
         self.timm_model.eval()
         picture = torch.zeros(1, 3, 96, 64)
@@ -87,7 +88,7 @@ class TimmEncoder(HierarchicalEncoder):
             with torch.no_grad():
                 last, maps = self.timm_model.forward_intermediates(picture)
         except (AssertionError, RuntimeError, ValueError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{self._title()} cannot encode a picture of 96x64 pixels ({error}); networks '
                 'for one input size are not supported'
             ) from error
@@ -95,7 +96,7 @@ class TimmEncoder(HierarchicalEncoder):
             self.timm_model.train()
         found = [x.shape[1] if x.ndim == 4 else None for x in [*maps[:-1], last]]
         if found != channels:
-            raise ValueError(
+            raise InputError(
                 f'{self._title()} returns maps with {found} channels in the second place instead '
                 f'of {channels}; networks whose maps are not (B, C, h, w) are not supported'
             )
@@ -110,7 +111,7 @@ class TimmEncoder(HierarchicalEncoder):
         if not timm.is_model(self.model):
             near = difflib.get_close_matches(self.model, timm.list_models(), n=5)
             hint = f'; near names: {", ".join(near)}' if near else ''
-            raise ValueError(
+            raise InputError(
                 f'timm {timm.__version__} has no model {self.model!r}{hint}. '
                 'timm.list_models() gives all names'
             )
@@ -121,7 +122,7 @@ class TimmEncoder(HierarchicalEncoder):
             if 'drop_path_rate' not in str(error):
                 raise
         if self.drop_path_rate:
-            raise ValueError(
+            raise InputError(
                 f'timm model {self.model!r} has no stochastic depth: '
                 f'set drop_path_rate=0 (model.backbone) instead of {self.drop_path_rate}'
             )

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.attention import attend
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
@@ -84,7 +85,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         if any(side % patch_size for side in img_size):
-            raise ValueError(
+            raise InputError(
                 f'img_size={tuple(img_size)} is not a whole number of {patch_size}-pixel patches'
             )
         super().__init__(
@@ -97,14 +98,14 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             init_cfg=init_cfg,
         )
         if feature_level is not None and not 0 <= feature_level < self.num_layers:
-            raise ValueError(
+            raise InputError(
                 f'feature_level={feature_level}: choose a block from 0 to {self.num_layers - 1}, '
                 f'or None for the last block after the final norm'
             )
         if pos_interp not in ('grid2d', 'flat1d'):
-            raise ValueError(f"pos_interp={pos_interp!r}: choose 'grid2d' or 'flat1d'")
+            raise InputError(f"pos_interp={pos_interp!r}: choose 'grid2d' or 'flat1d'")
         if pos_init not in ('trunc_normal', 'uniform'):
-            raise ValueError(f"pos_init={pos_init!r}: choose 'trunc_normal' or 'uniform'")
+            raise InputError(f"pos_init={pos_init!r}: choose 'trunc_normal' or 'uniform'")
         self.feature_level = feature_level
         self.pos_interp = pos_interp
         self.pos_init = pos_init

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.models.losses.alignment import Measure, alignment
 from saip.registry import MODELS
 
@@ -20,7 +21,7 @@ class AlignmentHead(BaseModule):
     def __init__(self, measure: Measure = 'smooth_l1') -> None:
         super().__init__()
         if measure not in ('smooth_l1', 'cosine'):
-            raise ValueError(f"csm measure={measure!r}: choose 'smooth_l1' or 'cosine'")
+            raise InputError(f"csm measure={measure!r}: choose 'smooth_l1' or 'cosine'")
         self.measure = measure
 
     def loss(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.models.ops.cells import cell_targets
 from saip.registry import MODELS
 
@@ -29,9 +30,9 @@ class InstanceMaskHead(BaseModule):
     ) -> None:
         super().__init__()
         if loss not in ('bce', 'mse'):
-            raise ValueError(f"css loss={loss!r}: choose 'bce' or 'mse'")
+            raise InputError(f"css loss={loss!r}: choose 'bce' or 'mse'")
         if cell_rule not in ('cover', 'nearest'):
-            raise ValueError(f"css cell_rule={cell_rule!r}: choose 'cover' or 'nearest'")
+            raise InputError(f"css cell_rule={cell_rule!r}: choose 'cover' or 'nearest'")
         self.kind = loss
         self.cell_rule: Literal['cover', 'nearest'] = cell_rule
 

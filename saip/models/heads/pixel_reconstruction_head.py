@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.models.ops.patchify import patchify
 from saip.registry import MODELS
 from saip.structures import PatchMask
@@ -34,7 +35,7 @@ class PixelReconstructionHead(BaseModule):
     ) -> None:
         super().__init__()
         if scored not in ('masked', 'all'):
-            raise ValueError(f"csr scored={scored!r}: choose 'masked' or 'all'")
+            raise InputError(f"csr scored={scored!r}: choose 'masked' or 'all'")
         self.patch_size = patch_size
         self.norm_pix = norm_pix
         self.scored = scored

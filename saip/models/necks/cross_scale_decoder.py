@@ -12,6 +12,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.models.ops.blocks import NORM_EPS, ConditionedBlock, SelfBlock, init_linear
 from saip.models.ops.pos_embed import PosInterp, resample, resample_sequence
 from saip.registry import MODELS
@@ -56,7 +57,7 @@ class CrossScaleDecoder(BaseModule):
     ) -> None:
         super().__init__()
         if condition not in ('patch_tokens', 'image_token'):
-            raise ValueError(
+            raise InputError(
                 f"csr condition={condition!r}: choose 'patch_tokens' or 'image_token'"
             )
         self.grid = (int(grid[0]), int(grid[1]))

@@ -43,7 +43,7 @@ class CrossScaleMatching(BaseObjective):
             ``freeze_last_layer``).
 
     Raises:
-        ValueError: an unknown target, or prototypes to freeze and a neck without any.
+        InputError: an unknown target, or prototypes to freeze and a neck without any.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CrossScaleMatching(BaseObjective):
         self.head = MODELS.build({'out_channels': self.neck.out_channels, **head})
         self.frozen_epochs = frozen_epochs
         if frozen_epochs and 'prototypes' not in dict(self.neck.named_parameters()):
-            raise ValueError(
+            raise InputError(
                 f'csm frozen_epochs={frozen_epochs}: {type(self.neck).__name__} has no prototypes '
                 'to freeze'
             )

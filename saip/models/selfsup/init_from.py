@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from saip.engine.checkpoint_io import load_checkpoint_file
-from saip.engine.pretrained import WeightsError, check_tensors, load_tensors
+from saip.checkpoint import load_checkpoint_file
+from saip.checkpoint.strict import WeightsError, check_tensors, load_tensors
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 

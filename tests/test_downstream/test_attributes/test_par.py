@@ -13,11 +13,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
+from saip.checkpoint import load_checkpoint_file
 from saip.datasets.people import natives
 from saip.downstream.attributes import AttributeHead, PositiveRatioHook
 from saip.downstream.attributes.published import convert_petazs
 from saip.engine import launch
-from saip.engine.checkpoint_io import load_checkpoint_file
 from saip.registry import MODELS
 from tests.test_downstream.test_attributes.attribute_files import write_pa100k
 from tests.tiny import ROOT, train

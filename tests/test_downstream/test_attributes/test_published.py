@@ -126,7 +126,7 @@ def test_another_file_is_named(tmp_path, content):
 def test_the_tool_converts_and_names_a_missing_file(tmp_path):
     write_easydict_pickle(tmp_path / 'run0.pkl', published(random_labels(8, 35, 0)), 4)
     tool = [sys.executable, str(ROOT / 'tools/dataset_converters/make_petazs.py')]
-    for source, status, text in (('run0.pkl', 0, '3 train, 1 val'), ('no.pkl', 1, 'no such')):
+    for source, status, text in (('run0.pkl', 0, '3 train, 1 val'), ('no.pkl', 2, 'no such')):
         done = subprocess.run(
             [*tool, source, 'out.json'],
             cwd=tmp_path,

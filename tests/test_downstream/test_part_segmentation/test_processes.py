@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.optim.swa_utils import update_bn
 
-from saip.engine.checkpoint_io import load_checkpoint_file
+from saip.checkpoint import load_checkpoint_file
 from saip.engine.launch import join_processes
 from tests.processes import in_processes
 

@@ -11,8 +11,8 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmpose.engine.optim_wrappers import LayerDecayOptimWrapperConstructor
 
+from saip.checkpoint import WeightsError
 from saip.engine.launch import StartError, read_config
-from saip.engine.pretrained import WeightsError
 from saip.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from tests.tiny import ROOT, settings_of
 

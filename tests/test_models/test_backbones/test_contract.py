@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saip.engine.checkpoint import WeightsError
+from saip.checkpoint import WeightsError
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, Need

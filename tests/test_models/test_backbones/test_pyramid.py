@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 
-from saip.engine.checkpoint import WeightsError
+from saip.checkpoint import WeightsError
 from saip.models.backbones import FeaturePyramid
 from saip.registry import MODELS
 from tests.tiny import ROOT

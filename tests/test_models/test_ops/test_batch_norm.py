@@ -10,8 +10,8 @@ import timm
 import torch
 from torch import nn
 
+from saip.checkpoint import load_checkpoint_file
 from saip.datasets.people.market import SIZES, write_market1501
-from saip.engine.checkpoint import load_checkpoint_file
 from saip.models.ops.batch_norm import (
     CPUSyncBatchNorm,
     CPUSyncBatchNormAct,

@@ -1,6 +1,19 @@
 # The PAR baseline (Jia et al., Rethinking of Pedestrian Attribute Recognition, 2021) in the settings
 # of SOLIDER: a linear classifier on the image token, ratio-weighted cross-entropy, Adam, batch 64.
-# A leaf adds the encoder, the data set, the number of attributes and the schedule.
+# A leaf adds the data set, the number of attributes and how the learning rate falls.
+_base_ = [
+    '../../_base_/schedule_scale.py',
+    '../../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
+    '../../../_base_/encoder_init.py',
+    '../../../_base_/default_runtime.py',
+]
+from saip.downstream.schedule import scaled
+
+custom_imports = dict(
+    imports=['saip.models', 'saip.downstream.attributes'], allow_failed_imports=False
+)
+
+image_size = (256, 128)
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(
@@ -9,10 +22,15 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         to_rgb=True,
     ),
-    head=dict(type='saip.AttributeHead'),
+    backbone=dict(
+        **_base_.backbone,
+        img_size=image_size,
+        out_type='image_token',
+        init_cfg=_base_.encoder_init,
+    ),
+    head=dict(type='saip.AttributeHead', in_channels=_base_.embed_dims),
 )
 
-image_size = (256, 128)
 # pillow's bilinear resizing averages where it shrinks, as torchvision's does in the baseline.
 resize = dict(type='Resize', scale=image_size[::-1], backend='pillow', interpolation='bilinear')
 train_pipeline = [
@@ -32,6 +50,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
+    dataset=dict(split='trainval', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=64,
@@ -41,6 +60,7 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
+    dataset=dict(split='test', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='saip.AttributeMetric')
@@ -57,3 +77,5 @@ optim_wrapper = dict(
 )
 auto_scale_lr = dict(base_batch_size=64)
 custom_hooks = [dict(type='saip.PositiveRatioHook')]
+epochs = scaled(25, _base_.scale)
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)

@@ -11,6 +11,8 @@ _base_ = [
     '../../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../../_base_/encoder_init.py',
 ]
+from saip.downstream.schedule import scaled
+
 # In place of the base's, whose layer decay counts the blocks by their names.
 custom_imports = dict(imports=['saip.downstream.pose'], allow_failed_imports=False)
 
@@ -53,13 +55,13 @@ optim_wrapper = dict(
         custom_keys=dict(pos_embed=dict(decay_mult=0.0)),
     ),
 )
-epochs = max(1, int(210 * _base_.scale + 0.5))
-interval = max(1, int(10 * _base_.scale + 0.5))
+epochs = scaled(210, _base_.scale)
+interval = scaled(10, _base_.scale)
 param_scheduler = [
     dict(
         type='LinearLR',
         begin=0,
-        end=max(1, int(500 * _base_.scale + 0.5)),
+        end=scaled(500, _base_.scale),
         start_factor=0.001,
         by_epoch=False,
     ),
@@ -67,7 +69,7 @@ param_scheduler = [
         type='MultiStepLR',
         begin=0,
         end=epochs,
-        milestones=[max(1, int(epoch * _base_.scale + 0.5)) for epoch in (170, 200)],
+        milestones=[scaled(epoch, _base_.scale) for epoch in (170, 200)],
         gamma=0.1,
         by_epoch=True,
     ),

@@ -1,16 +1,32 @@
 # TransReID's baseline (He et al., 2021) in the settings of SOLIDER: the image token, a BN-neck, cross-
 # entropy over identities and soft-margin triplets, SGD, 16 identities with 4 pictures in a batch.
-# A leaf adds the encoder, the data set and the number of identities.
-_base_ = '../../_base_/schedule_scale.py'
+# A leaf adds the data set and the number of identities.
+_base_ = [
+    '../../_base_/schedule_scale.py',
+    '../../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
+    '../../../_base_/encoder_init.py',
+    '../../../_base_/default_runtime.py',
+]
+from saip.downstream.schedule import scaled
 
+custom_imports = dict(
+    imports=['saip.models', 'saip.downstream.reid'], allow_failed_imports=False
+)
+
+image_size = (256, 128)
 mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # RGB, of the pretraining
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(type='ClsDataPreprocessor', mean=mean, std=std, to_rgb=True),
-    head=dict(type='saip.BNNeckHead'),
+    backbone=dict(
+        **_base_.backbone,
+        img_size=image_size,
+        out_type='image_token',
+        init_cfg=_base_.encoder_init,
+    ),
+    head=dict(type='saip.BNNeckHead', in_channels=_base_.embed_dims),
 )
 
-image_size = (256, 128)
 # pillow's resizing averages where it shrinks, as torchvision's does in the baseline.
 resize = dict(type='Resize', scale=image_size[::-1], backend='pillow', interpolation='bicubic')
 pack = dict(type='PackInputs', algorithm_keys=('pid', 'camid', 'is_query'))
@@ -68,9 +84,9 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
 )
 auto_scale_lr = dict(base_batch_size=64)
-epochs = max(2, int(120 * _base_.scale + 0.5))
-warmup = max(1, int(20 * _base_.scale + 0.5))
-interval = max(1, int(10 * _base_.scale + 0.5))
+epochs = scaled(120, _base_.scale, least=2)
+warmup = scaled(20, _base_.scale)
+interval = scaled(10, _base_.scale)
 # The cosine begins with the first epoch and goes on where the warm-up ends, as the baseline's.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=warmup),
@@ -84,3 +100,5 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=interval)
+# The last weights are evaluated: choosing by the test set would be choosing on it.
+default_hooks = dict(checkpoint=dict(interval=interval, save_best=None))

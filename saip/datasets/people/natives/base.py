@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from saip.errors import InputError, MissingFileError
+
 from ..folder import CONTACT_SHEET, write_folder
 from ..shot import encode_jpeg
 
@@ -48,9 +50,9 @@ def write_native(
         ValueError: no such size, a negative seed, or ``out`` holds something else.
     """
     if size not in sizes:
-        raise ValueError(f'no size {size!r} of {name}: take one of {", ".join(sizes)}')
+        raise InputError(f'no size {size!r} of {name}: take one of {", ".join(sizes)}')
     if seed < 0:
-        raise ValueError(f'the seed of {name} must be at least 0, not {seed}')
+        raise InputError(f'the seed of {name} must be at least 0, not {seed}')
     stamp = {'format': name, 'version': VERSION, 'size': size, 'seed': seed}
 
     def write(root: Path) -> None:
@@ -86,7 +88,7 @@ def load_picture(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """
     picture = cv2.imread(str(path), flags)
     if picture is None:
-        raise FileNotFoundError(f'{path} is no picture')
+        raise MissingFileError(f'{path} is no picture')
     return np.asarray(picture)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from saip.errors import InputError
+
 from .. import market
 from .base import SIZES
 
@@ -14,5 +16,5 @@ def write_market1501(
 ) -> bool:
     """Write ``bounding_box_train``, ``query`` and ``bounding_box_test``; see ``market``."""
     if size not in SIZES:
-        raise ValueError(f'no size {size!r} of market1501: take one of {", ".join(SIZES)}')
+        raise InputError(f'no size {size!r} of market1501: take one of {", ".join(SIZES)}')
     return market.write_market1501(out, replace(market.SIZES[size], seed=seed), workers)

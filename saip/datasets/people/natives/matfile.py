@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from saip.errors import MissingLibraryError
+
 # The text at the head of the file; scipy would write the date into it.
 _HEAD = b'MATLAB 5.0 MAT-file, drawn people'.ljust(116)
 
@@ -21,7 +23,9 @@ def save_mat(path: Path, content: dict[str, Any]) -> None:
     try:
         from scipy.io import savemat
     except ImportError as error:
-        raise ImportError(f'{path.name} is written by scipy: pip install scipy') from error
+        raise MissingLibraryError(
+            f'{path.name} is written by scipy: pip install scipy'
+        ) from error
     memory = io.BytesIO()
     savemat(memory, content)
     path.write_bytes(_HEAD + memory.getvalue()[len(_HEAD) :])

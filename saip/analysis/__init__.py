@@ -1,0 +1,1 @@
+"""Counting and comparing: operations of encoders and steps, parity with the release."""

@@ -1,0 +1,161 @@
+"""From a checkpoint to an encoder, and from a training checkpoint to a backbone file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from saip.checkpoint.io import (
+    CheckpointError,
+    file_sha256,
+    load_checkpoint_file,
+    not_finite,
+    tensors_sha256,
+    write_checkpoint,
+)
+from saip.checkpoint.meta import (
+    build_stored_encoder,
+    describe_encoder,
+    frozen_expert_file,
+)
+from saip.version import __version__
+
+Which = Literal['student', 'expert']
+Format = Literal['pth', 'safetensors']
+
+PREFIXES = {'student': 'backbone.', 'expert': 'expert.backbone.'}
+
+
+def load_encoder(
+    path: str | os.PathLike, which: Which = 'student'
+) -> tuple[Any, dict[str, Any]]:
+    """Load an encoder from a training checkpoint, a converted one or an exported file.
+
+    Args:
+        path: the file.
+        which: the trained encoder or its averaged expert. An exported file holds one of them.
+
+    Returns:
+        The encoder, a ``saip.models.backbones.BaseEncoder`` in eval mode on the CPU, and what
+        :func:`encoder_of` says about it.
+
+    Raises:
+        CheckpointError: the file cannot be read or holds no such encoder.
+        FileNotFoundError: there is no such file.
+    """
+    checkpoint = load_checkpoint_file(path)
+    try:
+        return encoder_of(checkpoint, which)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
+
+
+def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[Any, dict[str, Any]]:
+    """Build the encoder of a loaded checkpoint and give it its weights, all of them.
+
+    Returns:
+        The encoder in eval mode, and plain values about it: ``architecture``, ``statistics``,
+        ``preset``, ``objectives``, ``data``, ``epoch``, ``iteration``, ``which``.
+
+    Raises:
+        CheckpointError: the checkpoint says nothing about its encoder, or the tensors differ.
+    """
+    if which not in PREFIXES:
+        raise CheckpointError(f"which={which!r}: choose 'student' or 'expert'")
+    meta = checkpoint.get('meta') or {}
+    stored_as = meta.get('which')
+    if stored_as not in (None, which):
+        raise CheckpointError(f'this exported file holds the {stored_as}, not the {which}')
+    frozen = frozen_expert_file(meta) if which == 'expert' else None
+    if frozen is not None:
+        raise CheckpointError(
+            f'the expert of this run was frozen, so it is in no checkpoint and there is nothing '
+            f'to export: it is still what {frozen} holds'
+        )
+    prefix = 'backbone.' if stored_as else PREFIXES[which]
+    state_dict = {
+        key[len(prefix) :]: value
+        for key, value in checkpoint.get('state_dict', {}).items()
+        if key.startswith(prefix)
+    }
+    if not state_dict:
+        raise CheckpointError(f'holds no {which}: no key begins with {prefix!r}')
+    encoder = build_stored_encoder(meta)
+    try:
+        encoder.load_state_dict(state_dict, strict=True)
+    except RuntimeError as error:
+        detail = ' '.join(str(error).split())[:300]
+        raise CheckpointError(f'its weights are not those of its encoder: {detail}') from error
+    return encoder.eval(), {'which': which, **describe_encoder(meta, encoder)}
+
+
+def export_backbone(
+    checkpoint: dict[str, Any],
+    out_dir: str | os.PathLike,
+    which: Which = 'student',
+    name: str = 'backbone',
+    source: str | os.PathLike | None = None,
+    formats: Sequence[Format] = ('pth', 'safetensors'),
+) -> Path:
+    """Write the bare encoder of a checkpoint, ``{'state_dict': {'backbone.*'}, 'meta': ...}``.
+
+    The same checkpoint gives the same bytes. Both formats hold the same tensors and meta.
+
+    Args:
+        checkpoint: as :func:`load_checkpoint_file` or mmengine's Runner gives it.
+        out_dir: folder, made if it does not exist.
+        which: the trained encoder or its averaged expert.
+        name: first part of the file name; eight digits of the tensors' SHA-256 follow.
+        source: the checkpoint's file, whose SHA-256 goes into the meta.
+        formats: what to write.
+
+    Returns:
+        The first file written.
+
+    Raises:
+        CheckpointError: the checkpoint holds no such encoder, or weights that are not finite.
+    """
+    encoder, meta = encoder_of(checkpoint, which)
+    broken = not_finite(encoder.state_dict())
+    if broken:
+        raise CheckpointError(
+            f'{len(broken)} tensors of the {which} hold values that are not finite, such as '
+            f'{broken[0]}; export a checkpoint from before the training went wrong'
+        )
+    tensors = {
+        f'backbone.{key}': value.detach().cpu().clone().contiguous()
+        for key, value in encoder.state_dict().items()
+    }
+    digest = tensors_sha256(tensors)
+    meta |= {
+        'tensors_sha256': digest,
+        'source_sha256': file_sha256(source) if source is not None else None,
+        'saip_version': __version__,
+    }
+    paths = [Path(out_dir) / f'{name}-{digest[:8]}.{kind}' for kind in formats]
+    for path in paths:
+        write_checkpoint(path, tensors, meta)
+    return paths[0]
+
+
+def config_snippet(path: str | os.PathLike, meta: dict[str, Any], num_classes: int = 10) -> str:
+    """Configuration text of an mmpretrain classifier that starts from an exported backbone."""
+    # Positions of other sizes are best interpolated on the grid, however pretraining did it.
+    left_out = ('grid', 'pos_interp')
+    encoder = {k: v for k, v in meta['architecture'].items() if k not in left_out}
+    mean, std = (meta['statistics'][key] for key in ('mean', 'std'))
+    lines = [
+        "    type='ImageClassifier',",
+        '    data_preprocessor=dict(',
+        f'        num_classes={num_classes}, mean={mean}, std={std}, to_rgb=True),',
+        '    backbone=dict(',
+        *(f'        {key}={value!r},' for key, value in encoder.items()),
+        "        out_type='image_token',",
+        '        init_cfg=dict(',
+        f"            type='Pretrained', checkpoint={str(path)!r}, prefix='backbone.')),",
+        f"    head=dict(type='LinearClsHead', num_classes={num_classes}, "
+        f'in_channels={meta["embed_dims"]}))',
+    ]
+    return '\n'.join(['model = dict(', *lines])

@@ -1,0 +1,189 @@
+"""Reading and writing checkpoint files without ever running code from them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from mmengine.logging import HistoryBuffer
+
+from saip.datasets.files import write_atomic
+from saip.errors import InputError, MissingFileError
+
+SAFETENSORS_KEY = 'saip'
+"""Name of the metadata entry of a safetensors file that holds the meta as JSON."""
+
+_HISTORY_METHODS = ('min', 'max', 'mean', 'current')
+_NUMPY_FUNCTIONS = {
+    'scalar': np.float64(0).__reduce__()[0],
+    '_reconstruct': np.zeros(0).__reduce__()[0],
+}
+_DTYPES = (np.bool_, np.int32, np.int64, np.uint32, np.float32, np.float64)
+
+
+class CheckpointError(InputError):
+    """A checkpoint file cannot be read, or does not hold what was asked for."""
+
+
+def _history_method(owner: object, name: str) -> Callable:
+    """Stand in for ``getattr``, which mmengine's log buffers ask for when unpickled."""
+    if owner is not HistoryBuffer or name not in _HISTORY_METHODS:
+        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner}, {name!r})')
+    return getattr(HistoryBuffer, name)
+
+
+def training_globals() -> list[Any]:
+    """Classes that a checkpoint of mmengine's Runner holds besides tensors and plain values.
+
+    They come from the message hub: log buffers of numpy arrays and numpy numbers. ``getattr``
+    is replaced by a function that reads nothing but the statistics of a log buffer.
+    """
+    # numpy 1 and 2 name the module of the two functions differently.
+    functions = [
+        (function, f'numpy.{core}.multiarray.{name}')
+        for core in ('core', '_core')
+        for name, function in _NUMPY_FUNCTIONS.items()
+    ]
+    dtypes = [type(np.dtype(kind)) for kind in _DTYPES]
+    return [
+        HistoryBuffer,
+        (_history_method, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *functions,
+    ]
+
+
+def load_checkpoint_file(
+    path: str | os.PathLike, extra_globals: Sequence[type] = ()
+) -> dict[str, Any]:
+    """Read a checkpoint on the CPU: safetensors by its suffix, everything else by torch.
+
+    Args:
+        path: the file.
+        extra_globals: classes that the file may hold besides those of a training checkpoint.
+
+    Returns:
+        The checkpoint. Of a safetensors file: ``{'state_dict': ..., 'meta': ...}``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is empty, truncated, damaged, of another kind, or asks to run
+            code.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f'{path}: no such checkpoint file')
+    if path.stat().st_size == 0:
+        raise CheckpointError(f'{path}: the checkpoint file is empty')
+    if path.suffix == '.safetensors':
+        return _load_safetensors(path)
+    try:
+        with torch.serialization.safe_globals([*training_globals(), *extra_globals]):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # damaged bytes surface as any exception of the unpickler
+        raise CheckpointError(f'{path}: {_reason(error)}') from error
+    if not isinstance(checkpoint, dict):
+        kind = type(checkpoint).__name__
+        raise CheckpointError(f'{path}: holds a {kind}, a checkpoint is a dict')
+    _check_sum(checkpoint, path)
+    return checkpoint
+
+
+def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:
+    """Compare the tensors of an exported file with the sum in its meta; others have none."""
+    meta = checkpoint.get('meta')
+    wanted = meta.get('tensors_sha256') if isinstance(meta, dict) else None
+    if wanted is not None and tensors_sha256(checkpoint['state_dict']) != wanted:
+        raise CheckpointError(
+            f'{path}: damaged: its tensors are not those that it was written with (SHA-256 in '
+            'its meta); copy or write it again'
+        )
+
+
+def _reason(error: Exception) -> str:
+    # torch looks for the end of a short file before its beginning: EINVAL.
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
+        return error.strerror
+    asked = re.search(r'(?:GLOBAL|class) ([\w.]+(?:\(.*?\))?)', str(error))
+    if isinstance(error, pickle.UnpicklingError) and asked:
+        return (
+            f'refused, because reading it would run {asked.group(1)}, which no checkpoint of '
+            'this project needs'
+        )
+    return 'truncated, damaged, or not a checkpoint at all; copy or write it again'
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework='pt', device='cpu') as file:
+            metadata = file.metadata() or {}
+            state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = json.loads(metadata.get(SAFETENSORS_KEY, '{}'))
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f'{path}: truncated, damaged, or not safetensors; copy or write it again'
+        ) from error
+    checkpoint = {'state_dict': state_dict, 'meta': meta}
+    _check_sum(checkpoint, path)
+    return checkpoint
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tensors_sha256(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values, whatever the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def not_finite(tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or an infinite value."""
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+
+
+def write_checkpoint(
+    path: str | os.PathLike, tensors: dict[str, torch.Tensor], meta: dict[str, Any]
+) -> None:
+    """Write tensors and plain values: ``.safetensors`` by its suffix, everything else by torch.
+
+    The same contents give the same bytes; :func:`load_checkpoint_file` gives them back as
+    ``{'state_dict': tensors, 'meta': meta}``.
+    """
+    kind = Path(path).suffix
+    content = _safetensors_bytes if kind == '.safetensors' else _pth_bytes
+    write_atomic(path, content(tensors, meta))
+
+
+def _pth_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:
+    buffer = BytesIO()
+    torch.save({'state_dict': tensors, 'meta': meta}, buffer)
+    return buffer.getvalue()
+
+
+def _safetensors_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:
+    return safetensors.torch.save(tensors, metadata={SAFETENSORS_KEY: json.dumps(meta)})

@@ -1,0 +1,1 @@
+"""Comparisons of pretrained encoders: frozen evaluations, curves over epochs, fine-tuning jobs."""

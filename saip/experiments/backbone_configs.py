@@ -1,0 +1,70 @@
+"""Which file of ``configs/_base_/backbones`` describes the encoder of given weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from saip.checkpoint import architecture_differences
+from saip.errors import InputError, library_refusals
+from saip.registry import MODELS
+
+VARIABLE = 'SAIP_BACKBONE'
+
+
+def find_fragment(architecture: dict[str, Any], folder: Path) -> str:
+    """Name the fragment whose encoder takes weights of this architecture.
+
+    ``SAIP_BACKBONE`` in the environment is the choice, if it is set, and is checked.
+
+    Args:
+        architecture: of the weights, as an exported file's meta has it.
+        folder: of the fragments.
+
+    Returns:
+        The name of the file without ``.py``.
+
+    Raises:
+        ValueError: the fragment of ``SAIP_BACKBONE`` does not exist or is of another
+            architecture; without it, no fragment fits, or several do.
+    """
+    names = sorted(path.stem for path in folder.glob('*.py'))
+    chosen = os.environ.get(VARIABLE)
+    if chosen is not None:
+        if chosen not in names:
+            raise InputError(
+                f'{VARIABLE}={chosen}: there is no such file in {folder}; choose one of '
+                f'{", ".join(names)}'
+            )
+        differing = _differences(architecture, folder / f'{chosen}.py')
+        if differing:
+            raise InputError(
+                f'{VARIABLE}={chosen}: another encoder than that of the backbones: '
+                f'{"; ".join(differing)}. Unset it, and the right one is looked for'
+            )
+        return chosen
+    fitting = [name for name in names if not _differences(architecture, folder / f'{name}.py')]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InputError(
+            f'{", ".join(fitting)} of {folder} all fit the backbones; set {VARIABLE} to one'
+        )
+    raise InputError(
+        f'none of {", ".join(names)} in {folder} fits the encoder of the backbones, '
+        f'{architecture}; add a file for it there'
+    )
+
+
+def _differences(architecture: dict[str, Any], fragment: Path) -> list[str]:
+    with library_refusals(str(fragment)):
+        backbone = Config.fromfile(fragment).backbone
+    # Encoders of another kind need not be built, and their library need not be installed.
+    if backbone['type'] != architecture['type']:
+        return [
+            f'type is {architecture["type"]} in the file and {backbone["type"]} in the model'
+        ]
+    return architecture_differences(architecture, MODELS.build(backbone).architecture())

@@ -1,0 +1,234 @@
+"""Which networks, baselines and pictures a frozen evaluation compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import Dataset
+
+from saip.checkpoint import (
+    STATISTICS,
+    CheckpointError,
+    Which,
+    build_stored_encoder,
+    encoder_of,
+    load_checkpoint_file,
+    replace_config,
+    stored_preprocessor,
+)
+from saip.engine.launch import read_config
+from saip.errors import InputError, MissingFileError, library_refusals
+from saip.evaluation.histogram import CoarsePixels, ColourHistogram
+from saip.experiments.frozen_eval import FrozenEncoder, evaluate_frozen
+from saip.models.backbones import BaseEncoder, build_encoder
+from saip.registry import DATASETS, MODELS
+
+SPECIAL = ('random', 'histogram', 'pixels')
+RANDOM, HISTOGRAM, PIXELS = 'random weights', 'colour histogram', 'coarse pixels'
+BASELINES = (RANDOM, HISTOGRAM, PIXELS)
+DEFAULT_ENCODER = {'type': 'saip.ViTEncoder'}
+TWO_VIEWS = {
+    'anchor': {'area': (0.8, 1.0), 'blur': 1.0},
+    'augmented': {'area': (0.8, 1.0), 'blur': 0.1, 'solarize': 0.2},
+}
+"""The views of the ``saip`` preset, for weights that say nothing about theirs."""
+CANVAS_SCALE = 1.25
+MARKET_FOLDERS = ('query', 'bounding_box_test')
+
+
+@dataclass
+class Candidates:
+    """What to compare.
+
+    Attributes:
+        encoders: by the name of their row.
+        preprocessor: for all of them.
+        size: (h, w) at which pictures are encoded.
+        about: plain values about the checkpoint, for the record.
+    """
+
+    encoders: dict[str, FrozenEncoder]
+    preprocessor: nn.Module
+    size: tuple[int, int]
+    about: dict[str, Any]
+
+
+def find_candidates(source: str, config: str | None = None) -> Candidates:
+    """Collect a checkpoint's networks and what they should beat.
+
+    Args:
+        source: a training checkpoint, an exported backbone, or ``random``, ``histogram`` or
+            ``pixels``.
+        config: the pretraining config that builds the encoder and the views; needed for a
+            training checkpoint that does not hold its own.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file cannot be read, says nothing about its encoder, or its
+            configuration builds none.
+        StartError: there is no such config, or it cannot be read.
+    """
+    text = read_config(config).pretty_text if config else None
+    try:
+        with library_refusals(config or source, CheckpointError):
+            return _collect(source, text)
+    except CheckpointError as error:
+        if source in SPECIAL:  # otherwise the file is named
+            raise CheckpointError(f'{config}: {error}') from error
+        raise
+
+
+def join_candidates(found: Mapping[str, Candidates]) -> Candidates:
+    """Put the networks of several checkpoints of one run beside each other.
+
+    Args:
+        found: by the name of its row, what a checkpoint with one trained network gave.
+
+    Returns:
+        The trained networks under these names, and what they should beat, once. Everything
+        else is that of the first.
+    """
+    first = next(iter(found.values()))
+    trained = {name: next(iter(one.encoders.values())) for name, one in found.items()}
+    baselines = {name: one for name, one in first.encoders.items() if name in BASELINES}
+    return replace(first, encoders={**trained, **baselines})
+
+
+def evaluate_candidates(
+    candidates: Candidates, data: str | Path, holdout: float | int = 0, **settings: Any
+) -> dict[str, Any]:
+    """Evaluate networks and what they should beat on a folder of pictures.
+
+    Args:
+        candidates: what to compare.
+        data: see :func:`open_pictures`, as for ``holdout``.
+        holdout: the part of unlabelled pictures.
+        settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`, which says what
+            comes back.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder or what it holds cannot be used.
+    """
+    pictures = open_pictures(data, candidates.size, holdout)
+    return evaluate_frozen(candidates.encoders, pictures, candidates.preprocessor, **settings)
+
+
+def _collect(source: str, text: str | None) -> Candidates:
+    """Do :func:`find_candidates`, given the text of the config."""
+    if source in SPECIAL:
+        meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
+        template = build_stored_encoder(meta)
+        networks: dict[str, BaseEncoder] = {}
+        about: dict[str, Any] = {}
+    else:
+        meta, networks, about = _load_networks(source, text)
+        template = next(iter(networks.values()))
+    settings = _preprocessor_settings(meta, template)
+    statistics = settings['mean'], settings['std']
+    baselines: dict[str, Callable[[], FrozenEncoder]] = {
+        RANDOM: lambda: random_twin(template),
+        HISTOGRAM: lambda: ColourHistogram(*statistics),
+        PIXELS: lambda: CoarsePixels(*statistics),
+    }
+    only = {'histogram': [HISTOGRAM], 'pixels': [PIXELS]}.get(source, list(baselines))
+    return Candidates(
+        encoders={**networks, **{name: baselines[name]() for name in only}},
+        preprocessor=MODELS.build(settings),
+        size=template.img_size,
+        about=about,
+    )
+
+
+def _load_networks(
+    path: str, config_text: str | None
+) -> tuple[dict[str, Any], dict[str, BaseEncoder], dict[str, Any]]:
+    checkpoint = load_checkpoint_file(path)
+    meta = checkpoint.get('meta') or {}
+    if config_text:
+        meta = replace_config(meta, config_text)
+    state_dict = checkpoint.get('state_dict', {})
+    branches: list[Which] = [meta.get('which', 'student')]
+    if any(key.startswith('expert.backbone.') for key in state_dict):
+        branches.append('expert')
+    networks: dict[str, BaseEncoder] = {}
+    about: dict[str, Any] = {}
+    for branch in branches:
+        try:
+            networks[branch], about = encoder_of({**checkpoint, 'meta': meta}, branch)
+        except CheckpointError as error:
+            raise CheckpointError(f'{path}: {error}') from error
+    return meta, networks, about
+
+
+def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[str, Any]:
+    """Config of the preprocessor: the run's own where it is known."""
+    stored = meta.get('statistics') or STATISTICS
+    statistics = {key: stored[key] for key in ('mean', 'std')}
+    settings = {
+        'type': 'saip.ViewsPreprocessor',
+        'size': tuple(encoder.img_size),
+        'patch_size': encoder.patch_stride,
+        **TWO_VIEWS,
+        **statistics,
+    }
+    own = stored_preprocessor(meta)
+    return {**statistics, **own} if own else settings
+
+
+def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:
+    """Build an encoder of the same architecture with random weights.
+
+    Its BatchNorm layers normalise by the pictures at hand: statistics that were never measured
+    would shrink its features to nothing and make any trained network look good beside it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        twin = build_encoder(encoder.architecture())
+        twin.reset_parameters()
+    for module in twin.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = None
+            module.track_running_stats = False
+    return twin
+
+
+def open_pictures(root: str | Path, size: tuple[int, int], holdout: float | int = 0) -> Dataset:
+    """Open a folder: with query and gallery where it has them, else as unlabelled pictures.
+
+    Args:
+        root: a folder in Market-1501 layout, or any folder of pictures.
+        size: (h, w) at which the pictures will be encoded.
+        holdout: of unlabelled pictures take those that a training with this ``holdout`` leaves
+            out, see ``saip.PersonImages``; 0 takes all.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder holds half of a Market-1501 layout, or no picture.
+    """
+    root = Path(root).expanduser()
+    if not root.exists():  # an LMDB may be a file
+        raise MissingFileError(f'{root}: no such folder')
+    found = [name for name in MARKET_FOLDERS if (root / name).is_dir()]
+    if len(found) == len(MARKET_FOLDERS):
+        return DATASETS.build(
+            {'type': 'saip.RetrievalImages', 'data_root': str(root), 'size': size}
+        )
+    if found:
+        missing = next(name for name in MARKET_FOLDERS if name not in found)
+        raise InputError(f'{root}: has {found[0]}/ but no {missing}/; Market-1501 has both')
+    canvas = tuple(round(CANVAS_SCALE * side) for side in size)
+    pictures: dict[str, Any] = {
+        'type': 'saip.PersonImages',
+        'data_root': str(root),
+        'canvas': canvas,
+    }
+    if holdout:
+        pictures |= {'holdout': holdout, 'part': 'held_back'}
+    return DATASETS.build(pictures)

@@ -1,0 +1,151 @@
+"""Evaluation of frozen networks: one pass over the pictures, one row of results per network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from mmengine.device import get_device
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from saip.datasets.parallel import use_one_thread
+from saip.datasets.progress import track
+from saip.errors import InputError
+from saip.evaluation.collapse import feature_spread
+from saip.evaluation.features import normalise
+from saip.evaluation.retrieval import score_retrieval
+from saip.evaluation.two_view import two_view_recall
+from saip.structures import EncoderOutput
+
+NOT_REPLACED = torch.tensor([-1])
+LABELS = ('pid', 'camid', 'is_query')
+
+
+class FrozenEncoder(Protocol):
+    """What is asked of an encoder here; ``BaseEncoder`` and the baselines give it."""
+
+    def encode(self, images: Tensor) -> EncoderOutput:
+        """Encode normalised (B, 3, H, W) images."""
+
+    def eval(self) -> Any:
+        """Switch to evaluation."""
+
+    def to(self, device: torch.device) -> Any:
+        """Move to a device."""
+
+
+def evaluate_frozen(
+    encoders: Mapping[str, FrozenEncoder],
+    dataset: Dataset,
+    preprocessor: nn.Module,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Compare encoders on one data set, in float32, without autocast and in eval mode.
+
+    Labelled pictures (samples with ``image``, ``pid``, ``camid``, ``is_query``) are retrieved
+    across cameras; of unlabelled ones (samples with ``canvas``) two views are drawn and one is
+    searched with the other.
+
+    Args:
+        encoders: by the name of their row; each has ``encode(images) -> EncoderOutput``.
+        dataset: a map-style data set of such samples.
+        preprocessor: turns a batch into normalised images, as ``saip.ViewsPreprocessor`` does.
+        batch_size: pictures per step.
+        num_workers: processes that decode pictures.
+        device: where to compute; the best one there is by default.
+        progress: whether to write progress and time left to stderr.
+
+    Returns:
+        ``protocol`` ('retrieval' or 'two-view'), ``pictures``, for two-view recall ``chance``,
+        and ``rows``: by name of the encoder ``Rank-1``, ``Rank-5``, ``Rank-10`` and ``mAP``, or
+        ``recall@1``, all in percent, and ``feature_std``, ``feature_std_healthy``,
+        ``effective_rank``, ``mean_cosine`` and ``dims``.
+
+    Raises:
+        ValueError: there is no encoder or no picture, features are not finite, or no query has
+            a match.
+    """
+    if not encoders or not len(dataset):  # type: ignore[arg-type]
+        raise InputError('nothing to evaluate: no encoder or no picture')
+    device = torch.device(device or get_device())
+    loader = DataLoader(
+        dataset,
+        batch_size,
+        num_workers=num_workers,
+        pin_memory=device.type == 'cuda',
+        worker_init_fn=use_one_thread,
+    )
+    preprocessor.to(device)
+    preprocessor.eval()
+    for encoder in encoders.values():
+        encoder.to(device)
+        encoder.eval()
+    batches = track(loader, len(loader), 'encoding') if progress else loader
+    features, labels = _encode_all(encoders, batches, preprocessor)
+    pictures = len(next(iter(features.values())))
+    if labels:
+        rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
+        return {'protocol': 'retrieval', 'pictures': pictures, 'rows': rows}
+    rows = {name: _two_view_row(f.to(device)) for name, f in features.items()}
+    return {
+        'protocol': 'two-view',
+        'pictures': pictures,
+        'chance': 100 / pictures,
+        'rows': rows,
+    }
+
+
+@torch.inference_mode()
+def _encode_all(
+    encoders: Mapping[str, FrozenEncoder],
+    batches: Iterable[dict[str, Tensor]],
+    preprocessor: nn.Module,
+) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+    """Return (N, V, D) features by encoder, V views per picture, and (N,) labels if any.
+
+    A picture that stands in for an unreadable one has a twin in the set and is left out.
+    """
+    features: dict[str, list[Tensor]] = {name: [] for name in encoders}
+    labels: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        if 'image' in batch:
+            for name in LABELS:
+                labels.setdefault(name, []).append(batch[name])
+        original = batch.get('replaced', NOT_REPLACED) < 0
+        inputs = preprocessor(batch, False)['inputs']
+        views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+        for name, encoder in encoders.items():
+            tokens = [encoder.encode(view).require_image_token().float() for view in views]
+            stacked = torch.stack(tokens, dim=1).cpu()
+            features[name].append(stacked[original.expand(len(stacked))])
+    return (
+        {name: torch.cat(parts) for name, parts in features.items()},
+        {name: torch.cat(parts).numpy() for name, parts in labels.items()},
+    )
+
+
+def _retrieval_row(features: Tensor, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+    features = normalise(features[:, 0])
+    return {**score_retrieval(features, labels), **_spread_row(features)}
+
+
+def _two_view_row(features: Tensor) -> dict[str, float]:
+    first, second = normalise(features[:, 0]), normalise(features[:, 1])
+    return {'recall@1': two_view_recall(first, second), **_spread_row(first)}
+
+
+def _spread_row(features: Tensor) -> dict[str, float]:
+    spread = feature_spread(features)
+    return {
+        'feature_std': spread.std,
+        'feature_std_healthy': spread.healthy_std,
+        'effective_rank': spread.effective_rank,
+        'mean_cosine': spread.mean_cosine,
+        'dims': spread.dims,
+    }

@@ -1,0 +1,49 @@
+"""The result of a frozen evaluation as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def format_table(result: Mapping[str, Any]) -> str:
+    """Write what ``saip.experiments.frozen_eval.evaluate_frozen`` returned, a line per network."""
+    retrieval = result['protocol'] == 'retrieval'
+    scores = ('Rank-1', 'Rank-5', 'mAP') if retrieval else ('recall@1',)
+    head = ['features', *scores, 'std (healthy)', 'eff. rank', 'mean cos']
+    lines = [head]
+    for name, row in result['rows'].items():
+        lines.append(
+            [
+                name,
+                *(f'{row[score]:.1f}' for score in scores),
+                f'{row["feature_std"]:.3f} ({row["feature_std_healthy"]:.3f})',
+                f'{row["effective_rank"]:.1f} of {row["dims"]}',
+                f'{row["mean_cosine"]:.3f}',
+            ]
+        )
+    first_row = next(iter(result['rows'].values()))
+    if retrieval:
+        title = (
+            f'retrieval across cameras, percent: {first_row["queries"]} queries '
+            f'({first_row["unmatched_queries"]} without a match left out), '
+            f'{result["pictures"]} pictures'
+        )
+    else:
+        title = (
+            f'two-view recall at 1, percent: {result["pictures"]} pictures, '
+            f'chance {result["chance"]:.2f}'
+        )
+    return f'{title}\n{align(lines)}'
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Write cells in columns, the first to the left and the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return '\n'.join(
+        '  '.join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )

@@ -1,0 +1,216 @@
+"""From the command line of tools/eval_frozen.py to a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from saip.checkpoint import export_backbone
+from saip.experiments.compared_encoders import find_candidates, open_pictures, random_twin
+from saip.models.backbones import build_encoder
+from saip.registry import MODELS
+from tests.tools import call_tool
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'eval_frozen.py'
+BACKBONE = {
+    'type': 'saip.ViTEncoder',
+    'arch': {'embed_dims': 48, 'num_layers': 2, 'num_heads': 3, 'feedforward_channels': 96},
+    'img_size': (64, 32),
+    'patch_size': 16,
+    'feature_level': 0,
+}
+PREPROCESSOR = {
+    'type': 'saip.ViewsPreprocessor',
+    'size': (64, 32),
+    'patch_size': 16,
+    'anchor': {'area': (0.5, 1.0)},
+    'mean': [120.0, 110.0, 100.0],
+    'std': [60.0, 60.0, 60.0],
+}
+CONFIG = {
+    'model': {'type': 'saip.SAIP', 'backbone': BACKBONE, 'data_preprocessor': PREPROCESSOR}
+}
+
+
+def make_checkpoint(with_config=True):
+    """Make a training checkpoint whose student and expert differ."""
+    state = {}
+    for seed, prefix in enumerate(['backbone.', 'expert.backbone.']):
+        encoder = random_twin(build_encoder(BACKBONE), seed)
+        state.update({f'{prefix}{key}': value for key, value in encoder.state_dict().items()})
+    meta = {'cfg': Config(CONFIG).pretty_text} if with_config else {}
+    return {'state_dict': state, 'meta': meta}
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('weights')
+    checkpoint = make_checkpoint()
+    torch.save(checkpoint, folder / 'epoch_1.pth')
+    torch.save(make_checkpoint(with_config=False), folder / 'bare.pth')
+    (folder / 'config.py').write_text(Config(CONFIG).pretty_text)
+    (folder / 'broken.pth').write_bytes((folder / 'epoch_1.pth').read_bytes()[:1000])
+    exported = export_backbone(checkpoint, folder, which='expert', formats=('safetensors',))
+    exported.rename(folder / 'expert.safetensors')
+    return folder
+
+
+def write_picture(path, seed, size=(80, 36)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 2, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize(size[::-1]).save(path)
+
+
+@pytest.fixture(scope='module')
+def market(tmp_path_factory):
+    """Write three persons, each with one look under two cameras."""
+    root = tmp_path_factory.mktemp('market')
+    for pid in (1, 2, 3):
+        write_picture(root / 'bounding_box_train' / f'{pid + 10:04d}_c1s1_000000_00.jpg', pid)
+        write_picture(root / 'query' / f'{pid:04d}_c1s1_000001_00.jpg', pid)
+        write_picture(root / 'bounding_box_test' / f'{pid:04d}_c2s1_000002_00.jpg', pid)
+    return root
+
+
+@pytest.fixture(scope='module')
+def crops(tmp_path_factory):
+    root = tmp_path_factory.mktemp('crops')
+    for seed in range(20):
+        write_picture(root / f'{seed}.jpg', seed)
+    return root
+
+
+def run_tool(monkeypatch, capsys, *arguments):
+    status = call_tool(monkeypatch, 'eval_frozen.py', *arguments, '--workers', 0)
+    return status, capsys.readouterr()
+
+
+BASELINE_ROWS = ['random weights', 'colour histogram', 'coarse pixels']
+
+
+@pytest.mark.parametrize(
+    ('source', 'rows'),
+    [
+        ('epoch_1.pth', ['student', 'expert', *BASELINE_ROWS]),
+        ('expert.safetensors', ['expert', *BASELINE_ROWS]),
+        ('random', BASELINE_ROWS),
+        ('histogram', ['colour histogram']),
+        ('pixels', ['coarse pixels']),
+    ],
+)
+def test_rows(files, source, rows):
+    path = str(files / source) if '.' in source else source
+
+    assert list(find_candidates(path).encoders) == rows
+
+
+def test_weights_are_those_of_the_checkpoint(files):
+    state = make_checkpoint()['state_dict']
+    candidates = find_candidates(str(files / 'epoch_1.pth'))
+
+    for branch, prefix in [('student', 'backbone.'), ('expert', 'expert.backbone.')]:
+        for key, value in candidates.encoders[branch].state_dict().items():
+            torch.testing.assert_close(value, state[prefix + key])
+    assert candidates.size == (64, 32)
+    assert candidates.preprocessor.mean.flatten().tolist() == [120, 110, 100]
+
+
+def test_exported_file_keeps_its_statistics(files):
+    candidates = find_candidates(str(files / 'expert.safetensors'))
+
+    assert candidates.preprocessor.mean.flatten().tolist() == [120, 110, 100]
+    assert candidates.encoders['colour histogram'].std.flatten().tolist() == [60, 60, 60]
+
+
+def test_config_for_a_checkpoint_without_one(files):
+    candidates = find_candidates(str(files / 'bare.pth'), str(files / 'config.py'))
+
+    assert list(candidates.encoders) == ['student', 'expert', *BASELINE_ROWS]
+
+
+def test_random_twin_is_reproducible_and_leaves_the_generator_alone():
+    encoder = build_encoder(BACKBONE)
+    before = torch.random.get_rng_state()
+
+    first, second = random_twin(encoder), random_twin(encoder)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.testing.assert_close(first.state_dict(), second.state_dict())
+    assert not torch.equal(first.pos_embed, encoder.pos_embed)
+
+
+def test_untrained_batch_norm_normalises_by_the_pictures():
+    """Never measured statistics would give every picture nearly the same features."""
+    encoder = MODELS.build(dict(type='saip.TimmEncoder', model='starnet_s1'))
+    pictures = torch.randn(8, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+
+    twin = random_twin(encoder).eval()
+    plain = random_twin(encoder)
+    for module in plain.modules():  # the same weights, statistics of these pictures
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.train()
+    with torch.no_grad():
+        mine = twin.encode(pictures).require_image_token()
+        expected = plain.encode(pictures).require_image_token()
+
+    torch.testing.assert_close(mine, expected)
+    assert mine.std(0).mean() > 0.1
+
+
+def test_tool_on_a_labelled_set(monkeypatch, capsys, files, market, tmp_path):
+    out = tmp_path / 'new' / 'result.json'
+    code, said = run_tool(monkeypatch, capsys, files / 'epoch_1.pth', market, '--json', out)
+
+    assert code == 0
+    assert '3 queries (0 without a match left out), 6 pictures' in said.out
+    result = json.loads(out.read_text())
+    # Each person looks the same to both cameras, so that even colours find it.
+    assert result['rows']['colour histogram']['mAP'] == 100
+    assert list(result['rows']) == ['student', 'expert', *BASELINE_ROWS]
+    assert [path.name for path in out.parent.iterdir()] == ['result.json']
+
+
+@pytest.mark.parametrize(('options', 'pictures'), [([], 20), (['--holdout', '0.25'], 5)])
+def test_tool_on_unlabelled_pictures(monkeypatch, capsys, files, crops, options, pictures):
+    code, said = run_tool(monkeypatch, capsys, files / 'expert.safetensors', crops, *options)
+
+    assert code == 0
+    assert f'{pictures} pictures, chance {100 / pictures:.2f}' in said.out
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'data', 'message'),
+    [
+        ('missing.pth', 'crops', 'missing.pth: no such checkpoint file'),
+        ('broken.pth', 'crops', 'broken.pth: truncated, damaged'),
+        ('bare.pth', 'crops', 'bare.pth: its meta says nothing about the encoder'),
+        ('epoch_1.pth', 'nowhere', 'nowhere: no such folder'),
+        ('epoch_1.pth', 'half', 'has query/ but no bounding_box_test/'),
+        ('epoch_1.pth', 'text', 'no picture'),
+    ],
+)
+def test_bad_input_is_one_line(
+    monkeypatch, capsys, files, crops, tmp_path, checkpoint, data, message
+):
+    (tmp_path / 'half' / 'query').mkdir(parents=True)
+    (tmp_path / 'text').mkdir()
+    (tmp_path / 'text' / 'notes.txt').write_text('no picture')
+    folder = crops if data == 'crops' else tmp_path / data
+
+    code, said = run_tool(monkeypatch, capsys, files / checkpoint, folder)
+
+    assert code == 2
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith('eval_frozen.py: error: ')
+
+
+def test_pictures_are_opened_at_the_right_size(market, crops):
+    assert open_pictures(market, (64, 32))[0]['image'].shape == (3, 64, 32)
+    assert open_pictures(crops, (64, 32))[0]['canvas'].shape == (3, 80, 40)
