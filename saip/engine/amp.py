@@ -9,10 +9,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
-from saip.errors import InputError
 from saip.engine.fused import fused_as_now, skips_on_device
 from saip.engine.kept_buffers import KeptBuffers
 from saip.engine.stepped import Stepped
+from saip.errors import InputError
 from saip.models.ops import skipping
 from saip.registry import OPTIM_WRAPPERS
 

@@ -27,7 +27,7 @@ from saip.engine.resume import (
     shapes_of,
 )
 from saip.engine.show import draw_predictions
-from saip.errors import REFUSALS, InputError, StoppedError, is_bug, one_line
+from saip.errors import REFUSALS, InputError, is_bug, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -276,8 +276,6 @@ def _explained(progress: _Progress) -> Iterator[None]:
     """
     try:
         yield
-    except NonFiniteLossError as error:
-        raise StoppedError(str(error)) from error
     except REFUSALS as error:
         configured = not isinstance(error, TypeError) or 'argument' in str(error)
         if progress.started or not configured or is_bug(error):

@@ -8,9 +8,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
-from saip.errors import InputError
 from saip.engine.fused import fuse_on_gpu
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 

@@ -17,7 +17,7 @@ import torch
 from mmengine.model import is_model_wrapper
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
-from saip.checkpoint.renamed import rename_state_key
+from saip.checkpoint.renamed import drop_unread_twins, rename_state_key
 
 Shapes = dict[str, torch.Size]
 """Shapes of weights by key."""
@@ -104,6 +104,7 @@ def compare_weights(model: torch.nn.Module, shapes: Shapes, path: str) -> None:
     inner: torch.nn.Module = model.get_submodule('module') if is_model_wrapper(model) else model
     own = shapes_of({'state_dict': inner.state_dict()})
     given = {re.sub(r'^module\.', '', key): shape for key, shape in shapes.items()}
+    drop_unread_twins(given, own)
     differences = {
         'missing': sorted(own.keys() - given.keys()),
         'unexpected': sorted(given.keys() - own.keys()),

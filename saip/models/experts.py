@@ -11,8 +11,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from saip.errors import InputError
 from saip.checkpoint import CheckpointError, WeightsError, load_pretrained
+from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 from saip.models.ops import skipping
 from saip.models.ops.blocks import NORM_EPS

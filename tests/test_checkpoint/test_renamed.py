@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from saip.checkpoint import load_checkpoint_file
-from saip.engine.preflight import ConfigKeyError, check_config
 from saip.checkpoint.renamed import HISTORY, rename_state_key, translate_checkpoint
+from saip.engine.preflight import ConfigKeyError, check_config
 from saip.engine.resume import compare_weights, shapes_of
 from saip.registry import MODELS
 from tests.test_recordings import old

@@ -20,7 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
-from saip.checkpoint.renamed import translate_checkpoint
+from saip.checkpoint.renamed import drop_unread_twins, translate_checkpoint
 from saip.engine.unwrap import unwrap
 from saip.errors import UnknownArgumentError
 from saip.models.selfsup import Pretrainer
@@ -119,6 +119,7 @@ class AtomicCheckpointHook(CheckpointHook):
         schedule than its checkpoint is told so: mmengine goes on with the stored one.
         """
         translate_checkpoint(checkpoint)
+        drop_unread_twins(checkpoint['state_dict'], unwrap(runner.model).state_dict().keys())
         if runner.cfg.get('resume') and _has_another_schedule(checkpoint, runner.cfg):
             runner.logger.warning(
                 'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) than '

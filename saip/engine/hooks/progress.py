@@ -9,10 +9,10 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from saip.errors import InputError
 from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.stepped import Stepped
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.registry import HOOKS
 from saip.structures import Progress
 

@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.errors import InputError
 from saip.checkpoint import WeightsError, load_pretrained
+from saip.errors import InputError
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
 

@@ -9,8 +9,8 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from saip.errors import InputError
 from saip.checkpoint import WeightsError
+from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.freeze import freeze_unread
 from saip.registry import MODELS
