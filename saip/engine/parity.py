@@ -13,7 +13,7 @@ from torch import Tensor
 from saip.engine.checkpoint_io import load_checkpoint_file
 from saip.engine.converters.release import convert_release, revert_release
 from saip.registry import MODELS
-from saip.structures import PatchMask, Views
+from saip.structures import PatchMask, View, Views
 from saip.views.device import rescale
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}

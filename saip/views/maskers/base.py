@@ -30,6 +30,17 @@ class MaskDraw:
     scored: np.ndarray
     scored_weight: np.ndarray | None = None
 
+    @staticmethod
+    def from_dict(stored: Mapping[str, Any]) -> MaskDraw:
+        """Inverse of ``vars``; nested lists are taken for arrays as well."""
+        weight = stored['scored_weight']
+        return MaskDraw(
+            keep=np.asarray(stored['keep']),
+            restore=np.asarray(stored['restore']),
+            scored=np.asarray(stored['scored']),
+            scored_weight=None if weight is None else np.asarray(weight),
+        )
+
 
 class Masker(ABC):
     """Draws which patches are hidden. Every image of a batch keeps the same number of patches.
