@@ -28,6 +28,7 @@ from mmengine.logging import MMLogger
 from saip.datasets.files import write_atomic
 from saip.engine.step_flops import step_cost
 from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from saip.structures import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 CANVAS = (320, 160)
@@ -91,6 +92,11 @@ def build(preset: str, encoder: str, device: str) -> tuple[Any, dict[str, Any], 
     return model, wrappers, cfg.model
 
 
+def progress_of(number: int) -> Progress:
+    """Step ``number`` of the first epoch of a long run."""
+    return Progress(number, 1000, number, 1000, 1000, number / 1000)
+
+
 def step(model: Any, wrapper: Any, data: dict[str, torch.Tensor], clock: Clock) -> None:
     """One training step, as the Runner does it."""
     clock.mark()
@@ -113,7 +119,7 @@ def run(model: Any, wrapper: Any, data: dict[str, torch.Tensor], steps: int) -> 
     cuda = torch.cuda.is_available()
     start = time.perf_counter()
     for number in range(steps):
-        model.set_clock(0, number)
+        model.begin_step(progress_of(number))
         step(model, wrapper, data, Clock())
     issued = time.perf_counter()
     if cuda:
@@ -142,7 +148,7 @@ def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any
                 peak[precision] = max(peak[precision], torch.cuda.max_memory_allocated())
     parts = []
     for number in range(steps):
-        model.set_clock(0, number)
+        model.begin_step(progress_of(number))
         clock = Clock()
         step(model, wrappers['bfloat16'], data, clock)
         parts.append(clock.milliseconds())

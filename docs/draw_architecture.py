@@ -61,15 +61,15 @@ def shapes() -> list[str]:
             'renderer: plan + canvas → views,',
             'only those that an objective reads'),
         arrow('820,110 762,110', dashed=True),
-        box(820, 50, 340, 120, HOST, 'ViewClockHook   (before the step)',
-            'model.set_clock(epoch, step)',
+        box(820, 50, 340, 120, HOST, 'ProgressHook   (before the step)',
+            'model.begin_step(progress)',
             'the same plan on any number of processes,',
             'and after a resume'),
         arrow('585,170 585,198'),
         box(20, 200, 1140, 84, DEVICE, 'Views   (n · B, 3, h, w), normalised',
-            'anchor 256×128  ·  augmented 256×128  ·  locals 6 × 128×64  ·  '
-            'multires_0, multires_1: anchor · k/8, k = 6 … 12',
-            'masked: augmented · k/8, 75 % of the patches hidden  ·  '
+            'anchor 256×128  ·  augmented 256×128  ·  local_crops 6 × 128×64  ·  '
+            'multires_0, multires_1: anchor · 0.75 … 1.5',
+            'masked: augmented · 0.75 … 1.5, 75 % of the patches hidden  ·  '
             'scene 224×224 with a mask for each query'),
         # Encoders.
         arrow('300,284 300,328'),

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from saip.registry import MODELS
-from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, total
+from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, progress, total
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,6 +54,7 @@ def test_a_step_never_waits_for_the_device(preset, encoder, tmp_path):
     pinned = {key: value.pin_memory() for key, value in batch().items()}
 
     def step() -> None:
+        model.begin_step(progress())
         with torch.autocast('cuda', torch.bfloat16):
             views = model.data_preprocessor(pinned, training=True)
             loss = total(model(**views, mode='loss'))
@@ -72,9 +73,13 @@ def test_a_step_never_waits_for_the_device(preset, encoder, tmp_path):
 
 def test_views_on_the_gpu_equal_those_on_the_cpu():
     model, data = build(), batch()
+    model.begin_step(progress())
     on_cpu = model.data_preprocessor(data, training=True)['inputs']
-    on_gpu = model.cuda().data_preprocessor(data, training=True)['inputs']
-    for name, images in on_cpu.images.items():
+    model.cuda().begin_step(progress())
+    on_gpu = model.data_preprocessor(data, training=True)['inputs']
+    for name, view in on_cpu.by_name.items():
         # In units of the normalised pixel: a grey level is about 0.017.
-        torch.testing.assert_close(on_gpu.images[name].cpu(), images, atol=0.05, rtol=0)
-    assert torch.equal(on_gpu.scene_masks.cpu(), on_cpu.scene_masks)
+        found = on_gpu[name].images.cpu()
+        torch.testing.assert_close(found, view.images, atol=0.05, rtol=0)
+    masks = on_gpu.targets['scene_masks'].cpu()
+    assert torch.equal(masks, on_cpu.targets['scene_masks'])

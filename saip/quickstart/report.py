@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 from saip.datasets.person_images import PersonImages
 from saip.models.backbones import BaseEncoder
 from saip.registry import MODELS
+from saip.structures import Progress
 from saip.visualization.attention import (
     describe_map,
     draw_attention,
@@ -140,6 +141,7 @@ def _views(run: Run) -> Picture:
     chosen = torch.linspace(0, len(run.train_set) - 1, PEOPLE).long().tolist()
     samples = [run.train_set[i] for i in chosen]
     batch = {key: torch.stack([s[key] for s in samples]) for key in samples[0]}
+    preprocessor.begin_step(Progress(0, 1, 0, 1, 1, 0.0))
     views = preprocessor(batch, training=True)['inputs']
     return Picture(
         'Views of one picture',

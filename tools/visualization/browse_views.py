@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 from saip.datasets.files import write_atomic
 from saip.engine.launch import StartError, read_config
 from saip.registry import DATASETS, MODELS
+from saip.structures import Progress
 from saip.visualization.views import draw_views
 
 NEIGHBOURS = 16
@@ -55,11 +56,17 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
         raise ValueError(f'--index {index}: the training set has {len(dataset)} pictures')
     count = min(NEIGHBOURS, len(dataset))
     batch = default_collate([dataset[(index + i) % len(dataset)] for i in range(count)])
-    preprocessor.set_clock(epoch, index)
+    preprocessor.begin_step(_progress(epoch, index))
     views = preprocessor(batch, training=True)['inputs']
     buffer = BytesIO()
     draw_views(views, preprocessor, 0, batch['canvas'][0]).save(buffer, 'PNG')
     return buffer.getvalue()
+
+
+def _progress(epoch: int, index: int) -> Progress:
+    """The last step of an epoch of ``index + 1`` steps."""
+    step = epoch * (index + 1) + index
+    return Progress(step, step + 1, step, step + 1, index + 1, 0.0)
 
 
 def main() -> int:
