@@ -16,7 +16,7 @@ from saip.evaluation.two_view import TwoViewRecall
 from saip.models.backbones import ViTEncoder
 from saip.models.heads import AlignmentHead
 from saip.registry import MODELS
-from tests.tiny import ROOT, batch, losses, preset_config, total
+from tests.tiny import ROOT, batch, losses, preset_config, progress, total
 
 STARS = ('saip-star', 'saip-paper-star')
 EXPERT = dict(embed_dims=32, num_layers=3, num_heads=4, feedforward_channels=64)
@@ -62,9 +62,8 @@ def test_two_steps_train_everything_but_the_expert(preset, expert_file):
     ).optimizer
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for step in range(2):
-        model.set_clock(0, step)
         optimizer.zero_grad()
-        total(losses(model, batch())).backward()
+        total(losses(model, batch(), step)).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
         optimizer.step()
@@ -92,18 +91,19 @@ def test_each_objective_trains_alone(preset, objective, expert_file):
 def test_matching_pairs_different_views(preset, expert_file):
     """Against a loop over the pairs, each view encoded by itself."""
     model = build_star(preset, expert_file, csr=None, css=None).eval()  # no stochastic depth
+    model.begin_step(progress())
     views = model.data_preprocessor(batch(), training=True)['inputs']
     found = model(views, mode='loss')['loss_csm']
     targets = ('anchor', 'augmented') if preset == 'saip-star' else ('multires_0', 'multires_1')
     predictors = {
         name: parts
-        for name, x in views.images.items()
-        for parts in [x.chunk(6) if name == 'locals' else [x]]
+        for name, view in views.by_name.items()
+        for parts in [view.images.chunk(6 if name == 'local_crops' else 1)]
         if preset == 'saip-star' or name == 'anchor'
     }
     pairs = []
     for target in targets:
-        goal = model.expert.encoder().encode(views.images[target]).image_token
+        goal = model.expert.encoder().encode(views[target].images).image_token
         goal = (goal - goal.mean(-1, keepdim=True)) / goal.std(-1, correction=0, keepdim=True)
         for name, parts in predictors.items():
             for images in parts if name != target else []:
@@ -215,7 +215,8 @@ decoder = dict(neck=dict(dims=32, depth=1, num_heads=4))
 model = dict(
     backbone=dict(type='saip.ViTEncoder', arch=arch, feature_level=2),
     data_preprocessor=dict(
-        size=(128, 64), locals=dict(size=(64, 32)), scene=dict(size=(128, 128))),
+        size=(128, 64),
+        views=dict(local_crops=dict(size=(64, 32)), scene=dict(size=(128, 128)))),
     expert=dict(encoder=dict(arch={EXPERT}, feature_level=1)),
     objectives=dict(
         csm=dict(neck=dict(hidden_channels=32, bottleneck_channels=16)),
