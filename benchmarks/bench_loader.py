@@ -36,15 +36,28 @@ from saip.structures import Progress
 
 BATCH = 8
 HEIGHT, WIDTH = 360, 155
+COLORS: dict[str, Any] = {'jitter': {}, 'gray': 0.2, 'flip': 0.5}
+SCALES = (0.75, 0.875, 1.125, 1.25, 1.375, 1.5)
 RECIPE: dict[str, Any] = {
     'size': (256, 128),
     'patch_size': 16,
-    'anchor': {'area': (0.8, 1.0), 'blur': 1.0},
-    'augmented': {'area': (0.8, 1.0), 'blur': 0.1, 'solarize': 0.2},
-    'locals': {'number': 6, 'size': (128, 64), 'area': (0.05, 0.8), 'blur': 0.5},
-    'multires': {'number': 2},
-    'masked': {'source': 'augmented'},
-    'scene': {'others': 1},
+    'views': {
+        'anchor': {'type': 'Crop', 'augment': {**COLORS, 'blur': 1.0}},
+        'augmented': {'type': 'Crop', 'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2}},
+        'local_crops': {
+            **{'type': 'Crop', 'number': 6, 'size': (128, 64), 'area': (0.05, 0.8)},
+            'augment': {**COLORS, 'blur': 0.5},
+        },
+        'multires': {'type': 'Rescale'},
+        'masked': {
+            **{'type': 'Masked', 'of': 'augmented', 'scales': SCALES},
+            'mask': {'type': 'RandomMask'},
+        },
+        'scene': {
+            **{'type': 'Scene', 'distractors': 1},
+            'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2},
+        },
+    },
 }
 
 
@@ -110,10 +123,9 @@ def measure(rounds: int) -> dict[str, Any]:
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for step in range(rounds + 1):
-        progress = Progress.at(step, rounds + 1, rounds + 1)
-        device.begin_step(progress)
-        reference.begin_step(progress)
         for name, work in works.items():
+            for preprocessor in (device, reference):
+                preprocessor.begin_step(Progress(step, 1000, step, 1000, 1000, 0.0))
             spent = milliseconds(work)
             if step:  # the first round warms up
                 times[name].append(spent)

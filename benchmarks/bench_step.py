@@ -93,6 +93,11 @@ def build(preset: str, encoder: str, device: str) -> tuple[Any, dict[str, Any], 
     return model, wrappers, cfg.model
 
 
+def progress_of(number: int) -> Progress:
+    """Step ``number`` of the first epoch of a long run."""
+    return Progress(number, 1000, number, 1000, 1000, number / 1000)
+
+
 def step(model: Any, wrapper: Any, data: dict[str, torch.Tensor], clock: Clock) -> None:
     """One training step, as the Runner does it."""
     clock.mark()

@@ -128,7 +128,9 @@ def test_views_on_the_gpu_equal_those_on_the_cpu():
     on_cpu = model.data_preprocessor(data, training=True)['inputs']
     model.cuda().begin_step(progress())
     on_gpu = model.data_preprocessor(data, training=True)['inputs']
-    for name, images in on_cpu.images.items():
+    for name, view in on_cpu.by_name.items():
         # In units of the normalised pixel: a grey level is about 0.017.
-        torch.testing.assert_close(on_gpu.images[name].cpu(), images, atol=0.05, rtol=0)
-    assert torch.equal(on_gpu.scene_masks.cpu(), on_cpu.scene_masks)
+        found = on_gpu[name].images.cpu()
+        torch.testing.assert_close(found, view.images, atol=0.05, rtol=0)
+    masks = on_gpu.targets['scene_masks'].cpu()
+    assert torch.equal(masks, on_cpu.targets['scene_masks'])

@@ -232,7 +232,7 @@ def command_line(config: Path, work_dir: Path, *arguments: str, **env: str):
         ('few', ['model.data_preprocessor.size=256'], 'size'),
         (
             'few',
-            ['model.data_preprocessor.scene=None'],
+            ['model.data_preprocessor.views.scene=None'],
             "objective 'css' reads the view(s) scene",
         ),
         ('few', ['model.objectivs.css=None'], "did you mean 'objectives'"),

@@ -59,7 +59,7 @@ class Masked(ViewType):
         Raises:
             InputError: there is no such view, or the masker does not fit.
         """
-        self._base: ViewType = recipe.find(self.name, 'of', self.of, ViewType)
+        self._base = recipe.find_any(self.name, 'of', self.of)
         if self._base.rows > 1:
             raise InputError(
                 f'view recipe, {self.name}: of={self.of!r} has {self._base.rows} images per '
@@ -117,7 +117,7 @@ class Masked(ViewType):
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
         """Resize the images, bring the mask to the device."""
         images = made[self._base.names[draw.values['which']]].images
+        mask = ops.patch_mask(MaskDraw.from_dict(draw.values['mask']))
         (size,) = self.sizes(draw)
-        mask = MaskDraw.from_dict(draw.values['mask'])
-        view = View(ops.resize(images, size), mask=ops.patch_mask(mask))
+        view = View(ops.resize(images, size), mask)
         return Views({self.name: view})

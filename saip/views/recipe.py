@@ -66,10 +66,18 @@ class Recipe:
         found = self._types.get(name)
         if not isinstance(found, kind):
             suited = [n for n, each in self._types.items() if isinstance(each, kind)]
-            raise InputError(
-                f'view recipe, {where}: {option}={name!r} is none of the views that it could be '
-                f'({", ".join(suited) or "the recipe makes none"})'
-            )
+            raise _not_found(where, option, name, suited)
+        return found
+
+    def find_any(self, where: str, option: str, name: str) -> ViewType:
+        """The entry that another one names, of any kind.
+
+        Raises:
+            InputError: there is no such entry.
+        """
+        found = self._types.get(name)
+        if found is None:
+            raise _not_found(where, option, name, [n for n in self._types if n != where])
         return found
 
     def required(self, names: Iterable[str]) -> list[str]:
@@ -130,6 +138,13 @@ class ViewPlan:
     def from_dict(stored: Mapping[str, Any]) -> ViewPlan:
         """Inverse of :meth:`to_dict`; nested lists are taken for arrays as well."""
         return ViewPlan({name: _restore(draw) for name, draw in stored.items()})
+
+
+def _not_found(where: str, option: str, name: str, suited: list[str]) -> InputError:
+    return InputError(
+        f'view recipe, {where}: {option}={name!r} is none of the views that it could be '
+        f'({", ".join(suited) or "the recipe makes none"})'
+    )
 
 
 def _restore(stored: Mapping[str, Any]) -> Draw:

@@ -163,7 +163,7 @@ class Scene(BaseScene):
         Raises:
             InputError: there is no such entry, or no such scale.
         """
-        self._queries: ViewType = recipe.find(self.name, 'queries', self.queries, ViewType)
+        self._queries = recipe.find_any(self.name, 'queries', self.queries)
         if self._queries.rows > 1:
             raise InputError(
                 f'view recipe, {self.name}: queries={self.queries!r} has {self._queries.rows} '

@@ -8,23 +8,50 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
-from saip.datasets.views.plan import ViewPlan
-from saip.datasets.views.sizes import masked_grids
+from saip.models import data_preprocessor
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.registry import MODELS
+<<<<<<< HEAD
 from saip.structures import Progress, Views
+=======
+from saip.structures import Views
+from saip.views import ViewPlan
+>>>>>>> viewtests
 from saip.visualization.views import draw_views
+from tests.test_views.view_recipes import images_of
+from tests.tiny import PRESETS, ROOT, progress
 
-RECIPE = {
-    'size': (128, 64),
-    'patch_size': 16,
-    'anchor': {'area': (0.8, 1.0), 'blur': 1.0},
-    'augmented': {'area': (0.8, 1.0), 'blur': 0.1, 'solarize': 0.2},
-    'locals': {'number': 2, 'size': (64, 32), 'area': (0.05, 0.8), 'blur': 0.5},
-    'multires': {},
-    'masked': {},
-    'scene': {'size': (112, 112), 'others': 1},
+COLORS = {'jitter': {}, 'gray': 0.2, 'flip': 0.5}
+VIEWS = {
+    'anchor': {'type': 'Crop', 'augment': {**COLORS, 'blur': 1.0}},
+    'augmented': {'type': 'Crop', 'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2}},
+    'local_crops': {
+        **{'type': 'Crop', 'number': 2, 'size': (64, 32), 'area': (0.05, 0.8)},
+        'augment': {**COLORS, 'blur': 0.5},
+    },
+    'multires': {'type': 'Rescale'},
+    'masked': {
+        **{'type': 'Masked', 'of': 'augmented', 'scales': (0.75, 0.875, 1.125, 1.25)},
+        'mask': {'type': 'RandomMask'},
+    },
+    'scene': {
+        **{'type': 'Scene', 'size': (112, 112), 'distractors': 1},
+        'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2},
+    },
 }
+RECIPE = {'size': (128, 64), 'patch_size': 16, 'views': VIEWS}
+
+
+def render(preprocessor: ViewsPreprocessor, batch: dict, step: int = 0) -> Views:
+    """Views of a training step."""
+    preprocessor.begin_step(progress(step))
+    return preprocessor(batch, training=True)['inputs']
+
+
+def draw(preprocessor: ViewsPreprocessor, batch: dict, step: int = 0) -> ViewPlan:
+    """The plan of a training step."""
+    preprocessor.begin_step(progress(step))
+    return preprocessor.draw(batch)
 
 
 def draw(preprocessor, batch, step=0, per_epoch=1):
@@ -42,25 +69,48 @@ def render(preprocessor, batch, step=0, per_epoch=1) -> Views:
 def test_backgrounds_come_from_the_pool(tmp_path):
     for level in (40, 120, 200):
         Image.new('RGB', (90 + level, 60), (level,) * 3).save(tmp_path / f'{level}.png')
-    plain = {'probability': 0.0}
-    recipe = {**RECIPE, 'jitter': plain, 'gray': 0.0, 'background_pool': str(tmp_path)}
-    preprocessor = ViewsPreprocessor(**recipe)
+    inverted = {'solarize': 0.2}
+    views = {**VIEWS, 'scene': {**VIEWS['scene'], 'augment': inverted}}
+    preprocessor = ViewsPreprocessor(
+        **{**RECIPE, 'views': views}, background_pool=str(tmp_path)
+    )
     batch = make_batch(8)
     plan = draw(preprocessor, batch)
+<<<<<<< HEAD
     assert plan.pool is None  # nothing is read before the first batch
     views = render(preprocessor, batch)
     plan = draw(preprocessor, batch)
     assert len(set(plan.pool)) > 1
     levels = np.array([120, 200, 40])[plan.pool]  # in the order of the file names
     scene = views.images['scene'] * preprocessor.std + preprocessor.mean
+=======
+    # Nothing is read before the first batch.
+    assert not plan.draws['scene'].crops['background'].pool.any()
+    scene = render(preprocessor, batch)['scene'].images
+    scene = scene * preprocessor.std + preprocessor.mean
+    plan = draw(preprocessor, batch)
+    background = plan.draws['scene'].crops['background']
+    assert background.pool.all()
+    assert len(set(background.source)) > 1
+    levels = np.array([120, 200, 40])[background.source]  # in the order of the file names
+>>>>>>> viewtests
     for i, level in enumerate(levels):
-        level = 255 - level if plan.random['background'].solarize[i] and level > 127 else level
+        level = 255 - level if background.solarize[i] and level > 127 else level
         shown = (scene[i] - float(level)).abs().amax(0) < 1
         # The pastes cover at most three fifths of the scene.
         assert shown.float().mean() > 0.3
+<<<<<<< HEAD
     again = ViewPlan.from_dict(plan.to_dict())
     assert np.array_equal(again.pool, plan.pool)
     assert not np.array_equal(draw(preprocessor, batch, 1).pool, plan.pool)
+=======
+    again = ViewPlan.from_dict(plan.to_dict()).draws['scene'].crops['background']
+    assert np.array_equal(again.source, background.source)
+    later = draw(preprocessor, batch, step=10)
+    assert not np.array_equal(
+        later.draws['scene'].crops['background'].source, background.source
+    )
+>>>>>>> viewtests
 
 
 def make_batch(count: int = 4) -> dict[str, Tensor]:
@@ -76,26 +126,31 @@ def make_batch(count: int = 4) -> dict[str, Tensor]:
 
 def test_training_batch():
     preprocessor = MODELS.build({'type': 'saip.ViewsPreprocessor', **RECIPE})
+<<<<<<< HEAD
     preprocessor.begin_step(Progress.at(0, 1, 1))
+=======
+    preprocessor.begin_step(progress())
+>>>>>>> viewtests
     out = preprocessor(make_batch(), training=True)
     views = out['inputs']
     assert isinstance(views, Views)
-    assert set(views.images) == {
+    assert set(views.by_name) == {
         'anchor',
         'augmented',
-        'locals',
+        'local_crops',
         'multires_0',
         'multires_1',
         'masked',
         'scene',
     }
-    assert views.images['locals'].shape == (8, 3, 64, 32)
-    assert views.scene_masks.shape == (4, 2, 112, 112)
-    grid = views.images['masked'].shape[-2] // 16, views.images['masked'].shape[-1] // 16
-    assert views.mask.keep.shape == (4, grid[0] * grid[1] // 4)
+    assert views['local_crops'].images.shape == (8, 3, 64, 32)
+    assert views.targets['scene_masks'].shape == (4, 2, 112, 112)
+    grid = tuple(side // 16 for side in views['masked'].images.shape[-2:])
+    assert views['masked'].mask.keep.shape == (4, grid[0] * grid[1] // 4)
+    assert [name for name, view in views.by_name.items() if view.mask] == ['masked']
     assert out['data_samples'] == {}
-    assert grid in masked_grids(preprocessor.recipe)
-    assert preprocessor.num_multires == 2
+    assert grid in preprocessor.recipe['masked'].grids()
+    assert preprocessor.recipe.names['multires'] == ('multires_0', 'multires_1')
     assert preprocessor.size == (128, 64)
     assert not preprocessor.state_dict()
 
@@ -104,15 +159,24 @@ def test_only_selected_views_are_drawn_and_rendered(monkeypatch):
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
     everything = render(preprocessor, batch)
     rendered: list[ViewPlan] = []
+<<<<<<< HEAD
     original = preprocessor.renderer.render
+=======
+    original = data_preprocessor.render
+>>>>>>> viewtests
 
-    def spy(plan, canvas, names):
+    def spy(recipe, plan, *args):
         rendered.append(plan)
+<<<<<<< HEAD
         return original(plan, canvas, names)
+=======
+        return original(recipe, plan, *args)
+>>>>>>> viewtests
 
-    monkeypatch.setattr(preprocessor.renderer, 'render', spy)
+    monkeypatch.setattr(data_preprocessor, 'render', spy)
     preprocessor.select(['anchor', 'multires'])
     views = render(preprocessor, batch)
+<<<<<<< HEAD
     assert set(rendered[0].random) == {'anchor'}
     assert views.mask is None
     assert views.scene_masks is None
@@ -123,25 +187,40 @@ def test_only_selected_views_are_drawn_and_rendered(monkeypatch):
     views = render(preprocessor, batch)
     assert set(rendered[1].random) == {'augmented'}
     assert set(views.images) == {'masked'}
+=======
+    assert set(rendered[0].draws) == {'anchor', 'multires'}
+    assert views.targets == {}
+    assert set(views.by_name) == {'anchor', 'multires_0', 'multires_1'}
+    for name, images in images_of(views).items():
+        assert torch.allclose(images, everything[name].images, atol=1e-4)
+    preprocessor.select({'masked'})
+    views = render(preprocessor, batch)
+    assert set(rendered[1].draws) == {'augmented', 'masked'}
+    assert set(views.by_name) == {'masked'}
+>>>>>>> viewtests
 
 
 def test_unknown_views_are_named():
-    preprocessor = ViewsPreprocessor(**{**RECIPE, 'scene': None})
-    assert preprocessor.available_views == {
+    preprocessor = ViewsPreprocessor(**{**RECIPE, 'views': {**VIEWS, 'scene': None}})
+    assert set(preprocessor.recipe.names) == {
         'anchor',
         'augmented',
-        'locals',
+        'local_crops',
         'multires',
         'masked',
     }
-    with pytest.raises(ValueError, match='no scene; it makes: anchor, augmented, locals'):
+    with pytest.raises(ValueError, match='no scene; it makes: anchor, augmented, local_crops'):
         preprocessor.select(['anchor', 'scene'])
     with pytest.raises(ValueError, match=r'unknown renderer .* device, reference'):
         ViewsPreprocessor(**RECIPE, renderer='fast')
+    with pytest.raises(ValueError, match=r'unknown resize_mode .* bilinear, nearest'):
+        ViewsPreprocessor(**RECIPE, resize_mode='bicubic')
 
 
-def test_clock_and_seed_key_the_draws():
+def test_progress_and_seed_key_the_draws():
+    """Ten steps make an epoch: step 12 is in another one than step 0."""
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
+<<<<<<< HEAD
 
     def views(step: int, per_epoch: int) -> dict[str, Tensor]:
         return render(preprocessor, batch, step, per_epoch).images
@@ -152,9 +231,36 @@ def test_clock_and_seed_key_the_draws():
     assert torch.equal(first['scene'], views(3, 4)['scene'])
     other = render(ViewsPreprocessor(**RECIPE, seed=1), batch, 3, 4).images
     assert not torch.equal(first['anchor'], other['anchor'])
+=======
+    first = render(preprocessor, batch)
+    assert torch.equal(first['anchor'].images, render(preprocessor, batch)['anchor'].images)
+    later = render(preprocessor, batch, step=12)
+    assert not torch.equal(first['anchor'].images, later['anchor'].images)
+    within = render(preprocessor, batch, step=9)
+    assert torch.equal(first['anchor'].images, within['anchor'].images)
+    assert torch.equal(first['scene'].images, render(preprocessor, batch)['scene'].images)
+    other = render(ViewsPreprocessor(**RECIPE, seed=1), batch)
+    assert not torch.equal(first['anchor'].images, other['anchor'].images)
+>>>>>>> viewtests
 
 
-def test_evaluation_pictures_are_normalised():
+def test_a_step_that_was_not_begun_or_is_drawn_twice_is_refused():
+    preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch(2)
+    message = r'begin_step\(progress\), which saip\.ProgressHook in default_hooks does'
+    with pytest.raises(RuntimeError, match=message):
+        preprocessor(batch, training=True)
+    preprocessor.begin_step(progress())
+    preprocessor(batch, training=True)
+    for again in (preprocessor.draw, lambda data: preprocessor(data, training=True)):
+        with pytest.raises(RuntimeError, match=message):
+            again(batch)
+    preprocessor(batch, training=False)  # evaluation needs none, and uses none up
+    preprocessor.begin_step(progress())
+    preprocessor(batch, training=False)
+    preprocessor(batch, training=True)
+
+
+def test_evaluation_images_are_normalised():
     preprocessor = ViewsPreprocessor(**RECIPE, mean=(10, 20, 30), std=(2, 4, 5))
     image = torch.tensor([10, 24, 40], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 8, 4)
     out = preprocessor({'image': image, 'pid': torch.tensor([3, 4])}, training=False)
@@ -162,38 +268,73 @@ def test_evaluation_pictures_are_normalised():
     assert out['data_samples']['pid'].tolist() == [3, 4]
 
 
-@pytest.mark.parametrize('augmented', [None, RECIPE['augmented']])
-def test_two_views_do_not_depend_on_the_clock(augmented):
-    recipe = {**RECIPE, 'augmented': augmented, 'masked': None}
-    preprocessor, batch = ViewsPreprocessor(**recipe), make_batch()
-    preprocessor.select(['locals'])
+LONE = {'anchor': {'type': 'Crop', 'area': (0.1, 0.2)}}
+
+
+@pytest.mark.parametrize('views', [LONE, VIEWS])
+def test_two_views_of_evaluation_depend_neither_on_progress_nor_on_the_recipe(views):
+    preprocessor, batch = ViewsPreprocessor(**{**RECIPE, 'views': views}), make_batch()
+    preprocessor.select(['anchor'])
     first = preprocessor(batch, training=False)
+<<<<<<< HEAD
     preprocessor.begin_step(Progress.at(50, 100, 16))
+=======
+    preprocessor.begin_step(progress(35))
+>>>>>>> viewtests
     again = preprocessor(batch, training=False)
+    whole = ViewsPreprocessor(**RECIPE)(batch, training=False)
     assert set(first['inputs']) == {'anchor', 'augmented'}
     for name, images in first['inputs'].items():
         assert images.shape == (4, 3, 128, 64)
         assert torch.equal(images, again['inputs'][name])
+        assert torch.equal(images, whole['inputs'][name])
     assert not torch.equal(first['inputs']['anchor'], first['inputs']['augmented'])
     assert 'canvas' not in first['data_samples']
 
 
 def test_autocast_does_not_reach_the_views():
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
+<<<<<<< HEAD
     plain = render(preprocessor, copy.deepcopy(batch)).images
     with torch.autocast('cpu', dtype=torch.bfloat16):
         cast = render(preprocessor, batch).images
     for name, images in plain.items():
         assert torch.equal(images, cast[name])
+=======
+    plain = render(preprocessor, copy.deepcopy(batch))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        cast = render(preprocessor, batch)
+    for name, images in images_of(plain).items():
+        assert torch.equal(images, cast[name].images)
+>>>>>>> viewtests
 
 
-@pytest.mark.parametrize('preset', ['saip', 'saip-paper', 'saip-official'])
-def test_preset_recipes_render(preset):
+def preset_preprocessor(preset: str, **options) -> ViewsPreprocessor:
     init_default_scope('saip')
+<<<<<<< HEAD
     cfg = Config.fromfile(f'configs/pretrain/_base_/methods/{preset}.py')
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     views = render(preprocessor, make_batch(2))
     assert views.images['scene'].shape == (2, 3, 224, 224)
+=======
+    path = ROOT / f'configs/pretrain/_base_/methods/{preset}.py'
+    return MODELS.build({**Config.fromfile(path).model.data_preprocessor, **options})
+
+
+def test_validation_looks_at_the_same_views_whatever_the_preset():
+    batch = make_batch(2)
+    found = [preset_preprocessor(p)(batch, training=False)['inputs'] for p in PRESETS]
+    for other in found[1:]:
+        for name in ('anchor', 'augmented'):
+            assert torch.equal(found[0][name], other[name]), name
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_preset_recipes_render(preset):
+    preprocessor = preset_preprocessor(preset)
+    views = render(preprocessor, make_batch(2))
+    assert views['scene'].images.shape == (2, 3, 224, 224)
+>>>>>>> viewtests
     sheet = draw_views(views, preprocessor, 1, make_batch(2)['canvas'][1])
     colours = {tuple(c) for c in np.asarray(sheet).reshape(-1, 3)}
     assert {(230, 60, 40), (30, 110, 220), (128, 128, 128)} <= colours
@@ -201,6 +342,7 @@ def test_preset_recipes_render(preset):
 
 def test_a_batch_of_one():
     views = render(ViewsPreprocessor(**RECIPE), make_batch(1))
+<<<<<<< HEAD
     assert views.images['scene'].isfinite().all()
 
 
@@ -213,3 +355,6 @@ def test_views_are_drawn_once_per_step_and_only_in_a_step():
     with pytest.raises(RuntimeError, match=message):
         preprocessor(batch, training=True)
     preprocessor(batch, training=False)
+=======
+    assert views['scene'].images.isfinite().all()
+>>>>>>> viewtests

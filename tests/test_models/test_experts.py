@@ -97,13 +97,13 @@ def test_matching_pairs_different_views(preset, expert_file):
     targets = ('anchor', 'augmented') if preset == 'saip-star' else ('multires_0', 'multires_1')
     predictors = {
         name: parts
-        for name, x in views.images.items()
-        for parts in [x.chunk(6) if name == 'locals' else [x]]
+        for name, view in views.by_name.items()
+        for parts in [view.images.chunk(6 if name == 'local_crops' else 1)]
         if preset == 'saip-star' or name == 'anchor'
     }
     pairs = []
     for target in targets:
-        goal = model.expert.encoder().encode(views.images[target]).image_token
+        goal = model.expert.encoder().encode(views[target].images).image_token
         goal = (goal - goal.mean(-1, keepdim=True)) / goal.std(-1, correction=0, keepdim=True)
         for name, parts in predictors.items():
             for images in parts if name != target else []:
@@ -215,7 +215,8 @@ decoder = dict(neck=dict(dims=32, depth=1, num_heads=4))
 model = dict(
     backbone=dict(type='saip.ViTEncoder', arch=arch, feature_level=2),
     data_preprocessor=dict(
-        size=(128, 64), locals=dict(size=(64, 32)), scene=dict(size=(128, 128))),
+        size=(128, 64),
+        views=dict(local_crops=dict(size=(64, 32)), scene=dict(size=(128, 128)))),
     expert=dict(encoder=dict(arch={EXPERT}, feature_level=1)),
     objectives=dict(
         csm=dict(neck=dict(hidden_channels=32, bottleneck_channels=16)),

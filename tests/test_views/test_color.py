@@ -4,8 +4,8 @@ import torch
 import torchvision.transforms.functional as TF
 from PIL import Image, ImageFilter
 
-from saip.datasets.views import color
-from saip.datasets.views.render import gaussian_blur
+from saip.views import color
+from saip.views.device import gaussian_blur
 from tests.test_views.view_recipes import make_batch
 
 # Operation, its counterpart on Pillow pictures, factors, and the largest allowed mean and

@@ -1,13 +1,15 @@
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
-from saip.datasets.views import Clock, ViewPlan, draw_plan
-from saip.datasets.views.partners import draw_partners, partner_stride
-from saip.datasets.views.random_view import RandomView
-from tests.test_views.view_recipes import PRESETS, make_batch, make_recipe
+from saip.views import Clock, CropDraw, ViewPlan, render
+from saip.views.partners import draw_partners, partner_stride
+from tests.test_views.view_recipes import PRESETS, draw_plan, make_batch, make_ops, make_recipe
+
+ARRAYS = [field.name for field in fields(CropDraw) if field.name != 'size']
 
 
 def make_plain_batch(count: int) -> dict:
@@ -20,21 +22,33 @@ def make_plain_batch(count: int) -> dict:
 
 
 def draw(recipe, batch, names=None, rank=0, world_size=1, epoch=0, step=0) -> ViewPlan:
-    clock = Clock(3, epoch, step, rank, world_size)
-    keys, sizes = batch['key'].numpy(), batch['size'].numpy()
-    return draw_plan(recipe, names or recipe.available, keys, sizes, clock)
+    return draw_plan(recipe, batch, names, Clock(3, epoch, step, rank, world_size))
 
 
-def rows_of(view: RandomView, rows: np.ndarray, batch: int) -> RandomView:
-    kinds = np.arange(len(view.source)) // batch
+def crops_of(plan: ViewPlan) -> dict[str, CropDraw]:
+    """Crops by the entry, or by the part if it is no crop itself."""
+    return {
+        entry if part == 'crop' else part: crop
+        for entry, each in plan.draws.items()
+        for part, crop in each.crops.items()
+    }
+
+
+def value(plan: ViewPlan, entry: str, name: str):
+    return plan.draws[entry].values[name]
+
+
+def rows_of(crop: CropDraw, rows: np.ndarray, batch: int) -> CropDraw:
+    kinds = np.arange(len(crop.source)) // batch
     chosen = np.concatenate([rows + batch * k for k in np.unique(kinds)])
-    return RandomView(**{name: value[chosen] for name, value in vars(view).items()})
+    return CropDraw(crop.size, **{name: getattr(crop, name)[chosen] for name in ARRAYS})
 
 
-def assert_same_draws(left: RandomView, right: RandomView) -> None:
-    for name, value in vars(left).items():
+def assert_same_draws(left: CropDraw, right: CropDraw) -> None:
+    assert left.size == right.size
+    for name in ARRAYS:
         if name != 'source':
-            assert (value == getattr(right, name)).all(), name
+            assert (getattr(left, name) == getattr(right, name)).all(), name
 
 
 @pytest.mark.parametrize('preset', PRESETS)
@@ -46,86 +60,107 @@ def test_processes_draw_the_plan_of_one(preset, count, world_size):
     whole = draw(recipe, batch)
     for rank in range(world_size):
         rows = np.arange(rank, count, world_size)
-        share = {name: value[rows] for name, value in batch.items()}
+        share = {name: x[rows] for name, x in batch.items()}
         part = draw(recipe, share, rank=rank, world_size=world_size)
-        assert part.multires == whole.multires
-        assert part.masked == whole.masked
-        for name, view in part.random.items():
-            expected = rows_of(whole.random[name], rows, count)
-            assert_same_draws(view, expected)
-            assert (view.source * world_size + rank == expected.source).all()
-        assert (part.scene.other * world_size + rank == whole.scene.other[rows]).all()
-        assert (part.scene.left == whole.scene.left[rows]).all()
-        assert (part.mask.restore == whole.mask.restore[rows]).all()
+        assert value(part, 'multires', 'scales') == value(whole, 'multires', 'scales')
+        for name in ('which', 'size'):
+            assert value(part, 'masked', name) == value(whole, 'masked', name)
+        every = crops_of(whole)
+        for name, crop in crops_of(part).items():
+            expected = rows_of(every[name], rows, count)
+            assert_same_draws(crop, expected)
+            assert (crop.source * world_size + rank == expected.source).all()
+        left, mask = value(whole, 'scene', 'left'), value(whole, 'masked', 'mask')
+        assert (value(part, 'scene', 'left') == left[rows]).all()
+        assert (value(part, 'masked', 'mask')['restore'] == mask['restore'][rows]).all()
+        if preset != 'saip-official':  # whose scenes have no distractor
+            other = value(whole, 'scene', 'distractor')[rows]
+            assert (value(part, 'scene', 'distractor') * world_size + rank == other).all()
 
 
-def test_draws_of_a_picture_do_not_depend_on_its_place():
+def test_draws_of_an_image_do_not_depend_on_its_place():
     recipe, batch = make_recipe(), make_batch(6)
-    turned = {name: value.flip(0) for name, value in batch.items()}
-    names = frozenset({'anchor', 'augmented', 'locals', 'masked'})
+    turned = {name: x.flip(0) for name, x in batch.items()}
+    names = frozenset({'anchor', 'augmented', 'local_crops', 'masked'})
     straight, reverse = draw(recipe, batch, names), draw(recipe, turned, names)
-    for name, view in straight.random.items():
-        assert_same_draws(rows_of(view, np.arange(6)[::-1], 6), reverse.random[name])
-    assert (straight.mask.keep[::-1] == reverse.mask.keep).all()
+    for name, crop in crops_of(straight).items():
+        assert_same_draws(rows_of(crop, np.arange(6)[::-1], 6), crops_of(reverse)[name])
+    kept, turned_kept = (value(x, 'masked', 'mask')['keep'] for x in (straight, reverse))
+    assert (kept[::-1] == turned_kept).all()
 
 
-def test_epoch_changes_pictures_and_step_changes_scales():
+def test_epoch_changes_images_and_step_changes_scales():
     recipe, batch = make_recipe(), make_batch(4)
     first = draw(recipe, batch)
-    assert (
-        draw(recipe, batch, epoch=1).random['anchor'].box != first.random['anchor'].box
-    ).any()
+    later = crops_of(draw(recipe, batch, epoch=1))['anchor']
+    assert (later.box != crops_of(first)['anchor'].box).any()
     again = draw(recipe, batch, step=1)
-    assert_same_draws(again.random['anchor'], first.random['anchor'])
-    scales = {draw(recipe, batch, step=s).multires for s in range(300)}
+    assert_same_draws(crops_of(again)['anchor'], crops_of(first)['anchor'])
+    scales = {value(draw(recipe, batch, step=s), 'multires', 'scales') for s in range(300)}
     assert len(scales) == 30  # ordered pairs of six scales
     assert all(len(set(pair)) == 2 for pair in scales)
-    assert {draw(recipe, batch, step=s).masked for s in range(100)} == {6, 7, 9, 10, 11, 12}
+    sizes = {value(draw(recipe, batch, step=s), 'masked', 'size') for s in range(100)}
+    # 8x4 patches times 6/8, 7/8, 9/8, 10/8, 11/8 and 12/8, halves up.
+    widths = {96: 48, 112: 64, 144: 80, 160: 80, 176: 96, 192: 96}
+    assert sizes == set(widths.items())
 
 
 def test_official_scales_are_independent():
     recipe, batch = make_recipe('saip-official'), make_batch(2)
-    scales = {draw(recipe, batch, step=s).multires for s in range(300)}
+    scales = {value(draw(recipe, batch, step=s), 'multires', 'scales') for s in range(300)}
     assert len(scales) == 16
 
 
 @pytest.mark.parametrize('preset', PRESETS)
-def test_a_plan_survives_json(preset):
-    plan = draw(make_recipe(preset), make_batch(4))
+def test_a_plan_survives_json_and_renders_the_same(preset):
+    recipe, batch = make_recipe(preset), make_batch(4)
+    plan = draw(recipe, batch)
     text = json.dumps(plan.to_dict(), default=lambda array: array.tolist())
     again = ViewPlan.from_dict(json.loads(text))
     assert json.dumps(again.to_dict(), default=lambda array: array.tolist()) == text
+    for entry, each in plan.draws.items():
+        assert recipe[entry].sizes(each) == recipe[entry].sizes(again.draws[entry])
+    first, second = (
+        render(recipe, each, batch['canvas'], recipe.names, make_ops())
+        for each in (plan, again)
+    )
+    assert first.by_name.keys() == second.by_name.keys()
+    for name, view in first.by_name.items():
+        assert torch.equal(view.images, second[name].images), name
+        if view.mask is not None:
+            for part, tensor in vars(view.mask).items():
+                stored = getattr(second[name].mask, part)
+                assert tensor is stored is None or torch.equal(tensor, stored), part
+    assert torch.equal(first.targets['scene_masks'], second.targets['scene_masks'])
 
 
 def test_only_what_is_asked_for_is_drawn():
     recipe, batch = make_recipe(), make_batch(4)
-    drawn = {
-        name: set(draw(recipe, batch, frozenset({name})).random) for name in recipe.available
-    }
+    drawn = {name: set(crops_of(draw(recipe, batch, [name]))) for name in recipe.names}
     assert drawn == {
         'anchor': {'anchor'},
         'augmented': {'augmented'},
-        'locals': {'locals'},
+        'local_crops': {'local_crops'},
         'multires': {'anchor'},
         'masked': {'augmented'},
         'scene': {'anchor', 'background'},
     }
-    assert draw(recipe, batch, frozenset({'multires'})).scene is None
-    official = draw(make_recipe('saip-official'), batch, frozenset({'multires'}))
-    assert set(official.random) == {'anchor', 'region'}
+    assert set(draw(recipe, batch, ['multires']).draws) == {'anchor', 'multires'}
+    official = draw(make_recipe('saip-official'), batch, ['multires'])
+    assert set(crops_of(official)) == {'anchor', 'extra_local_crop'}
 
 
 def test_probabilities_and_ranges():
     recipe = make_recipe()
     batch = {'key': torch.arange(4000), 'size': torch.full((4000, 2), 200)}
     plan = draw(recipe, batch)
-    view = plan.random['augmented']
+    view = crops_of(plan)['augmented']
     shares = {'flip': 0.5, 'jitter': 0.8, 'gray': 0.2, 'sigma': 0.1, 'solarize': 0.2}
     for name, share in shares.items():
         assert np.mean(getattr(view, name) > 0) == pytest.approx(share, abs=0.03), name
     assert np.allclose(view.factors.min(0), [0.6, 0.6, 0.8, -0.1], atol=0.01)
     assert np.allclose(view.factors.max(0), [1.4, 1.4, 1.2, 0.1], atol=0.01)
-    sigma = plan.random['anchor'].sigma
+    sigma = crops_of(plan)['anchor'].sigma
     assert 0.1 <= sigma.min() < 0.12
     assert 1.98 < sigma.max() < 2.0
     orders, counts = np.unique(view.order, axis=0, return_counts=True)
@@ -136,9 +171,11 @@ def test_probabilities_and_ranges():
 @pytest.mark.parametrize(
     ('count', 'world_size'), [(2, 1), (3, 1), (8, 2), (4, 3), (2, 16), (7, 8)]
 )
-def test_partners_are_other_pictures(count, world_size):
+def test_partners_are_other_images(count, world_size):
     for rank in range(world_size):
-        partners = draw_partners(np.arange(count) * 31 + rank, 0, 0, rank, world_size)
+        partners = draw_partners(
+            np.arange(count) * 31 + rank, Clock(0, 0, 0, rank, world_size), 'a'
+        )
         for partner in (partners.background, partners.other):
             assert (partner != np.arange(count)).all()
             assert set(partner) <= set(range(count))
@@ -149,12 +186,12 @@ def test_partners_are_other_pictures(count, world_size):
 def test_strides_leave_a_choice_and_suit_usual_clusters():
     strides = {batch: partner_stride(batch) for batch in range(2, 5000)}
     assert all(2 * stride <= batch for batch, stride in strides.items())
-    # From 192 pictures on, at least seven others to choose from.
+    # From 192 images on, at least seven others to choose from.
     assert min((batch - 1) // stride for batch, stride in strides.items() if batch >= 192) == 7
     for world_size in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64):
         assert strides[2048] % world_size == 0
 
 
-def test_a_picture_alone_is_its_own_partner():
-    partners = draw_partners(np.array([5]), 0, 0, 0, 1)
+def test_an_image_alone_is_its_own_partner():
+    partners = draw_partners(np.array([5]), Clock(0, 0, 0), 'a')
     assert partners.background.tolist() == partners.other.tolist() == [0]

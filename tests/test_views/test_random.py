@@ -1,6 +1,6 @@
 import numpy as np
 
-from saip.datasets.views import uniforms
+from saip.views import uniforms
 
 
 def splitmix64(state: int, count: int) -> list[float]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from saip.datasets.views.resample import (
+from saip.views.resample import (
     apply_separable,
     blur_taps,
     blur_weights,

@@ -2,10 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from saip.datasets.views import Clock, DeviceRenderer, cell_targets, draw_plan
-from saip.datasets.views.layout import _side_by_side, draw_random_layout, visible_shares
-from saip.datasets.views.sizes import paste_sizes
-from tests.test_views.view_recipes import make_batch, make_recipe
+from saip.models.ops.cells import cell_targets
+from saip.views import Draw, render, uniforms
+from saip.views.layout import (
+    _side_by_side,
+    draw_random_layout,
+    random_layout_numbers,
+    visible_shares,
+)
+from saip.views.ops import Paste
+from tests.test_views.view_recipes import draw_plan, make_batch, make_ops, make_recipe
 
 
 def raster_shares(top, left, sizes, rank, scene) -> np.ndarray:
@@ -32,10 +38,13 @@ def test_visible_shares_by_painting(count):
 @pytest.mark.parametrize('seed', [0, 1])
 def test_every_paste_is_inside_and_half_visible(size, seed):
     recipe = make_recipe(size=size)
-    for eighths in [(6, 7), (12, 11), (11, 12), (12, 6), (10, 9)]:
-        sizes = paste_sizes(recipe, eighths)
-        scene = recipe.scene.size
-        top, left, order = draw_random_layout(sizes, scene, 0.5, np.arange(100), 0, seed)
+    for scales in [(0.75, 0.875), (1.5, 1.375), (1.375, 1.5), (1.5, 0.75), (1.25, 1.125)]:
+        queries = recipe['multires'].sizes(Draw(values={'scales': scales}))
+        sizes = recipe['scene'].paste_sizes(queries)
+        assert len(sizes) == 3  # two queries and a distractor
+        scene = recipe['scene'].size
+        numbers = uniforms(seed, 'scene', np.arange(100), 0, random_layout_numbers(3))
+        top, left, order = draw_random_layout(numbers, sizes, scene, 0.5)
         rank = np.argsort(order, axis=1)
         assert min(top.min(), left.min()) >= 0
         assert (top + [h for h, _ in sizes] <= scene[0]).all()
@@ -57,16 +66,17 @@ def test_side_by_side_is_valid_where_nothing_else_is():
 def constant_scene(preset: str, size: tuple[int, int], alpha: float = 1.0):
     """A scene of black backgrounds in which paste number i is of grey level 50 (i + 1)."""
     recipe, batch = make_recipe(preset, size), make_batch(8)
-    keys, sizes = batch['key'].numpy(), batch['size'].numpy()
-    plan = draw_plan(recipe, recipe.available, keys, sizes, Clock(0, 0, 0))
-    renderer = DeviceRenderer(recipe, (0, 0, 0), (1, 1, 1), 'nearest')
+    plan, ops = draw_plan(recipe, batch), make_ops(mode='nearest')
+    drawn = plan.draws['scene'].values
     pastes = [
         torch.full((8, 3, *size), 50.0 * (i + 1))
-        for i, size in enumerate(paste_sizes(recipe, plan.multires))
+        for i, size in enumerate(drawn['sizes'].tolist())
     ]
-    scene = renderer._paste(torch.zeros(8, 3, *recipe.scene.size), pastes, plan.scene, alpha)
-    views = renderer.render(plan, batch['canvas'], frozenset({'scene'}))
-    return scene, views.scene_masks, plan
+    corners = np.stack([drawn['top'], drawn['left']], axis=-1)
+    black = torch.zeros(8, 3, *recipe['scene'].size)
+    scene = ops.paste(black, pastes, Paste(corners, drawn['order'], alpha))
+    views = render(recipe, plan, batch['canvas'], ['scene'], ops)
+    return scene, views.targets['scene_masks'], plan
 
 
 @pytest.mark.parametrize('size', [(256, 128), (256, 192), (384, 128), (224, 224), (128, 64)])
@@ -79,8 +89,9 @@ def test_masks_are_where_the_pastes_can_be_seen(size):
 
 def test_full_rectangles_where_overlap_is_allowed():
     scene, masks, plan = constant_scene('saip-paper', (256, 128))
-    sizes = paste_sizes(make_recipe('saip-paper', (256, 128)), plan.multires)
-    for query, (height, width) in enumerate(sizes):
+    recipe = make_recipe('saip-paper', (256, 128))
+    queries = recipe['multires'].sizes(plan.draws['multires'])
+    for query, (height, width) in enumerate(recipe['scene'].paste_sizes(queries)):
         assert (masks[:, query].sum((1, 2)) == height * width).all()
         seen = scene[:, 0] == 50 * (query + 1)
         assert (masks[:, query][seen] == 1).all()
@@ -91,17 +102,15 @@ def test_official_layout():
     scene, masks, plan = constant_scene('saip-official', (256, 128), alpha=0.7)
     assert torch.allclose(masks[:, 0] * 35 + masks[:, 1] * 70, scene[:, 0])
     assert (masks.sum((2, 3)) == 64 * 32).all()
-    assert (plan.scene.left[:, 0] >= plan.scene.left[:, 1] + 32).all()
-    many = draw_plan(
-        make_recipe('saip-official', (256, 128)),
-        frozenset({'scene'}),
-        np.arange(20000),
-        np.full((20000, 2), 200),
-        Clock(0, 0, 0),
-    ).scene
-    assert (many.top.min(), many.top.max()) == (0, 224 - 64 - 2)
-    assert (many.left[:, 1].min(), many.left[:, 1].max()) == (0, 224 - 2 * 32 - 2)
-    assert many.left[:, 0].max() == 224 - 32 - 2
+    left = plan.draws['scene'].values['left']
+    assert (left[:, 0] >= left[:, 1] + 32).all()
+    recipe = make_recipe('saip-official', (256, 128))
+    batch = {'key': torch.arange(20000), 'size': torch.full((20000, 2), 200)}
+    many = draw_plan(recipe, batch, ['scene']).draws['scene'].values
+    top, left = many['top'], many['left']
+    assert (top.min(), top.max()) == (0, 224 - 64 - 2)
+    assert (left[:, 1].min(), left[:, 1].max()) == (0, 224 - 2 * 32 - 2)
+    assert left[:, 0].max() == 224 - 32 - 2
 
 
 def test_cells():

@@ -1,10 +1,13 @@
-"""The presets' view recipes and pictures to try them on."""
+"""The presets' view recipes and images to try them on."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saip.views import Recipe
+from saip.structures import Views
+from saip.views import Clock, DeviceOps, HostBatch, Recipe, RenderOps, ViewPlan
 
 COLORS = {'jitter': {}, 'gray': 0.2, 'flip': 0.5}
 GLOBALS = {
@@ -69,3 +72,34 @@ def make_batch(count: int, seed: int = 0) -> dict[str, Tensor]:
         'index': torch.arange(count),
         'replaced': torch.full((count,), -1),
     }
+
+
+def host_batch(batch: dict[str, Tensor]) -> HostBatch:
+    """What a plan is drawn from."""
+    return HostBatch(batch['key'].numpy(), batch['size'].numpy())
+
+
+def draw_plan(
+    recipe: Recipe,
+    batch: dict[str, Tensor],
+    names: Iterable[str] | None = None,
+    clock: Clock = Clock(0, 0, 0),  # noqa: B008
+) -> ViewPlan:
+    """Draw some entries of a recipe, all by default."""
+    return recipe.draw(recipe.names if names is None else names, host_batch(batch), clock)
+
+
+def make_ops(
+    kind: type[RenderOps] = DeviceOps,
+    mode: str = 'bilinear',
+    mean: Iterable[float] = (0, 0, 0),
+    std: Iterable[float] = (1, 1, 1),
+) -> RenderOps:
+    """Operations whose views are grey levels unless a normalisation is given."""
+    mean, std = (torch.tensor(list(x), dtype=torch.float32).view(3, 1, 1) for x in (mean, std))
+    return kind(mean, std, mode)
+
+
+def images_of(views: Views) -> dict[str, Tensor]:
+    """Images by name."""
+    return {name: view.images for name, view in views.by_name.items()}

@@ -17,10 +17,12 @@ SUBSETS = list(chain.from_iterable(combinations(OBJECTIVES, n) for n in (1, 2, 3
 def build(path, preset, only=OBJECTIVES, **options):
     """A preset with small views and decoders and the encoder of a fragment."""
     cfg = preset_config(preset, size=(128, 64))
-    views = cfg.model.data_preprocessor
+    views = cfg.model.data_preprocessor.views
     views.scene.size = (96, 96)
-    if 'locals' in views:
-        views['locals'].update(number=2, size=(64, 32))
+    if 'local_crops' in views:
+        views.local_crops.update(number=2, size=(64, 32))
+    if 'extra_local_crop' in views:
+        views.extra_local_crop.size = (64, 32)
     cfg.model.backbone = Config.fromfile(path).backbone | cfg.encoder_options | options
     for name in cfg.model.objectives:
         if name not in only:

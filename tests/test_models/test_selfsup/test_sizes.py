@@ -11,14 +11,14 @@ CASES = [('saip', size) for size in SIZES] + [('saip-paper', (224, 224))]
 
 
 def step(preset: str, size: tuple[int, int], without: tuple[str, ...] = ()) -> torch.nn.Module:
-    """One forward and backward pass on two pictures; checks that all values are finite."""
+    """One forward and backward pass on two images; checks that all values are finite."""
     cfg = preset_config(preset, size=size)
     cfg.model.backbone = dict(
         type='saip.TimmEncoder', model='starnet_s1', **cfg.encoder_options
     )
     if preset == 'saip':
         local = (size[0] // 2, size[1] // 2)
-        cfg.model.data_preprocessor.locals.update(number=2, size=local)
+        cfg.model.data_preprocessor.views.local_crops.update(number=2, size=local)
     for name in without:
         cfg.model.objectives[name] = None
     torch.manual_seed(0)

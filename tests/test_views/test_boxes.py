@@ -3,9 +3,9 @@ import pytest
 import torch
 from torchvision.transforms import RandomResizedCrop
 
-from saip.datasets.views.crops import NUMBERS, draw_boxes
-from saip.datasets.views.random import uniforms
-from saip.datasets.views.sizes import aspect_range
+from saip.views.boxes import NUMBERS, draw_boxes
+from saip.views.random import uniforms
+from saip.views.sizes import aspect_range
 
 
 @pytest.mark.parametrize('size', [(300, 120), (128, 64), (200, 200), (390, 118)])
