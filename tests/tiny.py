@@ -62,9 +62,9 @@ def batch(size: int = 4, first: int = 0) -> dict[str, torch.Tensor]:
     )
 
 
-def progress(step: int = 0, per_epoch: int = 100) -> Progress:
-    """A place in a run of two epochs."""
-    return Progress.at(step, 2 * per_epoch, per_epoch)
+def progress(step: int = 0, per_epoch: int = 10) -> Progress:
+    """A place in a run of ten epochs."""
+    return Progress.at(step, 10 * per_epoch, per_epoch)
 
 
 def losses(model, data, step: int = 0) -> dict[str, torch.Tensor]:

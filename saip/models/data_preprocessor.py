@@ -134,8 +134,9 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         progress, self._progress = self._progress, None
         if progress is None:
             raise RuntimeError(
-                'views were drawn without a begun step, or twice in one: every training step '
-                'begins with begin_step(progress), which saip.ProgressHook in default_hooks does'
+                'views are drawn once per step, after begin_step: nothing has told the model of '
+                'this step. In a training saip.ProgressHook does; it belongs to default_hooks: '
+                "default_hooks=dict(progress=dict(type='saip.ProgressHook'))"
             )
         clock = Clock(self.seed, progress.epoch, progress.step, get_rank(), get_world_size())
         return self.recipe.draw(self._selected, self._host_batch(data), clock)

@@ -11,12 +11,8 @@ from torch import Tensor
 from saip.models import data_preprocessor
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.registry import MODELS
-<<<<<<< HEAD
-from saip.structures import Progress, Views
-=======
 from saip.structures import Views
 from saip.views import ViewPlan
->>>>>>> viewtests
 from saip.visualization.views import draw_views
 from tests.test_views.view_recipes import images_of
 from tests.tiny import PRESETS, ROOT, progress
@@ -76,14 +72,6 @@ def test_backgrounds_come_from_the_pool(tmp_path):
     )
     batch = make_batch(8)
     plan = draw(preprocessor, batch)
-<<<<<<< HEAD
-    assert plan.pool is None  # nothing is read before the first batch
-    views = render(preprocessor, batch)
-    plan = draw(preprocessor, batch)
-    assert len(set(plan.pool)) > 1
-    levels = np.array([120, 200, 40])[plan.pool]  # in the order of the file names
-    scene = views.images['scene'] * preprocessor.std + preprocessor.mean
-=======
     # Nothing is read before the first batch.
     assert not plan.draws['scene'].crops['background'].pool.any()
     scene = render(preprocessor, batch)['scene'].images
@@ -93,24 +81,17 @@ def test_backgrounds_come_from_the_pool(tmp_path):
     assert background.pool.all()
     assert len(set(background.source)) > 1
     levels = np.array([120, 200, 40])[background.source]  # in the order of the file names
->>>>>>> viewtests
     for i, level in enumerate(levels):
         level = 255 - level if background.solarize[i] and level > 127 else level
         shown = (scene[i] - float(level)).abs().amax(0) < 1
         # The pastes cover at most three fifths of the scene.
         assert shown.float().mean() > 0.3
-<<<<<<< HEAD
-    again = ViewPlan.from_dict(plan.to_dict())
-    assert np.array_equal(again.pool, plan.pool)
-    assert not np.array_equal(draw(preprocessor, batch, 1).pool, plan.pool)
-=======
     again = ViewPlan.from_dict(plan.to_dict()).draws['scene'].crops['background']
     assert np.array_equal(again.source, background.source)
     later = draw(preprocessor, batch, step=10)
     assert not np.array_equal(
         later.draws['scene'].crops['background'].source, background.source
     )
->>>>>>> viewtests
 
 
 def make_batch(count: int = 4) -> dict[str, Tensor]:
@@ -126,11 +107,7 @@ def make_batch(count: int = 4) -> dict[str, Tensor]:
 
 def test_training_batch():
     preprocessor = MODELS.build({'type': 'saip.ViewsPreprocessor', **RECIPE})
-<<<<<<< HEAD
-    preprocessor.begin_step(Progress.at(0, 1, 1))
-=======
     preprocessor.begin_step(progress())
->>>>>>> viewtests
     out = preprocessor(make_batch(), training=True)
     views = out['inputs']
     assert isinstance(views, Views)
@@ -159,35 +136,15 @@ def test_only_selected_views_are_drawn_and_rendered(monkeypatch):
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
     everything = render(preprocessor, batch)
     rendered: list[ViewPlan] = []
-<<<<<<< HEAD
-    original = preprocessor.renderer.render
-=======
     original = data_preprocessor.render
->>>>>>> viewtests
 
     def spy(recipe, plan, *args):
         rendered.append(plan)
-<<<<<<< HEAD
-        return original(plan, canvas, names)
-=======
         return original(recipe, plan, *args)
->>>>>>> viewtests
 
     monkeypatch.setattr(data_preprocessor, 'render', spy)
     preprocessor.select(['anchor', 'multires'])
     views = render(preprocessor, batch)
-<<<<<<< HEAD
-    assert set(rendered[0].random) == {'anchor'}
-    assert views.mask is None
-    assert views.scene_masks is None
-    assert set(views.images) == {'anchor', 'multires_0', 'multires_1'}
-    for name, images in views.images.items():
-        assert torch.allclose(images, everything.images[name], atol=1e-4)
-    preprocessor.select({'masked'})
-    views = render(preprocessor, batch)
-    assert set(rendered[1].random) == {'augmented'}
-    assert set(views.images) == {'masked'}
-=======
     assert set(rendered[0].draws) == {'anchor', 'multires'}
     assert views.targets == {}
     assert set(views.by_name) == {'anchor', 'multires_0', 'multires_1'}
@@ -197,7 +154,6 @@ def test_only_selected_views_are_drawn_and_rendered(monkeypatch):
     views = render(preprocessor, batch)
     assert set(rendered[1].draws) == {'augmented', 'masked'}
     assert set(views.by_name) == {'masked'}
->>>>>>> viewtests
 
 
 def test_unknown_views_are_named():
@@ -220,18 +176,6 @@ def test_unknown_views_are_named():
 def test_progress_and_seed_key_the_draws():
     """Ten steps make an epoch: step 12 is in another one than step 0."""
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
-<<<<<<< HEAD
-
-    def views(step: int, per_epoch: int) -> dict[str, Tensor]:
-        return render(preprocessor, batch, step, per_epoch).images
-
-    first = views(3, 4)
-    assert torch.equal(first['anchor'], views(3, 4)['anchor'])
-    assert not torch.equal(first['anchor'], views(3, 3)['anchor'])  # of the second epoch
-    assert torch.equal(first['scene'], views(3, 4)['scene'])
-    other = render(ViewsPreprocessor(**RECIPE, seed=1), batch, 3, 4).images
-    assert not torch.equal(first['anchor'], other['anchor'])
-=======
     first = render(preprocessor, batch)
     assert torch.equal(first['anchor'].images, render(preprocessor, batch)['anchor'].images)
     later = render(preprocessor, batch, step=12)
@@ -241,7 +185,6 @@ def test_progress_and_seed_key_the_draws():
     assert torch.equal(first['scene'].images, render(preprocessor, batch)['scene'].images)
     other = render(ViewsPreprocessor(**RECIPE, seed=1), batch)
     assert not torch.equal(first['anchor'].images, other['anchor'].images)
->>>>>>> viewtests
 
 
 def test_a_step_that_was_not_begun_or_is_drawn_twice_is_refused():
@@ -276,11 +219,7 @@ def test_two_views_of_evaluation_depend_neither_on_progress_nor_on_the_recipe(vi
     preprocessor, batch = ViewsPreprocessor(**{**RECIPE, 'views': views}), make_batch()
     preprocessor.select(['anchor'])
     first = preprocessor(batch, training=False)
-<<<<<<< HEAD
-    preprocessor.begin_step(Progress.at(50, 100, 16))
-=======
     preprocessor.begin_step(progress(35))
->>>>>>> viewtests
     again = preprocessor(batch, training=False)
     whole = ViewsPreprocessor(**RECIPE)(batch, training=False)
     assert set(first['inputs']) == {'anchor', 'augmented'}
@@ -294,29 +233,15 @@ def test_two_views_of_evaluation_depend_neither_on_progress_nor_on_the_recipe(vi
 
 def test_autocast_does_not_reach_the_views():
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
-<<<<<<< HEAD
-    plain = render(preprocessor, copy.deepcopy(batch)).images
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        cast = render(preprocessor, batch).images
-    for name, images in plain.items():
-        assert torch.equal(images, cast[name])
-=======
     plain = render(preprocessor, copy.deepcopy(batch))
     with torch.autocast('cpu', dtype=torch.bfloat16):
         cast = render(preprocessor, batch)
     for name, images in images_of(plain).items():
         assert torch.equal(images, cast[name].images)
->>>>>>> viewtests
 
 
 def preset_preprocessor(preset: str, **options) -> ViewsPreprocessor:
     init_default_scope('saip')
-<<<<<<< HEAD
-    cfg = Config.fromfile(f'configs/pretrain/_base_/methods/{preset}.py')
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
-    views = render(preprocessor, make_batch(2))
-    assert views.images['scene'].shape == (2, 3, 224, 224)
-=======
     path = ROOT / f'configs/pretrain/_base_/methods/{preset}.py'
     return MODELS.build({**Config.fromfile(path).model.data_preprocessor, **options})
 
@@ -334,7 +259,6 @@ def test_preset_recipes_render(preset):
     preprocessor = preset_preprocessor(preset)
     views = render(preprocessor, make_batch(2))
     assert views['scene'].images.shape == (2, 3, 224, 224)
->>>>>>> viewtests
     sheet = draw_views(views, preprocessor, 1, make_batch(2)['canvas'][1])
     colours = {tuple(c) for c in np.asarray(sheet).reshape(-1, 3)}
     assert {(230, 60, 40), (30, 110, 220), (128, 128, 128)} <= colours
@@ -342,19 +266,4 @@ def test_preset_recipes_render(preset):
 
 def test_a_batch_of_one():
     views = render(ViewsPreprocessor(**RECIPE), make_batch(1))
-<<<<<<< HEAD
-    assert views.images['scene'].isfinite().all()
-
-
-def test_views_are_drawn_once_per_step_and_only_in_a_step():
-    preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch()
-    message = r'ProgressHook.*default_hooks'
-    with pytest.raises(RuntimeError, match=message):
-        preprocessor(batch, training=True)
-    render(preprocessor, batch)
-    with pytest.raises(RuntimeError, match=message):
-        preprocessor(batch, training=True)
-    preprocessor(batch, training=False)
-=======
     assert views['scene'].images.isfinite().all()
->>>>>>> viewtests

@@ -87,13 +87,8 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
 )
 def test_bad_input_is_one_line(config, run, capsys, tmp_path, arguments, message) -> None:
     (tmp_path / 'text.py').write_text('not a config')
-<<<<<<< HEAD
-    places = {'config': str(config), 'text': str(tmp_path / 'text.py')}
-    assert run(*(argument.format(**places) for argument in arguments)) == 2
-=======
     places = {'views': VIEWS, 'config': str(config), 'text': str(tmp_path / 'text.py')}
-    assert run(*(argument.format(**places) for argument in arguments)) == 1
->>>>>>> viewtests
+    assert run(*(argument.format(**places) for argument in arguments)) == 2
     error = capsys.readouterr().err
     assert error.startswith('browse_views.py: error: ')
     assert message in error

@@ -55,33 +55,18 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
         raise InputError(f'--index {index}: the training set has {len(dataset)} pictures')
     count = min(NEIGHBOURS, len(dataset))
     batch = default_collate([dataset[(index + i) % len(dataset)] for i in range(count)])
-<<<<<<< HEAD
     per_epoch = len(dataset)
     progress = Progress.at(epoch * per_epoch + index, (epoch + 1) * per_epoch, per_epoch)
     preprocessor.begin_step(progress)
-=======
-    preprocessor.begin_step(_progress(epoch, index))
->>>>>>> viewtests
     views = preprocessor(batch, training=True)['inputs']
     buffer = BytesIO()
     draw_views(views, preprocessor, 0, batch['canvas'][0]).save(buffer, 'PNG')
     return buffer.getvalue()
 
 
-<<<<<<< HEAD
 @one_line_errors()
 def main() -> None:
     """Write the picture."""
-=======
-def _progress(epoch: int, index: int) -> Progress:
-    """The last step of an epoch of ``index + 1`` steps."""
-    step = epoch * (index + 1) + index
-    return Progress(step, step + 1, step, step + 1, index + 1, 0.0)
-
-
-def main() -> int:
-    """Write the picture; 1 if the input is at fault."""
->>>>>>> viewtests
     args = parse_args()
     write_atomic(args.out, browse(args.config, args.index, args.epoch, args.cfg_options))
     print(args.out)

@@ -171,15 +171,9 @@ def test_the_expert_starts_equal_and_moves_by_the_momentum():
 
 def test_views_follow_the_progress():
     model, data = build(), batch()
-<<<<<<< HEAD
-    first = losses(model, data, 5)
-    again = losses(model, data, 5)
-    other = losses(model, data, 6)
-=======
     first = losses(model, data, step=15)
     again = losses(model, data, step=15)
     other = losses(model, data, step=26)
->>>>>>> viewtests
     assert torch.equal(first['loss_csr'], again['loss_csr'])
     assert not torch.equal(first['loss_csr'], other['loss_csr'])
 
