@@ -50,18 +50,6 @@ def draw(preprocessor: ViewsPreprocessor, batch: dict, step: int = 0) -> ViewPla
     return preprocessor.draw(batch)
 
 
-def draw(preprocessor, batch, step=0, per_epoch=1):
-    """The plan of a step that is begun."""
-    preprocessor.begin_step(Progress.at(step, 100, per_epoch))
-    return preprocessor.draw(batch)
-
-
-def render(preprocessor, batch, step=0, per_epoch=1) -> Views:
-    """The views of a step that is begun."""
-    preprocessor.begin_step(Progress.at(step, 100, per_epoch))
-    return preprocessor(batch, training=True)['inputs']
-
-
 def test_backgrounds_come_from_the_pool(tmp_path):
     for level in (40, 120, 200):
         Image.new('RGB', (90 + level, 60), (level,) * 3).save(tmp_path / f'{level}.png')
