@@ -8,6 +8,7 @@ from saip.checkpoint.backbone import (
     config_snippet,
     encoder_of,
     export_backbone,
+    load_any_encoder,
     load_encoder,
 )
 from saip.checkpoint.config_text import parse_config_text
@@ -27,7 +28,6 @@ from saip.checkpoint.meta import (
     describe_training,
     replace_config,
     stored_architecture,
-    stored_preprocessor,
 )
 from saip.checkpoint.strict import (
     LoadReport,
@@ -53,6 +53,7 @@ __all__ = [
     'export_backbone',
     'file_sha256',
     'infer_grid',
+    'load_any_encoder',
     'load_checkpoint_file',
     'load_encoder',
     'load_pretrained',
@@ -60,7 +61,6 @@ __all__ = [
     'parse_config_text',
     'replace_config',
     'stored_architecture',
-    'stored_preprocessor',
     'tensors_sha256',
     'write_checkpoint',
 ]

@@ -52,6 +52,29 @@ def load_encoder(
         raise CheckpointError(f'{path}: {error}') from error
 
 
+def load_any_encoder(path: str | os.PathLike, which: Which | None = None) -> Any:
+    """Load the one encoder of an exported file, or one of a training checkpoint.
+
+    Args:
+        path: the file.
+        which: see :func:`load_encoder`; None takes what an exported file holds, and the student of
+            a training checkpoint.
+
+    Returns:
+        A ``saip.models.backbones.BaseEncoder`` in eval mode on the CPU.
+
+    Raises:
+        CheckpointError: the file cannot be read or holds no such encoder.
+        FileNotFoundError: there is no such file.
+    """
+    checkpoint = load_checkpoint_file(path)
+    stored: Which = (checkpoint.get('meta') or {}).get('which', 'student')
+    try:
+        return encoder_of(checkpoint, which or stored)[0]
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
+
+
 def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[Any, dict[str, Any]]:
     """Build the encoder of a loaded checkpoint and give it its weights, all of them.
 

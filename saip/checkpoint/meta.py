@@ -29,7 +29,6 @@ _TRAINING_KEYS = (
     'objectives',
     'data',
     'statistics',
-    'data_preprocessor',
     'expert_checkpoint',
 )
 
@@ -52,8 +51,7 @@ def describe_training(config: Mapping[str, Any], encoder: DescribedEncoder) -> d
 
     Returns:
         ``architecture``, ``embed_dims``, ``preset``, ``objectives`` (names), ``data`` (names),
-        ``statistics`` and ``data_preprocessor`` (its configuration); with a frozen expert
-        ``expert_checkpoint``, the file with its weights.
+        and ``statistics``; with a frozen expert ``expert_checkpoint``, the file with its weights.
     """
     model = config.get('model') or {}
     expert_file = (model.get('expert') or {}).get('checkpoint')
@@ -62,7 +60,6 @@ def describe_training(config: Mapping[str, Any], encoder: DescribedEncoder) -> d
         'architecture': encoder.architecture(),
         'embed_dims': encoder.embed_dims,
         **_describe_config(config),
-        'data_preprocessor': _plain(model.get('data_preprocessor') or {}),
         **frozen,
     }
 
@@ -116,15 +113,6 @@ def stored_architecture(meta: dict[str, Any]) -> dict[str, Any] | None:
     return build_stored_encoder(meta).architecture() if _has_saip_config(meta) else None
 
 
-def stored_preprocessor(meta: dict[str, Any]) -> dict[str, Any]:
-    """Configuration of a training's preprocessor; empty where the meta says nothing of it."""
-    if 'data_preprocessor' in meta:
-        return meta['data_preprocessor']
-    if not meta.get('cfg'):
-        return {}
-    return parse_config_text(meta['cfg']).get('model', {}).get('data_preprocessor') or {}
-
-
 def frozen_expert_file(meta: dict[str, Any]) -> str | None:
     """The weights of a training's frozen expert, as its configuration names them.
 
@@ -146,7 +134,7 @@ def replace_config(meta: dict[str, Any], text: str) -> dict[str, Any]:
     What an exported or converted file says about its encoder stays; of a training checkpoint
     everything follows from the text.
     """
-    if 'data_preprocessor' in meta:  # exported and converted files have none
+    if 'cfg' in meta:  # exported and converted files have none
         meta = {key: value for key, value in meta.items() if key not in _TRAINING_KEYS}
     return {**meta, 'cfg': text}
 
@@ -186,14 +174,3 @@ def _data_names(dataset: Mapping[str, Any]) -> list[str]:
         return [name for part in dataset['datasets'] for name in _data_names(part)]
     name = dataset.get('name') or Path(str(dataset.get('data_root', ''))).name
     return [name] if name else []
-
-
-def _plain(value: Any) -> Any:
-    """Mappings as dicts and classes by their names, through all levels."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    if isinstance(value, type):
-        return f'{value.__module__}.{value.__qualname__}'
-    return value

@@ -13,14 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from saip.checkpoint import (
-    STATISTICS,
     CheckpointError,
     Which,
     build_stored_encoder,
+    describe_encoder,
     encoder_of,
     load_checkpoint_file,
     replace_config,
-    stored_preprocessor,
 )
 from saip.engine.launch import read_config
 from saip.errors import InputError, MissingFileError, library_refusals
@@ -33,11 +32,6 @@ SPECIAL = ('random', 'histogram', 'pixels')
 RANDOM, HISTOGRAM, PIXELS = 'random weights', 'colour histogram', 'coarse pixels'
 BASELINES = (RANDOM, HISTOGRAM, PIXELS)
 DEFAULT_ENCODER = {'type': 'saip.ViTEncoder'}
-TWO_VIEWS = {
-    'anchor': {'area': (0.8, 1.0), 'blur': 1.0},
-    'augmented': {'area': (0.8, 1.0), 'blur': 0.1, 'solarize': 0.2},
-}
-"""The views of the ``saip`` preset, for weights that say nothing about theirs."""
 CANVAS_SCALE = 1.25
 MARKET_FOLDERS = ('query', 'bounding_box_test')
 
@@ -168,18 +162,16 @@ def _load_networks(
 
 
 def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[str, Any]:
-    """Config of the preprocessor: the run's own where it is known."""
-    stored = meta.get('statistics') or STATISTICS
-    statistics = {key: stored[key] for key in ('mean', 'std')}
-    settings = {
+    """Config of the preprocessor: the statistics of the training, and no views to train on."""
+    statistics = describe_encoder(meta, encoder)['statistics']
+    return {
         'type': 'saip.ViewsPreprocessor',
         'size': tuple(encoder.img_size),
         'patch_size': encoder.patch_stride,
-        **TWO_VIEWS,
-        **statistics,
+        'views': {},
+        'mean': statistics['mean'],
+        'std': statistics['std'],
     }
-    own = stored_preprocessor(meta)
-    return {**statistics, **own} if own else settings
 
 
 def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:

@@ -18,6 +18,7 @@ from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import normalise
 from saip.evaluation.retrieval import score_retrieval
 from saip.evaluation.two_view import two_view_recall
+from saip.models.selfsup.predicting import Feature
 from saip.structures import EncoderOutput
 
 NOT_REPLACED = torch.tensor([-1])
@@ -43,6 +44,7 @@ def evaluate_frozen(
     preprocessor: nn.Module,
     batch_size: int = 64,
     num_workers: int = 2,
+    feature: Feature = 'image_token',
     device: str | torch.device | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -58,6 +60,8 @@ def evaluate_frozen(
         preprocessor: turns a batch into normalised images, as ``saip.ViewsPreprocessor`` does.
         batch_size: pictures per step.
         num_workers: processes that decode pictures.
+        feature: what is read of a network: ``image_token`` or ``patch_mean``, the mean of the
+            final patch tokens. Baselines that have no patch tokens give their image token.
         device: where to compute; the best one there is by default.
         progress: whether to write progress and time left to stderr.
 
@@ -87,7 +91,7 @@ def evaluate_frozen(
         encoder.to(device)
         encoder.eval()
     batches = track(loader, len(loader), 'encoding') if progress else loader
-    features, labels = _encode_all(encoders, batches, preprocessor)
+    features, labels = _encode_all(encoders, batches, preprocessor, feature)
     pictures = len(next(iter(features.values())))
     if labels:
         rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
@@ -106,6 +110,7 @@ def _encode_all(
     encoders: Mapping[str, FrozenEncoder],
     batches: Iterable[dict[str, Tensor]],
     preprocessor: nn.Module,
+    feature: Feature,
 ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
     """Return (N, V, D) features by encoder, V views per picture, and (N,) labels if any.
 
@@ -121,13 +126,21 @@ def _encode_all(
         inputs = preprocessor(batch, False)['inputs']
         views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
         for name, encoder in encoders.items():
-            tokens = [encoder.encode(view).require_image_token().float() for view in views]
-            stacked = torch.stack(tokens, dim=1).cpu()
+            rows = [_read(encoder, view, feature) for view in views]
+            stacked = torch.stack(rows, dim=1).cpu()
             features[name].append(stacked[original.expand(len(stacked))])
     return (
         {name: torch.cat(parts) for name, parts in features.items()},
         {name: torch.cat(parts).numpy() for name, parts in labels.items()},
     )
+
+
+def _read(encoder: FrozenEncoder, images: Tensor, feature: Feature) -> Tensor:
+    """Encode (B, 3, H, W) images to (B, D) float32 features."""
+    output = encoder.encode(images)
+    if feature == 'patch_mean' and output.patch_tokens is not None:
+        return output.patch_tokens.float().mean(1)
+    return output.require_image_token().float()
 
 
 def _retrieval_row(features: Tensor, labels: Mapping[str, np.ndarray]) -> dict[str, float]:

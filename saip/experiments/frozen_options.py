@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-NAMES = ('holdout', 'batch_size', 'workers', 'device')
+from saip.models.selfsup.predicting import FEATURES
+
+NAMES = ('holdout', 'feature', 'batch_size', 'workers', 'device')
 
 
 def add_frozen_options(parser: argparse._ActionsContainer) -> None:
@@ -18,6 +20,12 @@ def add_frozen_options(parser: argparse._ActionsContainer) -> None:
         default=0,
         help='of unlabelled pictures take only those that a training with this holdout leaves '
         'out: a share below 1, or their number (default: all pictures)',
+    )
+    parser.add_argument(
+        '--feature',
+        choices=FEATURES,
+        default='image_token',
+        help='what is read of a network (default: image_token)',
     )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, default=2, help='processes that read pictures')
@@ -36,6 +44,7 @@ def frozen_settings(
         parser.error('--batch-size must be at least 1, --workers at least 0')
     return dict(
         holdout=args.holdout,
+        feature=args.feature,
         batch_size=args.batch_size,
         num_workers=args.workers,
         device=args.device,

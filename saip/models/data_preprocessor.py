@@ -28,6 +28,7 @@ from saip.views import (
 
 RENDERERS: dict[str, type[RenderOps]] = {'device': DeviceOps, 'reference': ReferenceOps}
 VALIDATION_EPOCH = -1
+VALIDATION_SEED = 0
 POOL_LIMIT = 1000
 
 _COLORS = dict(jitter={}, gray=0.2, flip=0.5)
@@ -198,7 +199,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             return render(self.recipe, plan, canvas, self._selected, self._ops(), self.pool)
 
     def _validation_views(self, data: dict[str, Any]) -> dict[str, Any]:
-        recipe, clock = self.validation_recipe, Clock(self.seed, VALIDATION_EPOCH, 0)
+        recipe, clock = self.validation_recipe, Clock(VALIDATION_SEED, VALIDATION_EPOCH, 0)
         plan = recipe.draw(recipe.names, self._host_batch(data), clock)
         batch = dict(self.cast_data(data))
         with torch.autocast(self.device.type, enabled=False):
