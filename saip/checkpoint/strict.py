@@ -115,7 +115,7 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
         checkpoint=str(path),
         prefix=str(prefix),
         tensors=len(state_dict),
-        parameters=sum(tensor.numel() for tensor in state_dict.values()),
+        parameters=sum(tensor.numel() for tensor in module.state_dict().values()),
         source_grid=source_grid,
         target_grid=target_grid,
     )

@@ -22,7 +22,6 @@ from saip.checkpoint import (
     load_encoder,
     replace_config,
     stored_architecture,
-    stored_preprocessor,
 )
 from saip.checkpoint.meta import frozen_expert_file
 from saip.engine.hooks import AtomicCheckpointHook, ExportBackboneHook
@@ -31,10 +30,7 @@ from saip.registry import MODELS
 from tests.test_checkpoint.checkpoint_files import CONFIG, small_encoder
 from tests.tiny import build, preset_config
 
-KEYS = {
-    *('architecture', 'embed_dims', 'preset', 'objectives', 'data', 'statistics'),
-    'data_preprocessor',
-}
+KEYS = {'architecture', 'embed_dims', 'preset', 'objectives', 'data', 'statistics'}
 POISON = 'model = open("/etc/passwd")  # saip.SAIP'
 
 
@@ -75,7 +71,6 @@ def test_no_text_of_a_config_is_needed(training: Path, tmp_path: Path, cfg, whic
 def test_nothing_is_parsed_or_built_to_say_what_a_file_holds(training: Path, unread) -> None:
     meta = modern(load_checkpoint_file(training))['meta']
     assert stored_architecture(meta) == meta['architecture']
-    assert stored_preprocessor(meta) == CONFIG['model']['data_preprocessor']
     assert frozen_expert_file(meta) is None
     described = describe_encoder(meta, SimpleNamespace(architecture=dict, embed_dims=16))
     assert (described['preset'], described['data']) == ('saip', ['LUP1M'])
@@ -88,7 +83,6 @@ def test_an_older_file_says_the_same(training: Path) -> None:
     new = modern({'meta': old})['meta']
     assert not KEYS & set(old)
     assert stored_architecture(old) == new['architecture']
-    assert stored_preprocessor(old) == new['data_preprocessor']
     assert describe_encoder(old, small_encoder()) == describe_encoder(new, small_encoder())
 
 
@@ -103,11 +97,10 @@ def test_a_frozen_expert_is_named_and_not_looked_for(training: Path) -> None:
         encoder_of(checkpoint, 'expert')
 
 
-def test_candidates_take_the_stored_preprocessor(tmp_path: Path) -> None:
-    """Size, views and statistics of the run without its text; a given config takes its place."""
+def test_candidates_take_the_stored_statistics(tmp_path: Path) -> None:
+    """Those of the run without its text; a given config takes its place."""
     config = Config(CONFIG)
-    own = dict(patch_size=16, anchor=dict(area=(0.5, 1.0)), std=[9.0, 9.0, 9.0])
-    config.model.data_preprocessor.update(own)
+    config.model.data_preprocessor.update(std=[9.0, 9.0, 9.0])
     encoder = small_encoder()
     state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
     described = describe_training(config, encoder)
@@ -115,7 +108,6 @@ def test_candidates_take_the_stored_preprocessor(tmp_path: Path) -> None:
     found = find_candidates(str(tmp_path / 'x.pth'))
     assert found.preprocessor.mean.flatten().tolist() == [1, 2, 3]
     assert found.preprocessor.std.flatten().tolist() == [9, 9, 9]
-    assert found.preprocessor.recipe.anchor.area == (0.5, 1.0)
     config.model.data_preprocessor.std = [8.0, 8.0, 8.0]
     (tmp_path / 'other.py').write_text(config.pretty_text)
     found = find_candidates(str(tmp_path / 'x.pth'), str(tmp_path / 'other.py'))
@@ -128,12 +120,6 @@ def test_another_config_replaces_what_a_training_says_but_not_what_an_export_say
     assert replaced == {'cfg': 'new', 'epoch': 3}
     exported = {'architecture': described['architecture'], 'which': 'student'}
     assert replace_config(exported, 'new') == {**exported, 'cfg': 'new'}
-
-
-def test_classes_of_a_config_are_kept_by_their_names() -> None:
-    config = {'model': {'data_preprocessor': {'type': nn.Identity, 'sizes': [(1, 2)]}}}
-    stored = describe_training(config, small_encoder())['data_preprocessor']
-    assert stored == {'type': 'torch.nn.modules.linear.Identity', 'sizes': [(1, 2)]}
 
 
 # What a run writes

@@ -1,26 +1,27 @@
 """Names of earlier versions: files are read, configurations are told the new place."""
 
-import lzma
-
 import pytest
 import torch
 from mmengine.config import Config
 
-from saip.checkpoint import load_checkpoint_file
-from saip.checkpoint.renamed import HISTORY, rename_state_key, translate_checkpoint
+from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.checkpoint.renamed import (
+    HISTORY,
+    drop_unread_twins,
+    rename_state_key,
+    translate_checkpoint,
+)
 from saip.engine.preflight import ConfigKeyError, check_config
 from saip.engine.resume import compare_weights, shapes_of
 from saip.registry import MODELS
 from tests.test_recordings import old
 from tests.test_recordings.cases import model_config
+from tests.tiny import preset_config
 
-OLD = [case for case in old.OLD if (old.FOLDER / f'{old.file_name(case)}.xz').is_file()]
 
-
-@pytest.mark.parametrize('case', OLD, ids=lambda case: case.name)
+@pytest.mark.parametrize('case', old.SMALL_CASES, ids=lambda case: case.name)
 def test_a_checkpoint_of_the_first_form_has_todays_weights(case, tmp_path):
-    path = tmp_path / 'old.pth'
-    path.write_bytes(lzma.decompress((old.FOLDER / f'{old.file_name(case)}.xz').read_bytes()))
+    path = old.checkpoint(case, tmp_path)
     checkpoint = load_checkpoint_file(path)
     model = MODELS.build(model_config(case, tmp_path))
     assert any(key.startswith('expert.projector.') for key in checkpoint['state_dict'])
@@ -67,3 +68,22 @@ def test_a_config_that_names_what_is_gone_is_told_the_new_place(changes, message
     check_config(Config(dict(model=dict(type='saip.SAIP'))))
     with pytest.raises(ConfigKeyError, match=message):
         check_config(Config(changes))
+
+
+def test_averages_that_nothing_reads_are_dropped():
+    state = {'expert.pixel_norm.weight': 1, 'module.expert.pixel_norm.bias': 2, 'b': 3}
+    drop_unread_twins(state, {'expert.pixel_norm.weight', 'b'})
+    assert set(state) == {'expert.pixel_norm.weight', 'b'}
+
+
+def test_a_checkpoint_with_an_average_that_nothing_reads_fits_the_model(tmp_path):
+    """Without css and csr nothing reads the expert's norm of dense features."""
+    config = preset_config('saip')
+    config.model.objectives.update(csr=None, css=None)
+    model = MODELS.build(config.model)
+    state = model.state_dict()
+    assert not any(key.startswith('expert.pixel_norm') for key in state)
+    shapes = shapes_of({'state_dict': {**state, 'expert.pixel_norm.weight': torch.zeros(48)}})
+    compare_weights(model, shapes, 'old.pth')
+    with pytest.raises(CheckpointError, match=r'expert\.other'):
+        compare_weights(model, {**shapes, 'expert.other': torch.Size([1])}, 'old.pth')

@@ -43,7 +43,7 @@ def test_a_checkpoint_is_read_and_exported(which, tmp_path):
     stored = load_checkpoint_file(path)['state_dict']
     prefix = {'student': 'backbone.', 'expert': 'expert.backbone.'}[which]
     for key, value in encoder.state_dict().items():
-        assert torch.equal(value, stored[f'{prefix}{key}']), key
+        assert torch.equal(value, stored[f'{prefix}{key}'].to(value.dtype)), key
     exported = export_backbone(load_checkpoint_file(path), tmp_path, which=which)
     before = load_checkpoint_file(old.FOLDER / old.EXPORTED[which][0])
     after = load_checkpoint_file(exported)
