@@ -77,11 +77,11 @@ def shapes() -> list[str]:
         box(20, 330, 560, 106, STUDENT, 'Student: backbone (BaseEncoder)',
             'every view once, only as deep as it is read; views of one size share a batch',
             'image token after the last block and norm',
-            'pixel features after block feature_level and pixel_norm'),
+            'dense features after block feature_level and dense_norm'),
         box(640, 330, 520, 106, EXPERT, 'Expert: EMAExpert   (no gradient, eval)',
             'twins of what objectives and validation read',
             'image token of its target views',
-            'pixel features of the scene'),
+            'dense features of the scene'),
         text(24, 322, 'all views that it predicts from, queries, masked', 12),
         text(892, 312, 'anchor, augmented, scene', 12),
         # Objectives.

@@ -154,7 +154,7 @@ class EncoderOutput:
 
 @dataclass(frozen=True)
 class Relations:
-    """Last-block token relations per head: softmax(q k^T) and softmax(v v^T).
+    """Attention relations of the last block per head: softmax(q k^T) and softmax(v v^T).
 
     Both (B, heads, T, T); T = 1 + L, the image token first.
     """
@@ -164,26 +164,26 @@ class Relations:
 
 
 @dataclass(frozen=True)
-class Need:
+class Outputs:
     """What an objective reads of an encoded view.
 
     Attributes:
-        image: the image token after the last block and the final norm.
-        patches: the patch tokens after the last block and the final norm.
-        pixel: tokens at the encoder's feature level (the pixel objectives' input).
-        relations: last-block relations.
+        image_token: the image token after the last block and the final norm.
+        patch_tokens: the patch tokens after the last block and the final norm.
+        dense: tokens at the encoder's feature level, the input of the dense objectives.
+        relations: attention relations of the last block.
     """
 
-    image: bool = False
-    patches: bool = False
-    pixel: bool = False
+    image_token: bool = False
+    patch_tokens: bool = False
+    dense: bool = False
     relations: bool = False
 
-    def __or__(self, other: Need) -> Need:
-        return Need(
-            self.image or other.image,
-            self.patches or other.patches,
-            self.pixel or other.pixel,
+    def __or__(self, other: Outputs) -> Outputs:
+        return Outputs(
+            self.image_token or other.image_token,
+            self.patch_tokens or other.patch_tokens,
+            self.dense or other.dense,
             self.relations or other.relations,
         )
 
@@ -194,12 +194,12 @@ class EncodeRequest:
 
     Attributes:
         images: (B, 3, h, w) normalised.
-        need: what to compute.
+        outputs: what to compute.
         keep: (B, K) raster indices of visible patches; None encodes all.
     """
 
     images: Tensor
-    need: Need
+    outputs: Outputs
     keep: Tensor | None = None
 
 
@@ -208,13 +208,14 @@ class ViewFeatures:
     """What an encoder computed for one request.
 
     Attributes:
-        final: after the last block and the final norm (``Need.image``, ``Need.patches``).
-        pixel: at the feature level (``Need.pixel``).
-        relations: last-block relations (``Need.relations``).
+        final: after the last block and the final norm (``Outputs.image_token`` and
+            ``Outputs.patch_tokens``).
+        dense: at the feature level (``Outputs.dense``).
+        relations: last-block relations (``Outputs.relations``).
     """
 
     final: EncoderOutput | None = None
-    pixel: EncoderOutput | None = None
+    dense: EncoderOutput | None = None
     relations: Relations | None = None
 
     def require_final(self) -> EncoderOutput:
@@ -227,15 +228,15 @@ class ViewFeatures:
             raise RuntimeError('the final features of this view were not requested')
         return self.final
 
-    def require_pixel(self) -> EncoderOutput:
-        """Return ``pixel``.
+    def require_dense(self) -> EncoderOutput:
+        """Return ``dense``.
 
         Raises:
             RuntimeError: it was not requested.
         """
-        if self.pixel is None:
-            raise RuntimeError('the pixel features of this view were not requested')
-        return self.pixel
+        if self.dense is None:
+            raise RuntimeError('the dense features of this view were not requested')
+        return self.dense
 
     def require_relations(self) -> Relations:
         """Return ``relations``.

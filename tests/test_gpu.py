@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from saip.engine.optim import MatrixDecayConstructor
+from saip.engine.optim import NoBiasDecayConstructor
 from saip.registry import MODELS
 from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, progress, total
 
@@ -55,7 +55,7 @@ def wrapped(model):
         optimizer=dict(type='AdamW', lr=1e-3),
         clip_grad=dict(max_norm=3.0),
     )
-    wrapper = MatrixDecayConstructor(cfg)(model)
+    wrapper = NoBiasDecayConstructor(cfg)(model)
     wrapper.connect(model)
     return wrapper
 

@@ -103,7 +103,7 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
         for name, objective in model.objectives.items():
             views = views.merged(objective.derive(experts[name], views))
             book(name)
-        encoded = encode_views(model.backbone, model.pixel_norm, views, model.student_needs)
+        encoded = encode_views(model.backbone, model.dense_norm, views, model.student_inputs)
         book(STUDENT)
         # The objectives' backward passes stop at copies of the features. What arrives there
         # goes through the encoder afterwards, once, as in a real step.
@@ -216,4 +216,4 @@ def _cut(features: ViewFeatures, copies: list[tuple[Tensor, Tensor]]) -> ViewFea
     relations = features.relations
     if relations is not None:
         relations = Relations(leaf(relations.query_key), leaf(relations.value_value))
-    return ViewFeatures(output(features.final), output(features.pixel), relations)
+    return ViewFeatures(output(features.final), output(features.dense), relations)

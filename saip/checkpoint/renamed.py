@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-STATE_PREFIXES = {'expert.projector.': 'expert.csm_projector.'}
+STATE_PREFIXES = {
+    'expert.projector.': 'expert.csm_projector.',
+    'expert.pixel_norm.': 'expert.dense_norm.',
+    'pixel_norm.': 'dense_norm.',
+}
 """Beginnings of keys of a checkpoint's weights."""
 
 HISTORY = {
@@ -27,11 +31,42 @@ TYPES = {
         'freezing belongs to the objective: model.objectives.csm.frozen_epochs (of '
         'saip.CrossScaleMatching)'
     ),
+    'MatrixDecayConstructor': 'its name is saip.NoBiasDecayConstructor',
+    'TokenSpread': 'its name is saip.KoLeo',
+    'RelationMatching': 'its name is saip.AttentionRelationDistillation',
+    'RelationHead': 'its name is saip.AttentionRelationHead',
+    'CrossScaleAlignment': 'its name is saip.FeatureDistillation',
+    'AlignmentProjector': 'its name is saip.FeatureProjector',
+    'AlignmentHead': 'its name is saip.FeatureDistillationHead',
 }
 """Types that are gone, and what took their place."""
 
+_VIEWS = 'model.data_preprocessor.views'
+_COLORS = f'augment=dict(jitter=..., gray=..., flip=...) of each view in {_VIEWS}'
+OPTIONS = {
+    'model.data_preprocessor.anchor': f"{_VIEWS}.anchor=dict(type='Crop', ...)",
+    'model.data_preprocessor.augmented': f"{_VIEWS}.augmented=dict(type='Crop', ...)",
+    'model.data_preprocessor.locals': f"{_VIEWS}.local_crops=dict(type='Crop', ...)",
+    'model.data_preprocessor.multires': (
+        f"{_VIEWS}.multires=dict(type='Rescale', scales=...), or type='OfficialRescale' for "
+        "source='official'; scales are factors such as .75 and no eighths"
+    ),
+    'model.data_preprocessor.masked': (
+        f"{_VIEWS}.masked=dict(type='Masked', of=..., scales=..., mask=dict(type='RandomMask', "
+        'ratio=...))'
+    ),
+    'model.data_preprocessor.scene': (
+        f"{_VIEWS}.scene=dict(type='Scene', distractors=...) with distractors for others, or "
+        "type='OfficialScene' for layout='official'"
+    ),
+    'model.data_preprocessor.jitter': _COLORS,
+    'model.data_preprocessor.gray': _COLORS,
+    'model.data_preprocessor.flip': _COLORS,
+}
+"""Options of a pretraining that are gone, by their dotted paths, and what took their place."""
 
-UNREAD_TWINS = ('expert.pixel_norm.',)
+
+UNREAD_TWINS = ('expert.dense_norm.',)
 """Beginnings of keys that earlier versions wrote even where nothing read them."""
 
 
@@ -73,12 +108,26 @@ def translate_checkpoint(checkpoint: dict[str, Any]) -> None:
                 names[new] = names.pop(old)
 
 
+def explain_option(path: str) -> str | None:
+    """Explain a dotted key of a configuration that is gone; None where it is not known."""
+    for old, new in OPTIONS.items():
+        if path == old or path.startswith(f'{old}.'):
+            return f'{path} is gone: {new}'
+    return None
+
+
 def find_renamed(cfg: Any) -> str | None:
     """Explain the first old name in a configuration; None where there is none."""
+    model = cfg.get('model') or {}
+    if str(model.get('type', '')).startswith('saip.'):
+        for key in model.get('data_preprocessor') or {}:
+            gone = explain_option(f'model.data_preprocessor.{key}')
+            if gone is not None:
+                return gone
     diagnostics = {old.removeprefix('train/'): new for old, new in HISTORY.items()}
     for path, value in _strings(cfg, ''):
         kind = value.rsplit('.', 1)[-1]
-        if path.rsplit('.', 1)[-1] == 'type' and kind in TYPES:
+        if path.rsplit('.', 1)[-1] in ('type', 'constructor') and kind in TYPES:
             return f'{path}={value} is gone: {TYPES[kind]}'
         new = diagnostics.get(value.removeprefix('train/'))
         if new is not None:

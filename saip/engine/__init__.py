@@ -2,6 +2,6 @@
 
 from saip.engine import hooks
 from saip.engine.amp import AutocastOptimWrapper
-from saip.engine.optim import MatrixDecayConstructor
+from saip.engine.optim import NoBiasDecayConstructor
 
-__all__ = ['AutocastOptimWrapper', 'MatrixDecayConstructor', 'hooks']
+__all__ = ['AutocastOptimWrapper', 'NoBiasDecayConstructor', 'hooks']

@@ -30,7 +30,7 @@ class AutocastOptimWrapper(OptimWrapper):
     and what :meth:`connect` names stay as they were when the accumulated micro-batches began. A
     loss that is not finite gives gradients that are not, so that distributed training hands the
     news to all processes with the reduction that it does anyway. On a GPU the optimizer itself
-    decides on the device if it is fused (``saip.MatrixDecayConstructor`` sees to that); any other
+    decides on the device if it is fused (``saip.NoBiasDecayConstructor`` sees to that); any other
     makes the host wait for the device once per step.
 
     Args:

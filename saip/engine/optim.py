@@ -15,7 +15,7 @@ from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class MatrixDecayConstructor:
+class NoBiasDecayConstructor:
     """Decays parameters of two dimensions and more; leaves biases, norms and gains alone.
 
     The rule of MAE and of the method's first release. Frozen parameters are left out. On a GPU the
@@ -30,7 +30,7 @@ class MatrixDecayConstructor:
         self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
     ) -> None:
         if paramwise_cfg is not None:
-            raise InputError('optim_wrapper.paramwise_cfg: MatrixDecayConstructor takes none')
+            raise InputError('optim_wrapper.paramwise_cfg: NoBiasDecayConstructor takes none')
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
 

@@ -22,7 +22,7 @@ from mmengine.runner import (
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
-from saip.checkpoint.renamed import find_renamed
+from saip.checkpoint.renamed import explain_option, find_renamed
 from saip.errors import InputError
 
 
@@ -132,6 +132,9 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
         ConfigKeyError: a key names nothing, with the name that was probably meant.
     """
     for option in options:
+        gone = explain_option(option)
+        if gone is not None:
+            raise ConfigKeyError(f'--cfg-options {gone}')
         node: Any = cfg._cfg_dict
         done: list[str] = []
         for part in option.split('.'):

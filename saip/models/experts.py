@@ -39,16 +39,16 @@ class BaseExpert(BaseModule):
         is_average: the expert is an average of the student, so that features of both mean the
             same; what reads one may read the other.
         embed_dims: width of the image token.
-        pixel_dims: width of the tokens at the feature level.
+        dense_dims: width of the tokens at the feature level.
         patch_stride: pixels per patch token at the feature level.
-        pixel_norm: norm of the pixel features.
+        dense_norm: norm of the dense features.
     """
 
     is_average: bool
     embed_dims: int
-    pixel_dims: int
+    dense_dims: int
     patch_stride: int
-    pixel_norm: nn.Module
+    dense_norm: nn.Module
 
     @abstractmethod
     def network(self) -> BaseEncoder:
@@ -64,7 +64,7 @@ class BaseExpert(BaseModule):
 
         Args:
             sources: the student's modules by the name the expert gives them; ``backbone`` is
-                among them, and ``pixel_norm`` if pixel features of the expert are read.
+                among them, and ``dense_norm`` if dense features of the expert are read.
         """
 
     @abstractmethod
@@ -132,7 +132,7 @@ class EMAExpert(BaseExpert):
         super().__init__()
         self.momentum = build_schedule(momentum)
         self.embed_dims = student.embed_dims
-        self.pixel_dims = student.pixel_dims
+        self.dense_dims = student.dense_dims
         self.patch_stride = student.patch_stride
         # A tuple hides the student's modules from state_dict and parameters().
         self._sources: tuple[dict[str, nn.Module]] = ({},)
@@ -141,8 +141,8 @@ class EMAExpert(BaseExpert):
         """Make a twin of each of the student's modules."""
         for name, module in sources.items():
             self.add_module(name, deepcopy(module))
-        if 'pixel_norm' not in sources:  # nothing reads the expert's pixel features
-            self.pixel_norm = nn.Identity()
+        if 'dense_norm' not in sources:  # nothing reads the expert's dense features
+            self.dense_norm = nn.Identity()
         self.requires_grad_(False)
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
         self._sources = (dict(sources),)
@@ -280,7 +280,7 @@ class FrozenExpert(BaseExpert):
 
     Nothing trains it, so its tensors are in no optimizer, no checkpoint and no distributed
     reduction: the encoder is hidden from all of them, and whoever resumes or tests a run has it
-    read from its own file again, at the latest when it is first used. Its pixel features pass a
+    read from its own file again, at the latest when it is first used. Its dense features pass a
     norm without parameters, unless they are already normed by the encoder's last.
 
     Args:
@@ -310,13 +310,13 @@ class FrozenExpert(BaseExpert):
                 f'model.backbone of {student.patch_stride}; views and masks fit only one of them'
             )
         self.embed_dims = built.embed_dims
-        self.pixel_dims = built.pixel_dims
+        self.dense_dims = built.dense_dims
         self.patch_stride = built.patch_stride
         self.checkpoint = checkpoint
-        self.pixel_norm = (
+        self.dense_norm = (
             nn.Identity()
-            if built.pixel_is_final
-            else nn.LayerNorm(built.pixel_dims, eps=NORM_EPS, elementwise_affine=False)
+            if built.dense_is_final
+            else nn.LayerNorm(built.dense_dims, eps=NORM_EPS, elementwise_affine=False)
         )
         # A tuple hides the encoder from state_dict, parameters(), train() and init_weights().
         self._hidden = (built.requires_grad_(False).eval(),)
@@ -363,12 +363,12 @@ class FrozenExpert(BaseExpert):
         Raises:
             InputError: an objective asks for an average of one of its modules.
         """
-        asked = sorted(set(sources) - {'backbone', 'pixel_norm'})
+        asked = sorted(set(sources) - {'backbone', 'dense_norm'})
         if asked:
             raise InputError(
                 f'a frozen expert has no moving average of the {", ".join(asked)}, which '
                 'saip.CrossScaleMatching asks for and preset saip-official cannot do without; '
-                'take saip.CrossScaleAlignment, as in configs/pretrain/_base_/methods/'
+                'take saip.FeatureDistillation, as in configs/pretrain/_base_/methods/'
                 'saip-star.py, or model.expert.type=saip.EMAExpert'
             )
 

@@ -11,7 +11,7 @@ from saip.checkpoint.renamed import (
     rename_state_key,
     translate_checkpoint,
 )
-from saip.engine.preflight import ConfigKeyError, check_config
+from saip.engine.preflight import ConfigKeyError, check_config, check_options
 from saip.engine.resume import compare_weights, shapes_of
 from saip.registry import MODELS
 from tests.test_recordings import old
@@ -62,6 +62,16 @@ def test_weights_of_a_distributed_model_are_renamed_too():
             r'log_processor.custom_cfg.0.data_src=teacher_entropy.*csm_teacher_entropy',
         ),
         (dict(default_hooks=dict(x=dict(key='train/loss_over_ln_k'))), 'csm_loss_over_ln_k'),
+        (dict(optim_wrapper=dict(constructor='saip.MatrixDecayConstructor')), 'NoBiasDecay'),
+        (dict(model=dict(objectives=dict(a=dict(type='saip.TokenSpread')))), r'saip\.KoLeo'),
+        (
+            dict(model=dict(type='saip.SAIP', data_preprocessor=dict(locals=dict(number=4)))),
+            r'model.data_preprocessor.locals is gone.*views.local_crops',
+        ),
+        (
+            dict(model=dict(type='saip.SAIP', data_preprocessor=dict(gray=0.1))),
+            r'model.data_preprocessor.gray is gone: augment',
+        ),
     ],
 )
 def test_a_config_that_names_what_is_gone_is_told_the_new_place(changes, message):
@@ -71,9 +81,9 @@ def test_a_config_that_names_what_is_gone_is_told_the_new_place(changes, message
 
 
 def test_averages_that_nothing_reads_are_dropped():
-    state = {'expert.pixel_norm.weight': 1, 'module.expert.pixel_norm.bias': 2, 'b': 3}
-    drop_unread_twins(state, {'expert.pixel_norm.weight', 'b'})
-    assert set(state) == {'expert.pixel_norm.weight', 'b'}
+    state = {'expert.dense_norm.weight': 1, 'module.expert.dense_norm.bias': 2, 'b': 3}
+    drop_unread_twins(state, {'expert.dense_norm.weight', 'b'})
+    assert set(state) == {'expert.dense_norm.weight', 'b'}
 
 
 def test_a_checkpoint_with_an_average_that_nothing_reads_fits_the_model(tmp_path):
@@ -82,8 +92,14 @@ def test_a_checkpoint_with_an_average_that_nothing_reads_fits_the_model(tmp_path
     config.model.objectives.update(csr=None, css=None)
     model = MODELS.build(config.model)
     state = model.state_dict()
-    assert not any(key.startswith('expert.pixel_norm') for key in state)
-    shapes = shapes_of({'state_dict': {**state, 'expert.pixel_norm.weight': torch.zeros(48)}})
+    assert not any(key.startswith('expert.dense_norm') for key in state)
+    shapes = shapes_of({'state_dict': {**state, 'expert.dense_norm.weight': torch.zeros(48)}})
     compare_weights(model, shapes, 'old.pth')
     with pytest.raises(CheckpointError, match=r'expert\.other'):
         compare_weights(model, {**shapes, 'expert.other': torch.Size([1])}, 'old.pth')
+
+
+def test_an_option_that_is_gone_is_told_the_new_place():
+    cfg = Config(dict(model=dict(type='saip.SAIP', data_preprocessor=dict(views={}))))
+    with pytest.raises(ConfigKeyError, match=r'masked\.eighths is gone: .*views\.masked=dict'):
+        check_options(cfg, ['model.data_preprocessor.masked.eighths'])

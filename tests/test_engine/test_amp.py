@@ -10,7 +10,7 @@ from torch import nn
 
 from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.fused import fuse_on_gpu, skips_on_device
-from saip.engine.optim import MatrixDecayConstructor
+from saip.engine.optim import NoBiasDecayConstructor
 from tests import toy_run
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
@@ -77,10 +77,10 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 3))
     model[2].requires_grad_(False)
     cfg = dict(optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.5))
-    groups = MatrixDecayConstructor(cfg)(model).optimizer.param_groups
+    groups = NoBiasDecayConstructor(cfg)(model).optimizer.param_groups
     assert [(len(g['params']), g['weight_decay']) for g in groups] == [(1, 0.5), (3, 0.0)]
     with pytest.raises(ValueError, match='takes none'):
-        MatrixDecayConstructor(cfg, dict(bias_decay_mult=0))
+        NoBiasDecayConstructor(cfg, dict(bias_decay_mult=0))
 
 
 def test_an_optimizer_is_fused_where_all_its_parameters_lie_on_a_gpu():

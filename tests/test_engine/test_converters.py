@@ -122,8 +122,8 @@ def test_values_arrive_under_our_names(release: dict) -> None:
         is (student['module.backbone.blocks.2.mlp.fc1.weight'])
     )
     assert ours['backbone.ln1.bias'] is student['module.backbone.norm.bias']
-    assert ours['pixel_norm.bias'] is student['module.backbone.inter_norm.bias']
-    assert ours['expert.pixel_norm.bias'] is teacher['backbone.inter_norm.bias']
+    assert ours['dense_norm.bias'] is student['module.backbone.inter_norm.bias']
+    assert ours['expert.dense_norm.bias'] is teacher['backbone.inter_norm.bias']
     assert ours['expert.backbone.layers.0.ln2.bias'] is teacher['backbone.blocks.0.norm2.bias']
     assert ours['expert.csm_projector.prototypes'] is teacher['csm_decoder.last_layer.weight_v']
     assert (
@@ -152,7 +152,7 @@ def test_the_way_back_gives_everything_but_the_dropped(release: dict) -> None:
 
 
 def test_gradients_go_back_by_name() -> None:
-    student, teacher = revert_release({'backbone.ln1.weight': None, 'pixel_norm.bias': 2.0})
+    student, teacher = revert_release({'backbone.ln1.weight': None, 'dense_norm.bias': 2.0})
     assert student == {'backbone.norm.weight': None, 'backbone.inter_norm.bias': 2.0}
     assert teacher == {}
     with pytest.raises(CheckpointError, match=r'objectives.csr.neck.nose'):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 
-from saip.engine.optim import MatrixDecayConstructor
+from saip.engine.optim import NoBiasDecayConstructor
 from saip.engine.unwrap import unwrap
 from saip.models.schedules import cosine
 from saip.registry import MODELS
@@ -143,8 +143,8 @@ def test_another_wrapper_is_refused(tmp_path, monkeypatch):
 
 def test_prototypes_to_freeze_must_exist():
     cfg = preset_config('saip')
-    cfg.model.objectives.csm.neck = dict(type='saip.AlignmentProjector', out_channels=8)
-    with pytest.raises(ValueError, match='AlignmentProjector has no prototypes'):
+    cfg.model.objectives.csm.neck = dict(type='saip.FeatureProjector', out_channels=8)
+    with pytest.raises(ValueError, match='FeatureProjector has no prototypes'):
         MODELS.build(cfg.model)
 
 
@@ -157,7 +157,7 @@ def test_a_name_that_would_be_summed_is_refused():
 
 def test_weight_decay_follows_mmpretrains_cosine_and_leaves_0_at_0():
     model = build()
-    wrapper = MatrixDecayConstructor(
+    wrapper = NoBiasDecayConstructor(
         dict(
             type='saip.AutocastOptimWrapper',
             optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),

@@ -10,7 +10,7 @@ from tests.tiny import build
 
 
 class Student(nn.Module):
-    embed_dims = pixel_dims = patch_stride = 1
+    embed_dims = dense_dims = patch_stride = 1
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,7 @@ def student():
 @pytest.fixture
 def expert(student):
     made = EMAExpert(student)
-    made.follow({'backbone': student, 'pixel_norm': nn.Identity()})
+    made.follow({'backbone': student, 'dense_norm': nn.Identity()})
     made.copy_from_student()
     return made
 
@@ -85,7 +85,7 @@ def test_values_that_a_network_derives_from_its_weights_are_renewed():
     torch.manual_seed(0)
     student = TimmEncoder('tiny_vit_5m_224')
     expert = EMAExpert(student)
-    expert.follow({'backbone': student, 'pixel_norm': nn.Identity()})
+    expert.follow({'backbone': student, 'dense_norm': nn.Identity()})
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expert.encoder().encode(images)

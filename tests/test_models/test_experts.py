@@ -11,10 +11,10 @@ from saip.checkpoint import CheckpointError, encoder_of, load_checkpoint_file
 from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine import launch
 from saip.engine.hooks.export import ExportBackboneHook
-from saip.engine.optim import MatrixDecayConstructor
+from saip.engine.optim import NoBiasDecayConstructor
 from saip.evaluation.two_view import TwoViewRecall
 from saip.models.backbones import ViTEncoder
-from saip.models.heads import AlignmentHead
+from saip.models.heads import FeatureDistillationHead
 from saip.registry import MODELS
 from tests.tiny import ROOT, batch, losses, preset_config, progress, total
 
@@ -57,7 +57,7 @@ def build_star(preset: str, checkpoint: str, **objectives):
 def test_two_steps_train_everything_but_the_expert(preset, expert_file):
     model = build_star(preset, expert_file)
     stored = load_checkpoint_file(expert_file)['state_dict']
-    optimizer = MatrixDecayConstructor({'optimizer': {'type': 'AdamW', 'lr': 1e-3}})(
+    optimizer = NoBiasDecayConstructor({'optimizer': {'type': 'AdamW', 'lr': 1e-3}})(
         model
     ).optimizer
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -120,7 +120,7 @@ def test_losses_computed_by_hand(measure, expected):
     # target 0, view 2 with both. Errors (1, 3), (0, 0), (4, -4), (2, -2); cosines 0, 1, -1, 1.
     targets = torch.tensor([[1.0, 3.0], [500.0, 100.0]])
     predictions = torch.tensor([[2.0, 2.0], [-1.0, 1.0], [3.0, -3.0]])
-    loss = AlignmentHead(measure).loss(predictions, targets, {0: 0, 1: 1}, 3)
+    loss = FeatureDistillationHead(measure).loss(predictions, targets, {0: 0, 1: 1}, 3)
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -137,8 +137,8 @@ def test_pixel_features_are_normed_once(expert_file):
     """Before the last block by a norm without parameters; after it by the encoder's own."""
     middle, end = (build_star(preset, expert_file).expert for preset in STARS)
     x = torch.randn(5, 32) * 9 + 3
-    torch.testing.assert_close(middle.pixel_norm(x), F.layer_norm(x, (32,), eps=1e-6))
-    assert end.pixel_norm(x) is x
+    torch.testing.assert_close(middle.dense_norm(x), F.layer_norm(x, (32,), eps=1e-6))
+    assert end.dense_norm(x) is x
     assert not list(middle.parameters())
 
 
@@ -185,7 +185,7 @@ def test_what_needs_an_average_is_refused_with_the_reason(expert_file):
     for preset in ('saip', 'saip-paper', 'saip-official'):
         cfg = preset_config(preset)
         cfg.model.expert = frozen
-        message = 'head by head' if preset == 'saip-official' else 'CrossScaleAlignment'
+        message = 'head by head' if preset == 'saip-official' else 'FeatureDistillation'
         with pytest.raises(ValueError, match=message):
             MODELS.build(cfg.model)
     cfg = star_config('saip-star', expert_file)

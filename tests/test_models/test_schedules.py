@@ -63,7 +63,7 @@ def test_a_number_is_a_constant_and_anything_else_is_refused():
     assert build_schedule(dict(type='saip.CosineSchedule', start=0, end=1)) == CosineSchedule(
         0, 1
     )
-    for wrong in (True, 'cosine', None, dict(type='saip.AlignmentHead')):
+    for wrong in (True, 'cosine', None, dict(type='saip.FeatureDistillationHead')):
         with pytest.raises(TypeError):
             build_schedule(wrong)
 

@@ -9,6 +9,6 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 short_csm = dict(neck=dict(out_channels=4096), head=dict(teacher_temp=0.03))
-spread = dict(type='saip.TokenSpread', loss_weight=0.1)
+spread = dict(type='saip.KoLeo', loss_weight=0.1)
 model = dict(backbone=_base_.backbone, objectives=dict(csm=short_csm, spread=spread))
 train_dataloader = dict(batch_size=128)

@@ -41,7 +41,7 @@ ENCODER = {
     'backbone.patch_embed.proj': 'backbone.patch_embed.projection',
     **{f'backbone.blocks.*.{a}': f'backbone.layers.*.{b}' for a, b in VIT_BLOCK.items()},
     'backbone.norm': 'backbone.ln1',
-    'backbone.inter_norm': 'pixel_norm',
+    'backbone.inter_norm': 'dense_norm',
 }
 PROJECTOR = {
     **{f'csm_decoder.mlp.{i}': f'mlp.{i}' for i in (0, 2, 4)},

@@ -12,7 +12,7 @@ from torch import Tensor
 from saip.checkpoint import WeightsError, load_pretrained
 from saip.errors import InputError
 from saip.registry import MODELS
-from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
+from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
 
 
 class BaseEncoder(BaseModule):
@@ -24,22 +24,22 @@ class BaseEncoder(BaseModule):
     Attributes:
         embed_dims: width of the image token.
         patch_dims: width of the patch tokens that :meth:`encode` returns.
-        pixel_dims: width of the tokens at the feature level.
+        dense_dims: width of the tokens at the feature level.
         map_channels: channels of the feature maps that the encoder has by itself, by stride.
         patch_stride: pixels per patch token at the feature level.
         img_size: (height, width) for which position embeddings are learnt.
-        pixel_is_final: the feature level is the last block, after the final norm, so that the
+        dense_is_final: the feature level is the last block, after the final norm, so that the
             algorithm must not norm it again.
         has_relations: last-block token relations can be asked for.
     """
 
     embed_dims: int
     patch_dims: int
-    pixel_dims: int
+    dense_dims: int
     map_channels: dict[int, int]
     patch_stride: int
     img_size: tuple[int, int]
-    pixel_is_final: bool
+    dense_is_final: bool
     has_relations: bool
     init_cfg: Any
 
@@ -55,15 +55,15 @@ class BaseEncoder(BaseModule):
             keep: (B, K) raster indices of the visible patches of ``patch_stride`` pixels; None
                 encodes all. The patch tokens are those of the kept patches, in this order.
         """
-        request = EncodeRequest(images, Need(image=True, patches=True), keep)
+        request = EncodeRequest(images, Outputs(image_token=True, patch_tokens=True), keep)
         return self.encode_requests([request])[0].require_final()
 
     @abstractmethod
-    def read_pixels_at_the_end(self) -> None:
-        """Take the pixel features from the last block, after the final norm.
+    def read_dense_from_last_block(self) -> None:
+        """Take the dense features from the last block, after the final norm.
 
         For trainings in which nothing else reads the last block: what lies after the feature
-        level would stay random. May change ``pixel_dims``; parameters that the image token alone
+        level would stay random. May change ``dense_dims``; parameters that the image token alone
         passes through are frozen.
         """
 

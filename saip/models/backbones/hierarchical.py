@@ -17,10 +17,10 @@ from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.batch_norm import synchronise_batch_norm
 from saip.models.ops.freeze import freeze_unread
 from saip.models.ops.visible_cells import VisibleCells
-from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, ViewFeatures
+from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
 
 PATCH = 16
-"""Pixels per patch: masks, and the stage that the pixel objectives read, have this stride."""
+"""Pixels per patch: masks, and the stage that the dense objectives read, have this stride."""
 
 OutType = Literal['featmap', 'image_token']
 Masking = Literal['visible_cells', 'fill']
@@ -30,7 +30,7 @@ class HierarchicalEncoder(BaseEncoder):
     """What all encoders with several strides share; a subclass runs the network.
 
     * Image token: the network's own pooling of its last map. Patch tokens: the last map.
-    * Pixel features: the stage of stride 16, before any norm; their image token is the mean of
+    * Dense features: the stage of stride 16, before any norm; their image token is the mean of
       the (visible) patch tokens.
     * Images are padded with zeros, the mean colour, at the bottom and right to a multiple of 16;
       grids are read from the maps.
@@ -41,7 +41,7 @@ class HierarchicalEncoder(BaseEncoder):
 
     Args:
         img_size: (height, width) that the encoder is trained at; any other size works.
-        feature_level: stride of the stage that feeds the pixel objectives, 16; None takes the
+        feature_level: stride of the stage that feeds the dense objectives, 16; None takes the
             last map, resampled to the grid of stride 16.
         out_strides: strides of the maps that :meth:`forward` returns.
         out_type: what :meth:`forward` returns. ``featmap`` freezes the parameters that the maps
@@ -104,16 +104,16 @@ class HierarchicalEncoder(BaseEncoder):
         self.embed_dims = embed_dims
         self.last_stride = max(map_channels)
         self.patch_dims = map_channels[self.last_stride]
-        self._set_pixel_level()
+        self._set_dense_level()
         check_strides(self, self.out_strides)
         if get_world_size() > 1:
             synchronise_batch_norm(self._network())
         if self.out_type == 'featmap':
             freeze_unread(self, self.forward)
 
-    def _set_pixel_level(self) -> None:
-        self.pixel_is_final = self.feature_level is None
-        self.pixel_dims = self.map_channels[self.feature_level or self.last_stride]
+    def _set_dense_level(self) -> None:
+        self.dense_is_final = self.feature_level is None
+        self.dense_dims = self.map_channels[self.feature_level or self.last_stride]
 
     @abstractmethod
     def _title(self) -> str:
@@ -145,10 +145,10 @@ class HierarchicalEncoder(BaseEncoder):
         """Return ``state_dict``: no position embedding belongs to a grid here."""
         return state_dict
 
-    def read_pixels_at_the_end(self) -> None:
-        """Take the pixel features from the last map, and freeze what only the token reads."""
+    def read_dense_from_last_block(self) -> None:
+        """Take the dense features from the last map, and freeze what only the token reads."""
         self.feature_level = None
-        self._set_pixel_level()
+        self._set_dense_level()
         freeze_unread(self, lambda images: self._run(images, [self.last_stride]).values())
 
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
@@ -159,15 +159,15 @@ class HierarchicalEncoder(BaseEncoder):
         return [self._encode(request) for request in requests]
 
     def _encode(self, request: EncodeRequest) -> ViewFeatures:
-        need, keep = request.need, request.keep
-        if need.relations:
+        outputs, keep = request.outputs, request.keep
+        if outputs.relations:
             raise InputError(f'{type(self).__name__} has no attention over all tokens')
         images = self._pad(request.images)
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         strides = []
-        if need.pixel:
+        if outputs.dense:
             strides.append(self.feature_level or self.last_stride)
-        if need.image or need.patches:
+        if outputs.image_token or outputs.patch_tokens:
             strides.append(self.last_stride)
         cells = None if keep is None else VisibleCells(keep, grid)
         if cells is not None:
@@ -176,16 +176,18 @@ class HierarchicalEncoder(BaseEncoder):
         # The image token is pooled inside: a network's pooling may hold layers of its own.
         with cells.applied_to(self._network()) if cells and on_cells else nullcontext():
             maps = self._run(images, strides)
-            token = self._pool(maps[self.last_stride]) if need.image else None
-        final = pixel = None
-        if need.image or need.patches:
+            token = self._pool(maps[self.last_stride]) if outputs.image_token else None
+        final = dense = None
+        if outputs.image_token or outputs.patch_tokens:
             last = maps[self.last_stride]
             at = (last.shape[-2], last.shape[-1]) if keep is None else grid
-            final = EncoderOutput(token, _tokens(last, at, keep) if need.patches else None, at)
-        if need.pixel:
+            final = EncoderOutput(
+                token, _tokens(last, at, keep) if outputs.patch_tokens else None, at
+            )
+        if outputs.dense:
             tokens = _tokens(maps[strides[0]], grid, keep)
-            pixel = EncoderOutput(tokens.mean(1), tokens, grid)
-        return ViewFeatures(final, pixel)
+            dense = EncoderOutput(tokens.mean(1), tokens, grid)
+        return ViewFeatures(final, dense)
 
     def _pad(self, images: Tensor) -> Tensor:
         """Pad (B, 3, h, w) with zeros at the bottom and right to a multiple of the patch.
@@ -210,7 +212,7 @@ class HierarchicalEncoder(BaseEncoder):
         """(B, 3, h, w) -> the maps at ``out_strides``, or one image token (B, D)."""
         if self.out_type == 'featmap':
             return tuple(self.feature_maps(images, self.out_strides))
-        request = EncodeRequest(images, Need(image=True))
+        request = EncodeRequest(images, Outputs(image_token=True))
         return (self._encode(request).require_final().require_image_token(),)
 
     def attention_map(self, images: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         libraries: libraries that have it, the first one installed is taken.
         strides: of the maps that it returns, in that order.
         img_size: (height, width) that the encoder is trained at; any other size works.
-        feature_level: stride of the stage that feeds the pixel objectives, 16; None takes the
+        feature_level: stride of the stage that feeds the dense objectives, 16; None takes the
             last map, resampled to the grid of stride 16.
         drop_path_rate: stochastic depth, for backbones that take such an argument.
         out_strides: strides of the maps that :meth:`forward` returns.

@@ -28,7 +28,7 @@ class TimmEncoder(HierarchicalEncoder):
     Args:
         model: name in timm.
         img_size: (height, width) that the encoder is trained at; any other size works.
-        feature_level: stride of the stage that feeds the pixel objectives, 16; None takes the
+        feature_level: stride of the stage that feeds the dense objectives, 16; None takes the
             last map, resampled to the grid of stride 16.
         drop_path_rate: stochastic depth, growing to this rate in the last block.
         out_strides: strides of the maps that :meth:`forward` returns.

@@ -19,7 +19,7 @@ from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.attention import attend
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
 from saip.registry import MODELS
-from saip.structures import EncodeRequest, EncoderOutput, Grid, Need, Relations, ViewFeatures
+from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, Relations, ViewFeatures
 
 
 class _Pack:
@@ -110,9 +110,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.pos_interp = pos_interp
         self.pos_init = pos_init
         self.patch_stride = patch_size
-        self.patch_dims = self.pixel_dims = self.embed_dims
+        self.patch_dims = self.dense_dims = self.embed_dims
         self.map_channels = {patch_size: self.embed_dims}
-        self.pixel_is_final = feature_level is None
+        self.dense_is_final = feature_level is None
         self.num_heads = self.arch_settings['num_heads']
 
     def reset_parameters(self) -> None:
@@ -134,10 +134,10 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         super().train(mode)
         return self
 
-    def read_pixels_at_the_end(self) -> None:
-        """Take the pixel features from the last block, after the final norm."""
+    def read_dense_from_last_block(self) -> None:
+        """Take the dense features from the last block, after the final norm."""
         self.feature_level = None
-        self.pixel_is_final = True
+        self.dense_is_final = True
 
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Normed patch tokens of the last block as a map (B, D, h, w), once per stride."""
@@ -231,7 +231,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             F.linear(torch.cat([x.flatten(0, 1) for x in normed]), weight[dims:], bias[dims:])
         )
         asking = [
-            x if r.need.patches or r.need.relations else x[:, :1]
+            x if r.outputs.patch_tokens or r.outputs.relations else x[:, :1]
             for x, r in zip(normed, requests, strict=True)
         ]
         query_pack = _Pack(asking)
@@ -243,9 +243,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             key, value = (self._heads(x) for x in kv.chunk(2, -1))
             query = self._heads(query)
             relations.append(
-                self._relations(query, key, value) if request.need.relations else None
+                self._relations(query, key, value) if request.outputs.relations else None
             )
-            wanted = None if request.need.patches else 1
+            wanted = None if request.outputs.patch_tokens else 1
             out = attend(query[:, :, :wanted], key, value)
             attended.append(out.transpose(1, 2).flatten(2))
             residual.append(tokens[:, :wanted])
@@ -271,7 +271,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         embedded = [self._embed(r.images, r.keep) for r in requests]
         grids = [grid for _, grid in embedded]
         pack = _Pack([tokens for tokens, _ in embedded])
-        pixel: list[EncoderOutput | None] = [None] * len(requests)
+        dense: list[EncoderOutput | None] = [None] * len(requests)
         alive = list(range(len(requests)))
         for index, layer in enumerate(self.layers[:-1]):
             self._block(layer, pack)
@@ -279,22 +279,22 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
                 continue
             parts = pack.split(pack.rows)
             for i, request in enumerate(requests):
-                if request.need.pixel:
-                    pixel[i] = _output(parts[i], grids[i])
+                if request.outputs.dense:
+                    dense[i] = _output(parts[i], grids[i])
             alive = [i for i, r in enumerate(requests) if _reaches_the_end(r)]
             if not alive:
-                return [ViewFeatures(pixel=p) for p in pixel]
+                return [ViewFeatures(dense=p) for p in dense]
             if len(alive) < len(requests):
                 pack = _Pack([parts[i] for i in alive])
-        answers = [ViewFeatures(pixel=p) for p in pixel]
+        answers = [ViewFeatures(dense=p) for p in dense]
         raw, relations = self._last_block(pack, [requests[i] for i in alive])
         normed = raw.split(self.ln1(raw.rows))
-        read = normed if self.pixel_is_final else raw.split(raw.rows)
+        read = normed if self.dense_is_final else raw.split(raw.rows)
         for place, i in enumerate(alive):
-            if level == last and requests[i].need.pixel:
-                pixel[i] = _output(read[place], grids[i])
+            if level == last and requests[i].outputs.dense:
+                dense[i] = _output(read[place], grids[i])
             final = _output(normed[place], grids[i])
-            answers[i] = ViewFeatures(final, pixel[i], relations[place])
+            answers[i] = ViewFeatures(final, dense[i], relations[place])
         return answers
 
     def attention_map(self, images: Tensor) -> Tensor:
@@ -303,7 +303,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         Args:
             images: (B, 3, h, w), normalised.
         """
-        request = EncodeRequest(images, Need(image=True, relations=True))
+        request = EncodeRequest(images, Outputs(image_token=True, relations=True))
         features = self.encode_requests([request])[0]
         grid = features.require_final().grid
         return features.require_relations().query_key[:, :, 0, 1:].unflatten(-1, grid)
@@ -316,12 +316,14 @@ def _output(tokens: Tensor, grid: Grid) -> EncoderOutput:
 
 
 def _reaches_the_end(request: EncodeRequest) -> bool:
-    return request.need.image or request.need.patches or request.need.relations
+    return (
+        request.outputs.image_token or request.outputs.patch_tokens or request.outputs.relations
+    )
 
 
 def _read_at_the_end(request: EncodeRequest) -> EncodeRequest:
-    """Ask for final patch tokens where pixel features are read, for a final feature level."""
-    need = request.need
-    if not need.pixel:
+    """Ask for final patch tokens where dense features are read, for a final feature level."""
+    outputs = request.outputs
+    if not outputs.dense:
         return request
-    return replace(request, need=replace(need, image=True, patches=True))
+    return replace(request, outputs=replace(outputs, image_token=True, patch_tokens=True))

@@ -1,15 +1,15 @@
 """Heads own the losses."""
 
-from saip.models.heads.alignment_head import AlignmentHead
+from saip.models.heads.attention_relation_head import AttentionRelationHead
+from saip.models.heads.feature_distillation_head import FeatureDistillationHead
 from saip.models.heads.instance_mask_head import InstanceMaskHead
 from saip.models.heads.pixel_reconstruction_head import PixelReconstructionHead
-from saip.models.heads.relation_head import RelationHead
 from saip.models.heads.self_distillation_head import SelfDistillationHead
 
 __all__ = [
-    'AlignmentHead',
+    'AttentionRelationHead',
+    'FeatureDistillationHead',
     'InstanceMaskHead',
     'PixelReconstructionHead',
-    'RelationHead',
     'SelfDistillationHead',
 ]

@@ -1,13 +1,13 @@
 """Decoders between an encoder and a loss."""
 
-from saip.models.necks.alignment_projector import AlignmentProjector
 from saip.models.necks.cross_scale_decoder import CrossScaleDecoder
+from saip.models.necks.feature_projector import FeatureProjector
 from saip.models.necks.instance_search_decoder import InstanceSearchDecoder
 from saip.models.necks.projector import DINOProjector
 
 __all__ = [
-    'AlignmentProjector',
     'CrossScaleDecoder',
     'DINOProjector',
+    'FeatureProjector',
     'InstanceSearchDecoder',
 ]

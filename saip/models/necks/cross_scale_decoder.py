@@ -24,7 +24,7 @@ class CrossScaleDecoder(BaseModule):
     """Predicts the pixels of a masked view's patches, conditioned on the anchor (Eq. 2).
 
     Args:
-        in_channels: width of the encoder's pixel features.
+        in_channels: width of the encoder's dense features.
         masked_channels: width of the masked view's features where another encoder than the
             anchor's gives them; they get an embedding of their own. None: the same encoder,
             one embedding for both.
@@ -93,8 +93,8 @@ class CrossScaleDecoder(BaseModule):
         """Predict the scored patches.
 
         Args:
-            masked: pixel features of the masked view, (B, K, C) visible patches.
-            anchor: pixel features of the whole anchor.
+            masked: dense features of the masked view, (B, K, C) visible patches.
+            anchor: dense features of the whole anchor.
             mask: what is hidden.
             scored: (B, S) raster indices of the patches to predict.
 

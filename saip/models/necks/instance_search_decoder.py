@@ -23,7 +23,7 @@ class InstanceSearchDecoder(BaseModule):
     it is computed; keys and scene maps do not depend on the query and are computed once.
 
     Args:
-        in_channels: width of the queries' pixel features.
+        in_channels: width of the queries' dense features.
         scene_channels: width of the scene's; None: as the queries'.
         dims: width D.
         num_heads: attention heads.
@@ -65,8 +65,8 @@ class InstanceSearchDecoder(BaseModule):
         """Score every cell of the scene for every query.
 
         Args:
-            queries: Q pixel features of (B, T, in_channels) tokens each.
-            scene: pixel features of the scene, (B, L, scene_channels) patch tokens.
+            queries: Q dense features of (B, T, in_channels) tokens each.
+            scene: dense features of the scene, (B, L, scene_channels) patch tokens.
 
         Returns:
             (B, Q, h, w) logits.

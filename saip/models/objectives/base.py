@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 from saip.models.experts import BaseExpert
-from saip.structures import Encoded, Need, Progress, Views
+from saip.structures import Encoded, Outputs, Progress, Views
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class BaseObjective(BaseModule):
         self.loss_weight = loss_weight
 
     @abstractmethod
-    def student_needs(self) -> dict[str, Need]:
+    def student_inputs(self) -> dict[str, Outputs]:
         """What is read of the student, by view name."""
 
-    def expert_needs(self) -> dict[str, Need]:
+    def expert_inputs(self) -> dict[str, Outputs]:
         """What is read of the expert, by view name; nothing by default."""
         return {}
 

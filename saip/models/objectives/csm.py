@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saip.errors import InputError
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Progress, Views
+from saip.structures import Encoded, Outputs, Progress, Views
 
 Target = Literal['expert_globals', 'expert_multires', 'student_anchor']
 
@@ -72,15 +72,15 @@ class CrossScaleMatching(BaseObjective):
         self.target_views = parts.expand(targets)
         self.predicting_views = parts.expand(predictors)
 
-    def student_needs(self) -> dict[str, Need]:
+    def student_inputs(self) -> dict[str, Outputs]:
         """Image tokens of the views that the student sees."""
         own = self.target_views if self.target == 'student_anchor' else self.predicting_views
-        return dict.fromkeys(own, Need(image=True))
+        return dict.fromkeys(own, Outputs(image_token=True))
 
-    def expert_needs(self) -> dict[str, Need]:
+    def expert_inputs(self) -> dict[str, Outputs]:
         """Image tokens of the views that the expert sees."""
         other = self.predicting_views if self.target == 'student_anchor' else self.target_views
-        return dict.fromkeys(other, Need(image=True))
+        return dict.fromkeys(other, Outputs(image_token=True))
 
     def twins(self) -> dict[str, nn.Module]:
         """The expert projects its tokens with an average of the projector."""
@@ -93,9 +93,11 @@ class CrossScaleMatching(BaseObjective):
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Cross-entropy between the prototype distributions of different views."""
         with torch.no_grad():
-            tokens, expert_views = gather_image_tokens(expert, list(self.expert_needs()), views)
+            tokens, expert_views = gather_image_tokens(
+                expert, list(self.expert_inputs()), views
+            )
             theirs = expert.modules['projector'](tokens)
-        tokens, student_views = gather_image_tokens(student, list(self.student_needs()), views)
+        tokens, student_views = gather_image_tokens(student, list(self.student_inputs()), views)
         ours = self.neck(tokens)
         if self.target == 'student_anchor':
             predictions, predictors, targets, target_views = (

@@ -9,7 +9,7 @@ from torch import Tensor
 from saip.errors import InputError
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Outputs, Views
 
 
 @MODELS.register_module()
@@ -43,25 +43,25 @@ class CrossScaleReconstruction(BaseObjective):
         stride = encoder.patch_stride
         grid = (encoder.img_size[0] // stride, encoder.img_size[1] // stride)
         size = {'patch_size': stride}
-        widths: dict[str, int] = {'in_channels': encoder.pixel_dims}
+        widths: dict[str, int] = {'in_channels': encoder.dense_dims}
         if masked_by == 'expert':
             expert = parts.require_expert("csr masked_by='expert'")
             if not expert.is_average:
-                widths['masked_channels'] = expert.pixel_dims
+                widths['masked_channels'] = expert.dense_dims
         self.neck = MODELS.build({**widths, 'grid': grid, **size, **neck})
         self.head = MODELS.build({**size, **head})
         self.masked_by = masked_by
 
-    def student_needs(self) -> dict[str, Need]:
-        """Pixel features of the anchor, and of the masked view if the student encodes it."""
-        needs = {'anchor': Need(pixel=True)}
+    def student_inputs(self) -> dict[str, Outputs]:
+        """Dense features of the anchor, and of the masked view if the student encodes it."""
+        needs = {'anchor': Outputs(dense=True)}
         if self.masked_by == 'student':
-            needs['masked'] = Need(pixel=True)
+            needs['masked'] = Outputs(dense=True)
         return needs
 
-    def expert_needs(self) -> dict[str, Need]:
-        """Pixel features of the masked view if the expert encodes it."""
-        return {'masked': Need(pixel=True)} if self.masked_by == 'expert' else {}
+    def expert_inputs(self) -> dict[str, Outputs]:
+        """Dense features of the masked view if the expert encodes it."""
+        return {'masked': Outputs(dense=True)} if self.masked_by == 'expert' else {}
 
     def other_views(self) -> frozenset[str]:
         """The masked view's pixels are the target."""
@@ -74,8 +74,8 @@ class CrossScaleReconstruction(BaseObjective):
             raise RuntimeError('the masked view came without its mask')
         source = student if self.masked_by == 'student' else expert
         predictions = self.neck(
-            source.views['masked'].require_pixel(),
-            student.views['anchor'].require_pixel(),
+            source.views['masked'].require_dense(),
+            student.views['anchor'].require_dense(),
             mask,
             self.head.select(mask),
         )

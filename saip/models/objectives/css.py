@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Outputs, Views
 
 
 @MODELS.register_module()
@@ -36,18 +36,18 @@ class CrossScaleSearch(BaseObjective):
     ) -> None:
         super().__init__(parts, loss_weight)
         expert = parts.require_expert('cross-scale search (css)')
-        widths = {'in_channels': parts.encoder.pixel_dims, 'scene_channels': expert.pixel_dims}
+        widths = {'in_channels': parts.encoder.dense_dims, 'scene_channels': expert.dense_dims}
         self.neck = MODELS.build({**widths, **neck})
         self.head = MODELS.build(head)
         self.queries = parts.expand(tuple(queries))
 
-    def student_needs(self) -> dict[str, Need]:
-        """Pixel features of the queries."""
-        return dict.fromkeys(self.queries, Need(pixel=True))
+    def student_inputs(self) -> dict[str, Outputs]:
+        """Dense features of the queries."""
+        return dict.fromkeys(self.queries, Outputs(dense=True))
 
-    def expert_needs(self) -> dict[str, Need]:
-        """Pixel features of the scene."""
-        return {'scene': Need(pixel=True)}
+    def expert_inputs(self) -> dict[str, Outputs]:
+        """Dense features of the scene."""
+        return {'scene': Outputs(dense=True)}
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Sum of the queries' losses, and each of them for the log."""
@@ -58,8 +58,8 @@ class CrossScaleSearch(BaseObjective):
                 'masks'
             )
         logits = self.neck(
-            [student.views[name].require_pixel() for name in self.queries],
-            expert.views['scene'].require_pixel(),
+            [student.views[name].require_dense() for name in self.queries],
+            expert.views['scene'].require_dense(),
         )
         each = self.head.loss(logits, masks)
         terms = {name: each[i].detach() for i, name in enumerate(self.queries)}

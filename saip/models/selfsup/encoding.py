@@ -12,7 +12,7 @@ from saip.models.backbones.base import BaseEncoder
 from saip.structures import (
     EncodeRequest,
     EncoderOutput,
-    Need,
+    Outputs,
     Relations,
     ViewFeatures,
     Views,
@@ -20,7 +20,7 @@ from saip.structures import (
 
 
 def encode_views(
-    encoder: BaseEncoder, pixel_norm: nn.Module, views: Views, needs: dict[str, Need]
+    encoder: BaseEncoder, dense_norm: nn.Module, views: Views, inputs: dict[str, Outputs]
 ) -> dict[str, ViewFeatures]:
     """Encode the views that are needed, as far as they are needed.
 
@@ -29,40 +29,40 @@ def encode_views(
 
     Args:
         encoder: the encoder.
-        pixel_norm: norm of the pixel features.
+        dense_norm: norm of the dense features.
         views: the views.
-        needs: what is read of each view.
+        inputs: what is read of each view.
 
     Returns:
         Features by view name.
     """
     groups: dict[tuple, list[str]] = defaultdict(list)
-    for name, need in needs.items():
+    for name, read in inputs.items():
         view = views[name]
         size = tuple(view.images.shape[-2:])
-        depth = replace(need, pixel=False)
+        depth = replace(read, dense=False)
         kept = None if view.mask is None else view.mask.keep.shape[1]
-        groups[(size, depth if depth != Need() else 'pixel', kept)].append(name)
-    requests = [_request(names, views, needs) for names in groups.values()]
+        groups[(size, depth if depth != Outputs() else 'dense', kept)].append(name)
+    requests = [_request(names, views, inputs) for names in groups.values()]
     if not requests:
         return {}
     features: dict[str, ViewFeatures] = {}
     for names, answer in zip(groups.values(), encoder.encode_requests(requests), strict=True):
-        if answer.pixel is not None:
-            answer = replace(answer, pixel=_norm(answer.pixel, pixel_norm))
+        if answer.dense is not None:
+            answer = replace(answer, dense=_norm(answer.dense, dense_norm))
         lengths = [len(views[name].images) for name in names]
         features.update(zip(names, _split(answer, lengths), strict=True))
     return features
 
 
-def _request(names: list[str], views: Views, needs: dict[str, Need]) -> EncodeRequest:
+def _request(names: list[str], views: Views, inputs: dict[str, Outputs]) -> EncodeRequest:
     images = torch.cat([views[name].images for name in names])
-    need = Need()
+    outputs = Outputs()
     for name in names:
-        need = need | needs[name]
+        outputs = outputs | inputs[name]
     masks = [mask for name in names if (mask := views[name].mask) is not None]
     keep = torch.cat([mask.keep for mask in masks]) if masks else None
-    return EncodeRequest(images, need, keep)
+    return EncodeRequest(images, outputs, keep)
 
 
 def _norm(output: EncoderOutput, norm: nn.Module) -> EncoderOutput:
@@ -96,8 +96,8 @@ def _split(features: ViewFeatures, lengths: list[int]) -> list[ViewFeatures]:
             )
         ]
     return [
-        ViewFeatures(final, pixel, relation)
-        for final, pixel, relation in zip(
-            outputs(features.final), outputs(features.pixel), relations, strict=True
+        ViewFeatures(final, dense, relation)
+        for final, dense, relation in zip(
+            outputs(features.final), outputs(features.dense), relations, strict=True
         )
     ]

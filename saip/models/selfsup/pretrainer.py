@@ -16,12 +16,12 @@ from saip.models.objectives.base import Parts
 from saip.models.ops.blocks import NORM_EPS
 from saip.models.selfsup.encoding import encode_views
 from saip.models.selfsup.init_from import InitFrom, load_parts
-from saip.models.selfsup.needs import (
+from saip.models.selfsup.inputs import (
     any_reads_last_block,
     check_declared,
     check_sizes,
     check_trained,
-    merge_needs,
+    merge_inputs,
     required_views,
     take_wanted,
 )
@@ -75,7 +75,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         self.feature = check_feature(feature)
         self.init_from = None if init_from is None else InitFrom.from_config(init_from)
         if not any_reads_last_block(wanted):
-            self._read_pixels_at_the_end(wanted)
+            self._read_dense_from_last_block(wanted)
         built = None
         if expert is not None:
             built = MODELS.build(dict(expert), default_args={'student': self.backbone})
@@ -83,12 +83,12 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         every = self.objectives.values()
         check_trained(self.objectives)
         views.select(required_views(self.objectives, views.recipe.names))
-        self.student_needs = merge_needs(each.student_needs() for each in every)
-        self.expert_needs = merge_needs(each.expert_needs() for each in every)
-        needs = (*self.student_needs.values(), *self.expert_needs.values())
-        normed = any(need.pixel for need in needs) and not self.backbone.pixel_is_final
-        norm = nn.LayerNorm(self.backbone.pixel_dims, eps=NORM_EPS)
-        self.pixel_norm = norm if normed else nn.Identity()
+        self.student_inputs = merge_inputs(each.student_inputs() for each in every)
+        self.expert_inputs = merge_inputs(each.expert_inputs() for each in every)
+        reads = (*self.student_inputs.values(), *self.expert_inputs.values())
+        normed = any(read.dense for read in reads) and not self.backbone.dense_is_final
+        norm = nn.LayerNorm(self.backbone.dense_dims, eps=NORM_EPS)
+        self.dense_norm = norm if normed else nn.Identity()
         self.expert = built
         self._follow(built)
 
@@ -117,29 +117,29 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
             for twin, module in each.twins().items()
         }
         if expert is None:
-            if self.expert_needs or twins:
+            if self.expert_inputs or twins:
                 readers = [
-                    n for n, e in self.objectives.items() if e.expert_needs() or e.twins()
+                    n for n, e in self.objectives.items() if e.expert_inputs() or e.twins()
                 ]
                 raise InputError(
                     f'the objectives {", ".join(readers)} read the features of an expert, but '
                     'model.expert is None; take model.expert.type=saip.EMAExpert'
                 )
             return
-        reads_dense = any(need.pixel for need in self.expert_needs.values())
-        norm = {'pixel_norm': self.pixel_norm} if reads_dense else {}
+        reads_dense = any(read.dense for read in self.expert_inputs.values())
+        norm = {'dense_norm': self.dense_norm} if reads_dense else {}
         expert.follow({'backbone': self.backbone, **norm, **twins})
 
-    def _read_pixels_at_the_end(self, wanted: dict[str, dict[str, Any]]) -> None:
+    def _read_dense_from_last_block(self, wanted: dict[str, dict[str, Any]]) -> None:
         """Leave no block of the encoder without a gradient."""
-        if not self.backbone.pixel_is_final:
+        if not self.backbone.dense_is_final:
             print_log(
                 f'the objectives {", ".join(wanted)} read no image token of the student; '
-                'pixel features come from the last block, since later blocks would stay random',
+                'dense features come from the last block, since later blocks would stay random',
                 'current',
                 logging.WARNING,
             )
-        self.backbone.read_pixels_at_the_end()
+        self.backbone.read_dense_from_last_block()
 
     def init_weights(self) -> None:
         """Initialise, then make what the expert averages equal to the student.
@@ -164,7 +164,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         for name, objective in self.objectives.items():
             inputs = inputs.merged(objective.derive(experts[name], inputs))
         student = Encoded(
-            encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
+            encode_views(self.backbone, self.dense_norm, inputs, self.student_inputs)
         )
         losses: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
@@ -192,10 +192,10 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
             with_weights: whether a frozen expert reads its weights first; counting operations
                 needs none.
         """
-        if self.expert is None or not self.expert_needs:
+        if self.expert is None or not self.expert_inputs:
             return {}
         encoder = self.expert.encoder() if with_weights else self.expert.network()
-        return encode_views(encoder, self.expert.pixel_norm, views, self.expert_needs)
+        return encode_views(encoder, self.expert.dense_norm, views, self.expert_inputs)
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """``loss``: dict of losses; ``predict``: features per sample; ``tensor``: image tokens."""

@@ -76,7 +76,7 @@ def test_a_subset_leaves_no_parameter_idle(subset, stem):
     total(terms).backward()
     assert idle(model) == []
     # Without an image token the last map is read, and TinyViT's norm behind its pooling rests.
-    assert model.backbone.pixel_is_final is ('csm' not in subset)
+    assert model.backbone.dense_is_final is ('csm' not in subset)
     frozen = [n for n, p in model.backbone.named_parameters() if not p.requires_grad]
     rests = stem == 'tinyvit-5m' and 'csm' not in subset
     assert frozen == [f'timm_model.head.norm.{x}' for x in ('weight', 'bias') if rests]

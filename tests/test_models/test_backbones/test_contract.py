@@ -13,13 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from saip.checkpoint import WeightsError
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
-from saip.structures import EncodeRequest, Need
+from saip.structures import EncodeRequest, Outputs
 from tests.tiny import ROOT
 
 FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
 SIZES = [(256, 128), (128, 64), (192, 96), (320, 160), (224, 224), (384, 128), (256, 192)]
 SIZES += [(333, 517), (517, 333)]
-ALL = Need(image=True, patches=True, pixel=True)
+ALL = Outputs(image_token=True, patch_tokens=True, dense=True)
 # Keys of an architecture that no tensor shape shows, or another model altogether.
 OTHER = {
     'saip.ViTEncoder': lambda a: {**a, 'arch': {**a['arch'], 'num_heads': 6}},
@@ -59,13 +59,13 @@ def encoder(path):
     return built.eval()
 
 
-def encode(encoder, images, keep=None, need=ALL):
-    return encoder.encode_requests([EncodeRequest(images, need, keep)])[0]
+def encode(encoder, images, keep=None, outputs=ALL):
+    return encoder.encode_requests([EncodeRequest(images, outputs, keep)])[0]
 
 
 def tensors(features):
     """Everything that an encoder returned."""
-    outputs = (features.final, features.pixel)
+    outputs = (features.final, features.dense)
     return [x for output in outputs for x in (output.image_token, output.patch_tokens)]
 
 
@@ -93,12 +93,12 @@ def test_any_size(encoder, size):
         features = encode(encoder, images)
         maps = encoder.feature_maps(images, list(encoder.map_channels))
     assert all(x.isfinite().all() for x in [*tensors(features), *maps])
-    final, pixel = features.final, features.pixel
+    final, pixel = features.final, features.dense
     assert final.image_token.shape == (1, encoder.embed_dims)
     assert final.patch_tokens.shape == (1, math.prod(final.grid), encoder.patch_dims)
     assert pixel.grid == grid
-    assert pixel.image_token.shape == (1, encoder.pixel_dims)
-    assert pixel.patch_tokens.shape == (1, math.prod(grid), encoder.pixel_dims)
+    assert pixel.image_token.shape == (1, encoder.dense_dims)
+    assert pixel.patch_tokens.shape == (1, math.prod(grid), encoder.dense_dims)
     for x, (stride, channels) in zip(maps, encoder.map_channels.items(), strict=True):
         assert x.shape[:2] == (1, channels)
         for cells, patches in zip(x.shape[2:], grid, strict=True):
@@ -172,7 +172,7 @@ def test_only_kept_tokens_in_their_order(encoder):
     with torch.no_grad():
         first = encode(encoder, images, keep)
         again = encode(encoder, images, keep[:, shuffled])
-    for one, other in ((first.final, again.final), (first.pixel, again.pixel)):
+    for one, other in ((first.final, again.final), (first.dense, again.dense)):
         assert one.grid == (8, 4)
         assert one.patch_tokens.shape[:2] == (2, 8)
         torch.testing.assert_close(one.image_token, other.image_token)
@@ -181,8 +181,10 @@ def test_only_kept_tokens_in_their_order(encoder):
 
 def test_every_parameter_learns(encoder):
     model = deepcopy(encoder).train()
-    features = encode(model, torch.randn(2, 3, 64, 64), need=Need(image=True, pixel=True))
-    (features.final.image_token.square().sum() + features.pixel.patch_tokens.sum()).backward()
+    features = encode(
+        model, torch.randn(2, 3, 64, 64), outputs=Outputs(image_token=True, dense=True)
+    )
+    (features.final.image_token.square().sum() + features.dense.patch_tokens.sum()).backward()
     idle = [
         n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()
     ]
@@ -191,12 +193,12 @@ def test_every_parameter_learns(encoder):
 
 def test_pixel_features_from_the_end_leave_nothing_idle(encoder):
     model = deepcopy(encoder).train()
-    model.read_pixels_at_the_end()
-    assert model.pixel_is_final
+    model.read_dense_from_last_block()
+    assert model.dense_is_final
     assert model.training
-    pixel = encode(model, torch.randn(2, 3, 128, 64), need=Need(pixel=True)).pixel
+    pixel = encode(model, torch.randn(2, 3, 128, 64), outputs=Outputs(dense=True)).pixel
     assert pixel.grid == (8, 4)
-    assert pixel.patch_tokens.shape == (2, 32, model.pixel_dims)
+    assert pixel.patch_tokens.shape == (2, 32, model.dense_dims)
     pixel.patch_tokens.square().sum().backward()
     assert [
         n for n, p in model.named_parameters() if p.requires_grad != (p.grad is not None)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from saip.models.backbones import TimmEncoder
-from saip.structures import EncodeRequest, Need
+from saip.structures import EncodeRequest, Outputs
 
 MODELS_OF_TIMM = ['starnet_s1', 'tiny_vit_5m_224', 'edgenext_x_small', 'resnet18']
 
@@ -51,7 +51,7 @@ def test_maps_are_those_of_the_feature_network(name):
         )
         strides = [stride for stride in encoder.map_channels if stride < 32]
         maps = encoder.feature_maps(images, strides)
-        request = EncodeRequest(images, Need(pixel=True))
+        request = EncodeRequest(images, Outputs(dense=True))
         pixel = encoder.encode_requests([request])[0].pixel
     for stride, found in zip(strides, maps, strict=True):
         torch.testing.assert_close(found, expected[stride])
@@ -73,19 +73,19 @@ def test_pixel_requests_stop_early():
     called = []
     for i, stage in enumerate(encoder.timm_model.stages):
         stage.register_forward_hook(lambda *_, i=i: called.append(i))
-    encoder.encode_requests([EncodeRequest(torch.randn(2, 3, 64, 64), Need(pixel=True))])
+    encoder.encode_requests([EncodeRequest(torch.randn(2, 3, 64, 64), Outputs(dense=True))])
     assert called == [0, 1, 2]
 
 
 def test_last_map_as_pixel_features_on_the_grid_of_patches():
     encoder, _ = pair('starnet_s1', feature_level=None)
-    assert (encoder.pixel_is_final, encoder.pixel_dims) == (True, encoder.patch_dims)
+    assert (encoder.dense_is_final, encoder.dense_dims) == (True, encoder.patch_dims)
     images = torch.randn(1, 3, 128, 64)
-    need = Need(patches=True, pixel=True)
+    need = Outputs(patch_tokens=True, dense=True)
     with torch.no_grad():
         features = encoder.encode_requests([EncodeRequest(images, need)])[0]
     coarse = features.final.patch_tokens.transpose(1, 2).unflatten(-1, (4, 2))
-    fine = features.pixel.patch_tokens.transpose(1, 2).unflatten(-1, (8, 4))
+    fine = features.dense.patch_tokens.transpose(1, 2).unflatten(-1, (8, 4))
     # Corners of a bilinear map equal the cells they lie in, and four cells around a coarse
     # corner have the mean of the four coarse cells.
     torch.testing.assert_close(fine[..., 0, 0], coarse[..., 0, 0])
@@ -173,7 +173,7 @@ def test_relations_are_refused():
     encoder, _ = pair('resnet18')
     with pytest.raises(ValueError, match='no attention over all tokens'):
         encoder.encode_requests(
-            [EncodeRequest(torch.zeros(1, 3, 32, 32), Need(relations=True))]
+            [EncodeRequest(torch.zeros(1, 3, 32, 32), Outputs(relations=True))]
         )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from saip.models.backbones import TimmEncoder
 from saip.models.ops.visible_cells import VisibleCells
-from saip.structures import EncodeRequest, Need
+from saip.structures import EncodeRequest, Outputs
 
 GRID = (4, 2)
 KEEP = torch.tensor([[5, 0, 3], [1, 7, 2]])
@@ -115,7 +115,7 @@ def test_windows_as_a_batch_are_left_alone(cells):
 
 
 def encode(encoder, images, keep):
-    request = EncodeRequest(images, Need(pixel=True), keep)
+    request = EncodeRequest(images, Outputs(dense=True), keep)
     return encoder.encode_requests([request])[0].pixel.patch_tokens
 
 

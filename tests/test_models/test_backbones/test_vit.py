@@ -5,7 +5,7 @@ import torch
 from mmpretrain.models.backbones import VisionTransformer
 
 from saip.models.backbones import ViTEncoder, build_encoder
-from saip.structures import EncodeRequest, Need
+from saip.structures import EncodeRequest, Outputs
 
 ARCH = dict(embed_dims=48, num_layers=5, num_heads=3, feedforward_channels=96)
 
@@ -40,27 +40,27 @@ def test_encode_equals_the_stock_forward(encoder, size):
 
 def test_packed_requests_equal_single_ones(encoder):
     requests = [
-        EncodeRequest(torch.randn(2, 3, 256, 128), Need(image=True, relations=True)),
-        EncodeRequest(torch.randn(6, 3, 128, 64), Need(image=True)),
-        EncodeRequest(torch.randn(2, 3, 192, 96), Need(image=True, pixel=True)),
-        EncodeRequest(torch.randn(2, 3, 224, 224), Need(pixel=True)),
+        EncodeRequest(torch.randn(2, 3, 256, 128), Outputs(image_token=True, relations=True)),
+        EncodeRequest(torch.randn(6, 3, 128, 64), Outputs(image_token=True)),
+        EncodeRequest(torch.randn(2, 3, 192, 96), Outputs(image_token=True, dense=True)),
+        EncodeRequest(torch.randn(2, 3, 224, 224), Outputs(dense=True)),
     ]
     with torch.no_grad():
         together = encoder.encode_requests(requests)
         alone = [encoder.encode_requests([r])[0] for r in requests]
         levels = [stock(encoder, out_indices=[2])(r.images)[0] for r in requests]
     for both, one, level, request in zip(together, alone, levels, requests, strict=True):
-        if request.need.image:
+        if request.outputs.image_token:
             torch.testing.assert_close(both.final.image_token, one.final.image_token)
             torch.testing.assert_close(
                 both.final.image_token, encoder.encode(request.images).image_token
             )
         else:
             assert both.final is None
-        if request.need.pixel:
-            torch.testing.assert_close(both.pixel.image_token, level[:, 0])
-            torch.testing.assert_close(both.pixel.patch_tokens, level[:, 1:])
-        assert (both.relations is None) is not request.need.relations
+        if request.outputs.dense:
+            torch.testing.assert_close(both.dense.image_token, level[:, 0])
+            torch.testing.assert_close(both.dense.patch_tokens, level[:, 1:])
+        assert (both.relations is None) is not request.outputs.relations
 
 
 def test_relations_are_those_of_the_last_block(encoder):
@@ -73,7 +73,7 @@ def test_relations_are_those_of_the_last_block(encoder):
     )
     with torch.no_grad():
         model(images)
-        relations = encoder.encode_requests([EncodeRequest(images, Need(relations=True))])[0]
+        relations = encoder.encode_requests([EncodeRequest(images, Outputs(relations=True))])[0]
         q, k, v = attention.qkv(captured['x']).reshape(2, 33, 3, 3, 16).permute(2, 0, 3, 1, 4)
     expected = torch.einsum('bhtd,bhsd->bhts', q, k).div(4).softmax(-1)
     torch.testing.assert_close(relations.relations.query_key, expected)
@@ -105,20 +105,20 @@ def test_final_feature_level_gives_normed_tokens():
     model = ViTEncoder(arch=ARCH, feature_level=None).eval()
     images = torch.randn(2, 3, 128, 64)
     with torch.no_grad():
-        features = model.encode_requests([EncodeRequest(images, Need(pixel=True))])[0]
+        features = model.encode_requests([EncodeRequest(images, Outputs(dense=True))])[0]
         expected = model.encode(images)
-    torch.testing.assert_close(features.pixel.patch_tokens, expected.patch_tokens)
-    torch.testing.assert_close(features.pixel.image_token, expected.image_token)
+    torch.testing.assert_close(features.dense.patch_tokens, expected.patch_tokens)
+    torch.testing.assert_close(features.dense.image_token, expected.image_token)
 
 
 def test_the_last_block_can_be_the_feature_level_before_its_norm():
     model = ViTEncoder(arch=ARCH, feature_level=4).eval()
     images = torch.randn(2, 3, 128, 64)
     with torch.no_grad():
-        request = EncodeRequest(images, Need(image=True, pixel=True))
+        request = EncodeRequest(images, Outputs(image_token=True, dense=True))
         features = model.encode_requests([request])[0]
         final = model.encode(images)
-    torch.testing.assert_close(model.ln1(features.pixel.patch_tokens), final.patch_tokens)
+    torch.testing.assert_close(model.ln1(features.dense.patch_tokens), final.patch_tokens)
     torch.testing.assert_close(features.final.image_token, final.image_token)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from saip.models.heads import InstanceMaskHead, PixelReconstructionHead, RelationHead
+from saip.models.heads import AttentionRelationHead, InstanceMaskHead, PixelReconstructionHead
 from saip.models.ops.patchify import patchify
 from saip.structures import PatchMask, Relations
 
@@ -82,12 +82,14 @@ def test_relations_equal_kl_divergence():
     torch.manual_seed(0)
     ours = [torch.randn(2, 3, 5, 5).softmax(-1) for _ in range(2)]
     theirs = [torch.randn(2, 3, 5, 5).softmax(-1) for _ in range(2)]
-    loss = RelationHead().loss(Relations(*ours), Relations(*theirs))
+    loss = AttentionRelationHead().loss(Relations(*ours), Relations(*theirs))
     expected = sum(
         (t * (t / s).log()).sum(-1).mean() for s, t in zip(ours, theirs, strict=True)
     )
     torch.testing.assert_close(loss, expected)
-    assert RelationHead().loss(Relations(*ours), Relations(*ours)).item() == pytest.approx(0)
+    assert AttentionRelationHead().loss(
+        Relations(*ours), Relations(*ours)
+    ).item() == pytest.approx(0)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from saip.models.backbones import TimmEncoder
 from saip.models.ops.batch_norm import CPUSyncBatchNorm, synchronise_batch_norm
-from saip.structures import EncodeRequest, Need
+from saip.structures import EncodeRequest, Outputs
 
 # Built before there are two processes, and after.
 model, double = 'mobilenetv4_conv_small', torch.float64
@@ -80,10 +80,10 @@ encoder.load_state_dict(alone.state_dict(), strict=True)
 images = torch.randn(4, 3, 96, 64, dtype=double)
 keep = torch.stack([torch.randperm(24)[:6] for _ in images])
 def encode(net, part):
-    plain = EncodeRequest(images[part], Need(image=True, pixel=True))
-    masked = EncodeRequest(images[part], Need(image=True, pixel=True), keep[part])
+    plain = EncodeRequest(images[part], Outputs(image_token=True, dense=True))
+    masked = EncodeRequest(images[part], Outputs(image_token=True, dense=True), keep[part])
     found = net.encode_requests([plain, masked])
-    return [x for f in found for x in (f.final.image_token, f.pixel.patch_tokens)]
+    return [x for f in found for x in (f.final.image_token, f.dense.patch_tokens)]
 mine = slice(2 * rank, 2 * rank + 2)
 expected, found = encode(alone, slice(None)), encode(encoder, mine)
 for a, b in zip(expected, found):

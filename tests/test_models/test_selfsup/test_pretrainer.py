@@ -101,11 +101,11 @@ def test_experts_and_objectives_are_built_once(backbone, without, monkeypatch):
     model = MODELS.build(cfg.model)
     assert made.count(EMAExpert) == 1
     assert made.count(CrossScaleSearch) == 1
-    assert model.backbone.pixel_is_final is (without == ('csm',))
-    width = model.backbone.pixel_dims
+    assert model.backbone.dense_is_final is (without == ('csm',))
+    width = model.backbone.dense_dims
     assert model.objectives['css'].neck.query_embed.in_features == width
     assert model.objectives['css'].neck.key_embed.in_features == width
-    assert model.expert.pixel_dims == width
+    assert model.expert.dense_dims == width
 
 
 def test_objectives_that_do_not_train_the_encoder_are_refused():
@@ -115,7 +115,7 @@ def test_objectives_that_do_not_train_the_encoder_are_refused():
 
 def test_masks_of_the_release_need_no_expert_pass_for_reconstruction():
     model = build('saip', without=('csm', 'css'))
-    assert model.expert_needs == {}
+    assert model.expert_inputs == {}
 
 
 @pytest.mark.parametrize('size', [(256, 192), (384, 128), (224, 224), (128, 64)])
@@ -166,7 +166,7 @@ def test_the_expert_starts_equal_and_moves_by_the_momentum():
     assert model.expert.steps.item() == 1
     assert not model.expert.training
     names = {name.split('.')[1] for name, _ in model.named_parameters() if 'expert.' in name}
-    assert names == {'backbone', 'pixel_norm', 'csm_projector'}
+    assert names == {'backbone', 'dense_norm', 'csm_projector'}
 
 
 def test_views_follow_the_progress():

@@ -10,7 +10,7 @@ expert_encoder = dict(
 )
 expert_checkpoint = '{{$SAIP_EXPERT:data/experts/path_vit-base-p16.pth}}'
 alignment = dict(
-    type='saip.CrossScaleAlignment',
-    neck=dict(type='saip.AlignmentProjector'),
-    head=dict(type='saip.AlignmentHead', measure='smooth_l1'),
+    type='saip.FeatureDistillation',
+    neck=dict(type='saip.FeatureProjector'),
+    head=dict(type='saip.FeatureDistillationHead', measure='smooth_l1'),
 )

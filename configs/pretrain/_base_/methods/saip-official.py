@@ -63,7 +63,10 @@ model = dict(
             neck=dict(type='saip.DINOProjector', out_channels=65536),
             head=dict(type='saip.SelfDistillationHead', student_temp=0.1, teacher_temp=0.04),
         ),
-        relation=dict(type='saip.RelationMatching', head=dict(type='saip.RelationHead')),
+        relation=dict(
+            type='saip.AttentionRelationDistillation',
+            head=dict(type='saip.AttentionRelationHead'),
+        ),
         csr=dict(
             type='saip.CrossScaleReconstruction',
             masked_by='student',

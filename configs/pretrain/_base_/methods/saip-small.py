@@ -71,7 +71,7 @@ model = dict(
             neck=dict(type='saip.InstanceSearchDecoder', dims=160, num_heads=5),
             head=dict(type='saip.InstanceMaskHead'),
         ),
-        spread=dict(type='saip.TokenSpread', loss_weight=0.1),
+        spread=dict(type='saip.KoLeo', loss_weight=0.1),
     ),
 )
 custom_hooks = [

@@ -4,7 +4,7 @@ optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
     clip_grad=dict(max_norm=3.0),
-    constructor='saip.MatrixDecayConstructor',
+    constructor='saip.NoBiasDecayConstructor',
 )
 param_scheduler = [
     dict(

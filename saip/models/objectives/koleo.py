@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saip.models.losses.spread import nearest_neighbour_spread
+from saip.models.losses.koleo import koleo_loss
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Outputs, Views
 
 
 @MODELS.register_module()
-class TokenSpread(BaseObjective):
+class KoLeo(BaseObjective):
     """Keeps the image tokens of different images apart.
 
     No part of the method: with a few dozen images per batch, the center of cross-scale matching
@@ -26,14 +26,14 @@ class TokenSpread(BaseObjective):
     def __init__(self, parts: Parts, loss_weight: float = 0.1) -> None:
         super().__init__(parts, loss_weight)
 
-    def student_needs(self) -> dict[str, Need]:
+    def student_inputs(self) -> dict[str, Outputs]:
         """Image tokens of both global views."""
-        return dict.fromkeys(('anchor', 'augmented'), Need(image=True))
+        return dict.fromkeys(('anchor', 'augmented'), Outputs(image_token=True))
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Mean over both views of the negative log distance to the nearest other image."""
         spreads = [
-            nearest_neighbour_spread(student.views[name].require_final().require_image_token())
-            for name in self.student_needs()
+            koleo_loss(student.views[name].require_final().require_image_token())
+            for name in self.student_inputs()
         ]
         return {'loss': self.loss_weight * torch.stack(spreads).mean()}

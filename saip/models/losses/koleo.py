@@ -9,7 +9,7 @@ from saip.models.ops.precision import full_precision
 EPSILON = 1e-8
 
 
-def nearest_neighbour_spread(features: Tensor) -> Tensor:
+def koleo_loss(features: Tensor) -> Tensor:
     """Mean negative log distance of each feature to its nearest neighbour on the unit sphere.
 
     The Kozachenko-Leonenko estimate of the features' differential entropy, up to constants

@@ -3,13 +3,13 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.models.losses.relation import relation_kl
+from saip.models.losses.attention_relation import relation_kl
 from saip.registry import MODELS
 from saip.structures import Relations
 
 
 @MODELS.register_module()
-class RelationHead(BaseModule):
+class AttentionRelationHead(BaseModule):
     """KL between last-block relations, the query-key and the value-value part added."""
 
     def loss(self, student: Relations, expert: Relations) -> Tensor:

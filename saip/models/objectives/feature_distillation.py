@@ -10,13 +10,13 @@ from saip.errors import InputError
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.models.objectives.csm import ROLES, gather_image_tokens, same_views
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Views
+from saip.structures import Encoded, Outputs, Views
 
 TARGETS = ('expert_globals', 'expert_multires')
 
 
 @MODELS.register_module()
-class CrossScaleAlignment(BaseObjective):
+class FeatureDistillation(BaseObjective):
     """The student predicts the expert's image token of a view from other views.
 
     The role of :class:`CrossScaleMatching` where the expert is frozen: prototypes need a projector
@@ -44,10 +44,10 @@ class CrossScaleAlignment(BaseObjective):
         super().__init__(parts, loss_weight)
         if target not in TARGETS:
             raise InputError(
-                f'csm target={target!r}: with saip.CrossScaleAlignment choose one of '
+                f'csm target={target!r}: with saip.FeatureDistillation choose one of '
                 f'{", ".join(TARGETS)}'
             )
-        expert = parts.require_expert('saip.CrossScaleAlignment (csm)')
+        expert = parts.require_expert('saip.FeatureDistillation (csm)')
         widths = {'in_channels': parts.encoder.embed_dims, 'out_channels': expert.embed_dims}
         self.neck = MODELS.build({**widths, **neck})
         self.head = MODELS.build(head)
@@ -55,13 +55,13 @@ class CrossScaleAlignment(BaseObjective):
         self.target_views = parts.expand(targets)
         self.predicting_views = parts.expand(predictors)
 
-    def student_needs(self) -> dict[str, Need]:
+    def student_inputs(self) -> dict[str, Outputs]:
         """Image tokens of the predicting views."""
-        return dict.fromkeys(self.predicting_views, Need(image=True))
+        return dict.fromkeys(self.predicting_views, Outputs(image_token=True))
 
-    def expert_needs(self) -> dict[str, Need]:
+    def expert_inputs(self) -> dict[str, Outputs]:
         """Image tokens of the target views."""
-        return dict.fromkeys(self.target_views, Need(image=True))
+        return dict.fromkeys(self.target_views, Outputs(image_token=True))
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """Distance of the predicted features from the expert's on different views."""

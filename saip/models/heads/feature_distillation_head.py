@@ -6,16 +6,17 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from saip.errors import InputError
-from saip.models.losses.alignment import Measure, alignment
+from saip.models.losses.feature_distillation import Measure, alignment
 from saip.registry import MODELS
 
 
 @MODELS.register_module()
-class AlignmentHead(BaseModule):
+class FeatureDistillationHead(BaseModule):
     """Predicted image tokens against those of an encoder that never changes.
 
     Args:
-        measure: ``smooth_l1`` or ``cosine``, see :func:`saip.models.losses.alignment.alignment`.
+        measure: ``smooth_l1`` or ``cosine``, see
+            :func:`saip.models.losses.feature_distillation.alignment`.
     """
 
     def __init__(self, measure: Measure = 'smooth_l1') -> None:

@@ -10,7 +10,7 @@ from saip.registry import MODELS
 
 
 @MODELS.register_module()
-class AlignmentProjector(BaseModule):
+class FeatureProjector(BaseModule):
     """Predicts the expert's image token from the student's.
 
     The three linear layers of the prototype projector, a linear layer to the expert's width, and

@@ -9,7 +9,7 @@ from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 from saip.models.objectives.base import BaseObjective
 from saip.registry import MODELS
-from saip.structures import Need
+from saip.structures import Outputs
 
 
 def take_wanted(objectives: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,20 +52,22 @@ def check_declared(name: str, objective: BaseObjective) -> None:
     Raises:
         TypeError: they differ, so that blocks would be left without a gradient.
     """
-    reads = any(need.image or need.patches for need in objective.student_needs().values())
+    reads = any(
+        read.image_token or read.patch_tokens for read in objective.student_inputs().values()
+    )
     if reads != objective.reads_last_block:
         raise TypeError(
             f'{type(objective).__name__} (model.objectives.{name}) declares reads_last_block='
-            f'{objective.reads_last_block}, but its student_needs() say {reads}'
+            f'{objective.reads_last_block}, but its student_inputs() say {reads}'
         )
 
 
-def merge_needs(needs: Iterable[Mapping[str, Need]]) -> dict[str, Need]:
+def merge_inputs(inputs: Iterable[Mapping[str, Outputs]]) -> dict[str, Outputs]:
     """Unite what several objectives read of one encoder, by view name."""
-    merged: dict[str, Need] = {}
-    for each in needs:
-        for name, need in each.items():
-            merged[name] = merged.get(name, Need()) | need
+    merged: dict[str, Outputs] = {}
+    for each in inputs:
+        for name, read in each.items():
+            merged[name] = merged.get(name, Outputs()) | read
     return merged
 
 
@@ -98,7 +100,7 @@ def required_views(
 
 
 def _views_of(objective: BaseObjective) -> set[str]:
-    return {*objective.student_needs(), *objective.expert_needs(), *objective.other_views()}
+    return {*objective.student_inputs(), *objective.expert_inputs(), *objective.other_views()}
 
 
 def check_trained(objectives: Mapping[str, Any]) -> None:
@@ -107,8 +109,8 @@ def check_trained(objectives: Mapping[str, Any]) -> None:
     Raises:
         InputError: no objective reads image or patch tokens of the student.
     """
-    needs = [need for each in objectives.values() for need in each.student_needs().values()]
-    if not any(need.image or need.patches or need.pixel for need in needs):
+    reads = [read for each in objectives.values() for read in each.student_inputs().values()]
+    if not any(read.image_token or read.patch_tokens or read.dense for read in reads):
         raise InputError(
             f'the objectives {", ".join(objectives)} read neither image nor patch tokens '
             'of the student; add csm, csr or css'

@@ -10,13 +10,13 @@ from torch import Tensor
 from saip.errors import InputError
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
-from saip.structures import Encoded, Need, Relations, Views
+from saip.structures import Encoded, Outputs, Relations, Views
 
 _VIEWS = ('anchor', 'augmented')
 
 
 @MODELS.register_module()
-class RelationMatching(BaseObjective):
+class AttentionRelationDistillation(BaseObjective):
     """Student and expert relate the tokens of the same view alike, in their last block.
 
     Args:
@@ -52,13 +52,13 @@ class RelationMatching(BaseObjective):
             )
         self.head = MODELS.build(head)
 
-    def student_needs(self) -> dict[str, Need]:
+    def student_inputs(self) -> dict[str, Outputs]:
         """Last-block relations of both global views."""
-        return dict.fromkeys(_VIEWS, Need(relations=True))
+        return dict.fromkeys(_VIEWS, Outputs(relations=True))
 
-    def expert_needs(self) -> dict[str, Need]:
+    def expert_inputs(self) -> dict[str, Outputs]:
         """The same of the expert."""
-        return self.student_needs()
+        return self.student_inputs()
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """KL divergence of the student's relations from the expert's."""

@@ -3,18 +3,18 @@ import math
 import pytest
 import torch
 
-from saip.models.losses.spread import nearest_neighbour_spread
+from saip.models.losses.koleo import koleo_loss
 
 
 def test_hand_computed_distances():
     features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])
     # On the circle every nearest neighbour is sqrt(2) away.
-    assert nearest_neighbour_spread(features).item() == pytest.approx(-math.log(2**0.5))
+    assert koleo_loss(features).item() == pytest.approx(-math.log(2**0.5))
 
 
 def test_gradient_drives_close_features_apart():
     features = torch.tensor([[1.0, 0.01], [1.0, -0.01], [-1.0, 0.0]], requires_grad=True)
-    nearest_neighbour_spread(features).backward()
+    koleo_loss(features).backward()
     assert features.grad[0, 1] < 0 < features.grad[1, 1]
 
 
@@ -22,5 +22,5 @@ def test_neighbours_of_nearly_collapsed_features_are_found_under_autocast():
     torch.manual_seed(0)
     features = torch.randn(1, 64) + 0.03 * torch.randn(32, 64)
     with torch.autocast('cpu', torch.bfloat16):
-        half = nearest_neighbour_spread(features)
-    assert half.item() == pytest.approx(nearest_neighbour_spread(features).item(), abs=1e-4)
+        half = koleo_loss(features)
+    assert half.item() == pytest.approx(koleo_loss(features).item(), abs=1e-4)
