@@ -30,13 +30,13 @@ RESNET = dict(_delete_=True, type='saip.TimmEncoder', model='test_resnet')
 
 
 def write_config(folder: Path, backbone: dict) -> Path:
-    """A leaf of tiny width; the spread term sees a batch and not its pictures, so it is out."""
+    """A leaf of tiny width; the KoLeo term sees a batch and not its pictures, so it is out."""
     path = folder / 'tiny.py'
     path.write_text(
         f"""_base_ = ['{LEAF}']
 csm = dict(neck=dict(hidden_channels=32, bottleneck_channels=16, out_channels=64))
 decoder = dict(neck=dict(dims=32, num_heads=4))
-objectives = dict(csm=csm, csr=decoder, css=decoder, spread=None)
+objectives = dict(csm=csm, csr=decoder, css=decoder, koleo=None)
 model = dict(backbone={backbone}, objectives=objectives)
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
 optim_wrapper = dict(dtype='float32')

@@ -155,7 +155,7 @@ def hooks_config(case: Case) -> dict[str, Any]:
     return dict(default_hooks=dict(progress=dict(type='saip.ProgressHook')))
 
 
-LOGGED: dict[str, str] = {'csm_teacher_entropy': 'teacher_entropy'}
+LOGGED = {'csm_teacher_entropy': 'teacher_entropy', 'loss_koleo': 'loss_spread'}
 """Today's names of logged terms -> recorded names."""
 
 OLD_NAMES = {'local_crops': 'locals', 'extra_local_crop': 'region', 'distractor': 'other'}

@@ -147,7 +147,7 @@ def test_pretraining_on_two_processes_equals_one_with_the_same_global_batch(tmp_
 encoder = dict(_delete_=True, type='saip.TimmEncoder', model='resnet18')
 csm = dict(neck=dict(hidden_channels=32, bottleneck_channels=16, out_channels=64))
 decoder = dict(neck=dict(dims=32, num_heads=4))
-objectives = dict(csm=csm, csr=decoder, css=decoder, spread=None)
+objectives = dict(csm=csm, csr=decoder, css=decoder, koleo=None)
 model = dict(backbone=encoder, objectives=objectives)
 train_dataloader = dict(num_workers=0, persistent_workers=False)
 optim_wrapper = dict(dtype='float32')

@@ -3,7 +3,7 @@
 # everything works together; it is not the method of the paper, and its figures say nothing about
 # that.
 #
-# What differs in kind: the spread term (batches of 32 collapse without it), a colder target and
+# What differs in kind: the KoLeo term (batches of 32 collapse without it), a colder target and
 # a faster expert (the run has under a thousand steps).
 preset = 'saip-small'
 encoder_options = dict()
@@ -71,7 +71,7 @@ model = dict(
             neck=dict(type='saip.InstanceSearchDecoder', dims=160, num_heads=5),
             head=dict(type='saip.InstanceMaskHead'),
         ),
-        spread=dict(type='saip.KoLeo', loss_weight=0.1),
+        koleo=dict(type='saip.KoLeo', loss_weight=0.1),
     ),
 )
 custom_hooks = [
