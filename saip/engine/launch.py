@@ -220,8 +220,12 @@ def prepare_resume(cfg: Config, resume: str) -> Shapes | None:
 
 
 def drop_pretrained(node: Any) -> None:
-    """Remove every ``init_cfg`` of type Pretrained from a model's configuration, in place."""
+    """Remove what a model's configuration begins with, in place.
+
+    That is every ``init_cfg`` of type Pretrained, and ``init_from``.
+    """
     if isinstance(node, dict):
+        node.pop('init_from', None)
         wanted = node.get('init_cfg')
         entries = wanted if isinstance(wanted, list) else [wanted]
         if any(
