@@ -98,6 +98,7 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
             spent[part] = spent.get(part, 0) + new
 
         expert = model.encode_by_expert(views, with_weights=False)
+        views = model.derive_views(expert, views)
         book(EXPERT)
         encoded = encode_views(model.backbone, model.pixel_norm, views, model.student_needs)
         book(STUDENT)

@@ -115,7 +115,11 @@ class Pretrainer(BaseSelfSupervisor):
             twins.update(each.momentum_modules())
         if expert is None:
             if self.expert_needs or twins:
-                readers = [n for n, each in self.objectives.items() if each.expert_needs()]
+                readers = [
+                    name
+                    for name, each in self.objectives.items()
+                    if each.expert_needs() or each.momentum_modules()
+                ]
                 raise InputError(
                     f'the objectives {", ".join(readers)} read the features of an expert, but '
                     'model.expert is None; take model.expert.type=saip.EMAExpert'
@@ -160,8 +164,7 @@ class Pretrainer(BaseSelfSupervisor):
     def loss(self, inputs: Views, data_samples: Any = None) -> dict[str, Tensor]:
         """Losses ``loss_<objective>`` and diagnostics of a batch of views."""
         expert = self.encode_by_expert(inputs)
-        for objective in self.objectives.values():
-            inputs = inputs.merged(objective.derive(expert, inputs))
+        inputs = self.derive_views(expert, inputs)
         own = encode_views(self.backbone, self.pixel_norm, inputs, self.student_needs)
         student = Encoded(own)
         losses: dict[str, Tensor] = {}
@@ -170,6 +173,12 @@ class Pretrainer(BaseSelfSupervisor):
             losses[f'loss_{name}'] = terms.pop('loss')
             losses.update(terms)
         return losses
+
+    def derive_views(self, expert: Encoded, views: Views) -> Views:
+        """All views of a step, with those that objectives make from the expert's features."""
+        for objective in self.objectives.values():
+            views = views.merged(objective.derive(expert, views))
+        return views
 
     @torch.no_grad()
     def encode_by_expert(self, views: Views, with_weights: bool = True) -> Encoded:
