@@ -17,7 +17,7 @@ from saip.engine.cost_tables import SIZE, cost_tables, encoder_table
 from saip.engine.flops import TABLE_1, EncoderCost, count_flops, encoder_cost
 from saip.engine.step_flops import count_step, mean_weights, step_cost
 from tests.test_models.test_selfsup.test_flops import official_step
-from tests.tiny import PRESETS, ROOT, batch, build, total
+from tests.tiny import PRESETS, ROOT, batch, build, progress, total
 
 FRAGMENTS = ROOT / 'configs/_base_/backbones'
 TOOL = ROOT / 'tools/analysis_tools/get_flops.py'
@@ -83,6 +83,7 @@ def test_a_printed_count_says_whether_it_has_the_classifier(parameters, printed,
 @pytest.mark.parametrize('preset', PRESETS)
 def test_parts_add_up_to_a_step(preset):
     model = build(preset)
+    model.begin_step(progress())
     views = model.data_preprocessor(batch(2), training=True)['inputs']
     parts = count_step(model, views)
     assert set(parts) == {'expert encoder', 'student encoder', *model.objectives}
@@ -107,6 +108,7 @@ def test_gradients_of_a_counted_step_are_those_of_a_step():
     grads = []
     for counted in (False, True):
         model = build('saip')
+        model.begin_step(progress())
         views = model.data_preprocessor(batch(2), training=True)['inputs']
         if counted:
             count_step(model, views)
