@@ -27,9 +27,7 @@ model = dict(
                 number=2,
                 scales=(0.75, 0.875, 1.125, 1.25, 1.375, 1.5),
             ),
-            masked=dict(
-                type='Masked', of='multires', mask=dict(type='RandomMask', ratio=0.75)
-            ),
+            masked=dict(type='Masked', of='multires', mask=dict(type='RandomMask', ratio=0.75)),
             scene=dict(
                 type='Scene',
                 queries='multires',
