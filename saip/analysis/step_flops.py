@@ -98,11 +98,9 @@ def count_step(model: Pretrainer, views: Views) -> dict[str, int]:
             spent[part] = spent.get(part, 0) + new
 
         seen = model.encode_by_expert(views, with_weights=False)
+        experts = model.as_seen_by_objectives(seen)
+        views = model.derive_views(experts, views)
         book(EXPERT)
-        experts = {name: Encoded(seen, model.twins_of(name)) for name in model.objectives}
-        for name, objective in model.objectives.items():
-            views = views.merged(objective.derive(experts[name], views))
-            book(name)
         encoded = encode_views(model.backbone, model.dense_norm, views, model.student_inputs)
         book(STUDENT)
         # The objectives' backward passes stop at copies of the features. What arrives there

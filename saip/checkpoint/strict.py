@@ -110,7 +110,9 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     stored = checkpoint.get('state_dict', checkpoint)
     state_dict = _below_prefix(stored, prefix, str(path))
     meta = checkpoint.get('meta') or {}
-    source_grid, target_grid = load_tensors(module, state_dict, meta, str(path))
+    state_dict, source_grid, target_grid = fit_encoder(module, state_dict, meta, str(path))
+    check_tensors(state_dict, module.state_dict(), str(path))
+    module.load_state_dict(state_dict, strict=True)
     report = LoadReport(
         checkpoint=str(path),
         prefix=str(prefix),
@@ -123,27 +125,23 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     return report
 
 
-def load_tensors(
-    module: Encoder,
-    state_dict: dict[str, Tensor],
-    meta: Mapping[str, Any],
-    path: str,
-    optional: Collection[str] = (),
-) -> tuple[Grid | None, Grid | None]:
-    """Load tensors into an encoder; every one has to match.
+def fit_encoder(
+    module: Encoder, state_dict: dict[str, Tensor], meta: Mapping[str, Any], path: str
+) -> tuple[dict[str, Tensor], Grid | None, Grid | None]:
+    """Check that tensors are of an encoder's architecture, and move positions to its grid.
 
     Args:
         module: the encoder.
         state_dict: the tensors by their names in the encoder.
         meta: what the file says of itself.
         path: of the file, for messages.
-        optional: names that may be missing; these tensors stay as they are.
 
     Returns:
-        Patch grids of the position embeddings in the file and in the model; None without any.
+        The tensors, and the patch grids of the position embeddings in the file and in the model;
+        None without any.
 
     Raises:
-        WeightsError: keys, shapes or architecture differ, or values are not finite.
+        WeightsError: the architecture differs, or the grid cannot be known.
     """
     source = stored_architecture(dict(meta))
     own = module.architecture()
@@ -154,9 +152,7 @@ def load_tensors(
         source_grid = _source_grid(state_dict['pos_embed'], source, own, path)
         if source_grid != target_grid:
             state_dict = module.resample_pos_embed(state_dict, source_grid)
-    check_tensors(state_dict, module.state_dict(), path, optional)
-    module.load_state_dict({**module.state_dict(), **state_dict}, strict=True)
-    return source_grid, target_grid
+    return state_dict, source_grid, target_grid
 
 
 def infer_grid(tokens: int, patch_size: int) -> Grid:
@@ -225,6 +221,7 @@ def check_tensors(
     wanted: Mapping[str, Tensor],
     path: str,
     optional: Collection[str] = (),
+    remedy: str = REMEDY,
 ) -> None:
     """Check that tensors of a file are those of a model, and finite.
 
@@ -233,6 +230,7 @@ def check_tensors(
         wanted: of the model.
         path: of the file, for messages.
         optional: names that may be missing.
+        remedy: what to do if keys or shapes differ.
 
     Raises:
         WeightsError: keys or shapes differ, or values are not finite.
@@ -252,7 +250,7 @@ def check_tensors(
     if shapes:
         problems.append(f'{len(shapes)} shapes differ: {_some(shapes)}')
     if problems:
-        raise WeightsError(f'{path}: {"; ".join(problems)}. Nothing was loaded; {REMEDY}')
+        raise WeightsError(f'{path}: {"; ".join(problems)}. Nothing was loaded; {remedy}')
     broken = not_finite(dict(found))
     if broken:
         raise WeightsError(

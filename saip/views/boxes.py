@@ -56,5 +56,5 @@ def _central(
     narrow, wide = width / height < aspect[0], width / height > aspect[1]
     box_h = np.where(narrow, np.rint(width / aspect[0]), height)
     box_w = np.where(wide, np.rint(height * aspect[1]), width)
-    # A image one pixel high or wide must not yield an empty box.
+    # An image one pixel high or wide must not yield an empty box.
     return np.maximum(box_h, 1).astype(np.int64), np.maximum(box_w, 1).astype(np.int64)

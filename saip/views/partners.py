@@ -35,7 +35,7 @@ def draw_partners(keys: np.ndarray, clock: Clock, stream: str) -> Partners:
     away from it, modulo the global batch. If ``world_size`` divides the stride they are on the
     same process, and one process with the whole batch picks the very same images; otherwise
     any other image of the local batch is taken. Batches are shuffled, so it does not matter
-    which places the choice leaves. A image alone is its own partner.
+    which places the choice leaves. An image alone is its own partner.
 
     Args:
         keys: (B,) of the images, the same B on every process.

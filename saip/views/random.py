@@ -1,7 +1,7 @@
 """Keyed random numbers: a pure function of (seed, stream, key, epoch), no state anywhere.
 
 A counter is hashed by the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014), so the numbers of a image do not depend on the
+pseudorandom number generators", OOPSLA 2014), so the numbers of an image do not depend on the
 platform, on the process that draws them, or on the other images of its batch.
 """
 

@@ -10,11 +10,15 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from saip.checkpoint import load_checkpoint_file
-from saip.checkpoint.strict import WeightsError, check_tensors, load_tensors
+from saip.checkpoint.strict import WeightsError, check_tensors, fit_encoder
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 
 EXPERT = 'expert.'
+REMEDY = (
+    'under a prefix of model.init_from all keys have to match; model.init_from.allow_missing '
+    'names beginnings of keys of the model that the file may lack'
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,15 @@ class InitFrom:
                 f'beginning of keys in the model}}, allow_missing=(...)) is needed, got {config!r}'
             )
         missing = config.get('allow_missing', ())
+        prefixes = {_dotted(k): _dotted(v) for k, v in config['prefixes'].items()}
+        if '' in prefixes.values():
+            raise InputError(
+                'model.init_from.prefixes: an empty beginning of keys in the model leads '
+                "everywhere; name its parts, such as {'backbone': 'backbone'}"
+            )
         return cls(
             checkpoint=str(config['checkpoint']),
-            prefixes={_dotted(k): _dotted(v) for k, v in config['prefixes'].items()},
+            prefixes=prefixes,
             allow_missing=(missing,) if isinstance(missing, str) else tuple(missing),
         )
 
@@ -114,13 +124,28 @@ def _load(
         for key in module.state_dict()
         if any(f'{prefix}{key}'.startswith(each) for each in init_from.allow_missing)
     }
-    if isinstance(module, BaseEncoder):
-        meta = checkpoint.get('meta') or {}
-        load_tensors(module, found, meta, init_from.checkpoint, optional)
-    else:
-        check_tensors(found, module.state_dict(), init_from.checkpoint, optional)
-        module.load_state_dict({**module.state_dict(), **found}, strict=True)
+    path = init_from.checkpoint
+    for below, encoder in module.named_modules():
+        if isinstance(encoder, BaseEncoder):
+            found = _fit(encoder, f'{below}.' if below else '', found, checkpoint, path)
+    check_tensors(found, module.state_dict(), path, optional, REMEDY)
+    module.load_state_dict({**module.state_dict(), **found}, strict=True)
     return len(found)
+
+
+def _fit(
+    encoder: BaseEncoder,
+    prefix: str,
+    found: dict[str, Tensor],
+    checkpoint: Mapping[str, Any],
+    path: str,
+) -> dict[str, Tensor]:
+    """Resample the position embeddings of the encoder at ``prefix``."""
+    own = {k.removeprefix(prefix): x for k, x in found.items() if k.startswith(prefix)}
+    if not own:
+        return found
+    own, _, _ = fit_encoder(encoder, own, checkpoint.get('meta') or {}, path)
+    return {**found, **{f'{prefix}{key}': value for key, value in own.items()}}
 
 
 def _dotted(prefix: str) -> str:

@@ -87,7 +87,8 @@ def required_views(
     derived = {view for each in objectives.values() for view in each.derived_views()}
     required: set[str] = set()
     for name, objective in objectives.items():
-        read = _views_of(objective) - derived
+        # The expert's features are what views are derived from, so it sees none of them.
+        read = _views_of(objective) - derived | set(objective.expert_inputs())
         missing = sorted(read.difference(entry_of))
         if missing:
             raise InputError(

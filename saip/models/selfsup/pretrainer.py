@@ -159,10 +159,8 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
 
         A diagnostic is named after its objective: ``csm_teacher_entropy``.
         """
-        seen = self.encode_by_expert(inputs)
-        experts = {name: Encoded(seen, self.twins_of(name)) for name in self.objectives}
-        for name, objective in self.objectives.items():
-            inputs = inputs.merged(objective.derive(experts[name], inputs))
+        experts = self.as_seen_by_objectives(self.encode_by_expert(inputs))
+        inputs = self.derive_views(experts, inputs)
         student = Encoded(
             encode_views(self.backbone, self.dense_norm, inputs, self.student_inputs)
         )
@@ -173,13 +171,21 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
             losses.update({f'{name}_{term}': value for term, value in terms.items()})
         return losses
 
-    def twins_of(self, name: str) -> dict[str, nn.Module]:
-        """The expert's averages of an objective's modules, by the objective's names for them."""
-        twins = self.objectives[name].twins()
-        if self.expert is None or not twins:
-            return {}
-        averages = self.expert.modules_by_name()
-        return {twin: averages[twin_name(name, twin)] for twin in twins}
+    def as_seen_by_objectives(self, seen: dict[str, ViewFeatures]) -> dict[str, Encoded]:
+        """What the expert saw, for each objective with the averages of its own modules."""
+        averages = {} if self.expert is None else self.expert.modules_by_name()
+        return {
+            name: Encoded(
+                seen, {twin: averages[twin_name(name, twin)] for twin in each.twins()}
+            )
+            for name, each in self.objectives.items()
+        }
+
+    def derive_views(self, experts: dict[str, Encoded], views: Views) -> Views:
+        """All views of a step, with those that objectives make from the expert's features."""
+        for name, objective in self.objectives.items():
+            views = views.merged(objective.derive(experts[name], views))
+        return views
 
     @torch.no_grad()
     def encode_by_expert(
