@@ -81,7 +81,7 @@ def test_views_that_go_to_another_depth_have_a_request_of_their_own(encoder, vie
     needs = {'a': dense, 'b': final, 'whole': dense, 'other': final | dense}
     found = encode_views(encoder, nn.Identity(), views, needs)
     assert [r.outputs for r in requests] == [dense, final, dense, final | dense]
-    assert found['a'].final is found['b'].pixel is None
+    assert found['a'].final is found['b'].dense is None
     # The norm of dense features reaches what was read at that level and nothing else.
     doubled = encode_views(encoder, Double(), views, needs)
     for name in ('a', 'whole', 'other'):
