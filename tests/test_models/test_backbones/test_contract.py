@@ -196,7 +196,7 @@ def test_pixel_features_from_the_end_leave_nothing_idle(encoder):
     model.read_dense_from_last_block()
     assert model.dense_is_final
     assert model.training
-    pixel = encode(model, torch.randn(2, 3, 128, 64), outputs=Outputs(dense=True)).pixel
+    pixel = encode(model, torch.randn(2, 3, 128, 64), outputs=Outputs(dense=True)).dense
     assert pixel.grid == (8, 4)
     assert pixel.patch_tokens.shape == (2, 32, model.dense_dims)
     pixel.patch_tokens.square().sum().backward()

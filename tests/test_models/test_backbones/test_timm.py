@@ -52,7 +52,7 @@ def test_maps_are_those_of_the_feature_network(name):
         strides = [stride for stride in encoder.map_channels if stride < 32]
         maps = encoder.feature_maps(images, strides)
         request = EncodeRequest(images, Outputs(dense=True))
-        pixel = encoder.encode_requests([request])[0].pixel
+        pixel = encoder.encode_requests([request])[0].dense
     for stride, found in zip(strides, maps, strict=True):
         torch.testing.assert_close(found, expected[stride])
     torch.testing.assert_close(pixel.patch_tokens, expected[16].flatten(2).transpose(1, 2))

@@ -116,7 +116,7 @@ def test_windows_as_a_batch_are_left_alone(cells):
 
 def encode(encoder, images, keep):
     request = EncodeRequest(images, Outputs(dense=True), keep)
-    return encoder.encode_requests([request])[0].pixel.patch_tokens
+    return encoder.encode_requests([request])[0].dense.patch_tokens
 
 
 def test_an_isolated_patch_does_not_know_where_the_mask_was():
