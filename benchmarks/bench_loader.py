@@ -1,4 +1,4 @@
-"""Cost of a picture in a worker, against making the same views there with Pillow.
+"""Cost of an image in a worker, against making the same views there with Pillow.
 
 ``python benchmarks/bench_loader.py [--out loader.json]``. The worker decodes a JPEG and
 squeezes it to the canvas; the peer decodes it and makes all views of the preset ``saip`` one by
@@ -61,7 +61,7 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def encode_pictures(count: int) -> list[bytes]:
+def encode_images(count: int) -> list[bytes]:
     """JPEG files about as large and as detailed as person crops of surveillance cameras."""
     rng = np.random.default_rng(0)
     files = []
@@ -89,15 +89,15 @@ def batch_of(canvases: list[torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Processor time of one call per picture of the batch."""
+    """Processor time of one call per image of the batch."""
     start = time.process_time()
     work()
     return (time.process_time() - start) * 1e3 / BATCH
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Time the three in turn; returns medians in milliseconds per picture, and ratios."""
-    files = encode_pictures(BATCH)
+    """Time the three in turn; returns medians in milliseconds per image, and ratios."""
+    files = encode_images(BATCH)
     device, reference = (
         ViewsPreprocessor(**RECIPE, renderer=name) for name in ('device', 'reference')
     )
@@ -108,12 +108,12 @@ def measure(rounds: int) -> dict[str, Any]:
             to_canvas(decode_image(data), (320, 160))
 
     def peer() -> None:
-        # The peer cuts from the decoded picture itself: no canvas in between.
-        pictures = [
+        # The peer cuts from the decoded image itself: no canvas in between.
+        images = [
             torch.from_numpy(np.array(Image.open(BytesIO(data)))).permute(2, 0, 1)
             for data in files
         ]
-        reference({**batch, 'canvas': torch.stack(pictures)}, training=True)
+        reference({**batch, 'canvas': torch.stack(images)}, training=True)
 
     works = {
         'worker': worker,
@@ -131,7 +131,7 @@ def measure(rounds: int) -> dict[str, Any]:
                 times[name].append(spent)
     median = {name: statistics.median(values) for name, values in times.items()}
     return {
-        'milliseconds_per_picture': {name: round(value, 3) for name, value in median.items()},
+        'milliseconds_per_image': {name: round(value, 3) for name, value in median.items()},
         'peer_over_worker': round(median['peer'] / median['worker'], 1),
         'peer_over_batched_rendering': round(median['peer'] / median['batched_rendering'], 2),
         'jpeg_bytes': statistics.mean(map(len, files)),

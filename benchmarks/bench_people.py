@@ -1,7 +1,7 @@
-"""Speed and difficulty of the drawn people.
+"""Speed and difficulty of the synthetic persons.
 
-``python benchmarks/bench_people.py`` draws 200 pictures to time them, then the test part of the
-quickstart set, and prints Rank-1 and mAP (single query, pictures of the same identity by the
+``python benchmarks/bench_people.py`` draws 200 images to time them, then the test part of the
+quickstart set, and prints Rank-1 and mAP (single query, images of the same identity by the
 same camera left out) of features that know nothing about people. One thread, ten seconds.
 """
 
@@ -17,34 +17,34 @@ import torch
 from mmengine.logging import MMLogger
 from torch import nn
 
-from saip.datasets.people import SIZES, MarketSpec, draw_picture, list_pictures
+from saip.datasets.people import SIZES, MarketSpec, draw_image, list_images
 from saip.datasets.people.market import QUERY, TRAIN
-from saip.evaluation.histogram import coarse_pixels, colour_histogram
+from saip.evaluation.histogram import coarse_pixels, color_histogram
 from saip.evaluation.retrieval import score_retrieval
 from saip.models.backbones.vit import ViTEncoder
 
 
 def crops_per_second(spec: MarketSpec, count: int = 200) -> float:
-    """Pictures per CPU second of this process, JPEG encoding included."""
-    pictures = [picture for picture in list_pictures(spec) if picture.kind == 'person'][:count]
-    for picture in pictures[: 2 * spec.cameras]:
-        draw_picture(spec, picture)
+    """Images per CPU second of this process, JPEG encoding included."""
+    images = [image for image in list_images(spec) if image.kind == 'person'][:count]
+    for image in images[: 2 * spec.cameras]:
+        draw_image(spec, image)
     start = time.process_time()
-    for picture in pictures:
-        draw_picture(spec, picture)
-    return len(pictures) / (time.process_time() - start)
+    for image in images:
+        draw_image(spec, image)
+    return len(images) / (time.process_time() - start)
 
 
-def test_pictures(spec: MarketSpec) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
-    """Return pictures (N, 3, h, w) uint8 and their labels, junk left out."""
+def test_images(spec: MarketSpec) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
+    """Return images (N, 3, h, w) uint8 and their labels, junk left out."""
     images, labels = [], []
-    for picture in list_pictures(spec):
-        folder, name = picture.path.split('/')
+    for image in list_images(spec):
+        folder, name = image.path.split('/')
         if folder == TRAIN or name.startswith('-1'):
             continue
-        data = np.frombuffer(draw_picture(spec, picture), np.uint8)
+        data = np.frombuffer(draw_image(spec, image), np.uint8)
         images.append(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
-        labels.append((int(name[:4]), picture.key[1], folder == QUERY))
+        labels.append((int(name[:4]), image.key[1], folder == QUERY))
     columns = dict(zip(('pid', 'camid', 'is_query'), np.array(labels).T, strict=True))
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), columns
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    # Encoders log every parameter that they initialise.
+    # Encoders log every parameter that they initialize.
     MMLogger.get_current_instance().setLevel('WARNING')
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -88,14 +88,14 @@ def main() -> None:
     print(
         f'{crops_per_second(spec):.0f} crops of {spec.height}x{spec.width} per second and core'
     )
-    images, labels = test_pictures(spec)
+    images, labels = test_images(spec)
     rows = {f'untrained ViT, seed {seed}': untrained_vit(images, seed) for seed in range(3)} | {
         'random convolutions': random_convolutions(images, 0),
-        'colour histogram in 6 stripes': colour_histogram(images),
+        'color histogram in 6 stripes': color_histogram(images),
         'coarse raw pixels': coarse_pixels(images),
         'chance': torch.randn(len(images), 64),
     }
-    print(f'{len(images)} pictures, {labels["is_query"].sum()} queries; Rank-1 / mAP in %')
+    print(f'{len(images)} images, {labels["is_query"].sum()} queries; Rank-1 / mAP in %')
     for name, features in rows.items():
         score = score_retrieval(features, labels, ranks=(1,))
         print(f'{name:32s}{score["Rank-1"]:6.1f} / {score["mAP"]:4.1f}')

@@ -1,9 +1,9 @@
-"""A whole pretraining step: pictures per second, bfloat16 against float32, and its parts.
+"""A whole pretraining step: images per second, bfloat16 against float32, and its parts.
 
 ``python benchmarks/bench_step.py [--encoders vit-tiny-p16 starnet-s3] [--batch 128] [--out F]``
 
 The step is the one of the preset: views, forward, backward, clipping, AdamW, expert. Both
-precisions run in turn in this process, on the same pictures, several steps at a time without a
+precisions run in turn in this process, on the same images, several steps at a time without a
 wait in between, as in a training; the figure is the ratio of their medians. Beside it stand the
 time that the host needs to issue a step (where it equals the step, the device waits for it), the
 parts of a bfloat16 step with a wait after each step, the memory that a step needs at its peak,
@@ -60,7 +60,7 @@ class Clock:
         return [start.elapsed_time(end) for start, end in pairs]
 
 
-def pictures(batch: int, cuda: bool) -> dict[str, torch.Tensor]:
+def images(batch: int, cuda: bool) -> dict[str, torch.Tensor]:
     """A batch as a loader gives it; noise, blurred by enlarging."""
     noise = torch.randint(0, 256, (batch, 3, 40, 20), dtype=torch.uint8).float()
     canvas = torch.nn.functional.interpolate(noise, CANVAS, mode='bilinear').to(torch.uint8)
@@ -133,7 +133,7 @@ def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any
     cuda = torch.cuda.is_available()
     torch.manual_seed(0)
     model, wrappers, cfg = build(preset, encoder, 'cuda' if cuda else 'cpu')
-    data = pictures(batch, cuda)
+    data = images(batch, cuda)
     # The scales of the views are drawn per step, and kernels are prepared for each.
     steps, warm_up = (10, 3) if cuda else (1, 1)
     times: dict[str, list[list[float]]] = {name: [] for name in PRECISIONS}
@@ -162,7 +162,7 @@ def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any
         'milliseconds': {name: round(value, 2) for name, value in whole.items()},
         'host_milliseconds': round(statistics.median(row[1] for row in times['bfloat16']), 2),
         'float32_over_bfloat16': round(whole['float32'] / whole['bfloat16'], 2),
-        'pictures_per_second': round(batch / whole['bfloat16'] * 1e3, 1),
+        'images_per_second': round(batch / whole['bfloat16'] * 1e3, 1),
         'tflops_per_second': round(gflop * batch / whole['bfloat16'], 1),
         'parts_milliseconds': {
             part: round(statistics.median(column), 2)

@@ -1,4 +1,4 @@
-"""Every downstream task on small drawn people: untrained, from random weights, pretrained.
+"""Every downstream task on small synthetic persons: untrained, from random weights, pretrained.
 
     python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
         pa100k coco lip crowdhuman humanart ap10k
@@ -6,7 +6,7 @@
     python benchmarks/bench_tasks.py data/small STARNET.pth --encoder starnet-s3 \
         --tasks attributes pose wholebody humanart ap10k
 
-The shipped configurations train for minutes on a CPU, with small pictures, few epochs and AdamW's
+The shipped configurations train for minutes on a CPU, with small images, few epochs and AdamW's
 usual rate; the functions below say what else is not theirs. A plain ViT needs more than minutes for
 what depends on positions. Two jobs run beside each other, a thread each, all with the same seed.
 The figures show that a task learns and whether pretraining helps it in such a short time; they say
@@ -53,9 +53,9 @@ class Task:
         config: below ``configs/downstream``.
         metric: of the validation.
         epochs: of the training.
-        batch: pictures, or people, in a step.
+        batch: images, or people, in a step.
         rate: learning rate of AdamW.
-        options: from the configuration to what makes the pictures small.
+        options: from the configuration to what makes the images small.
     """
 
     config: str

@@ -3,7 +3,7 @@
 python docs/draw_architecture.py
 """
 
-# ruff: noqa: RUF001 - the picture shows real multiplication and minus signs
+# ruff: noqa: RUF001 - the image shows real multiplication and minus signs
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def arrow(points: str, dashed: bool = False) -> str:
 
 
 def shapes() -> list[str]:
-    """All parts of the picture, from top to bottom."""
+    """All parts of the image, from top to bottom."""
     return [
         text(20, 30, 'One pretraining step', 20, 'bold'),
         # Worker processes.
@@ -66,7 +66,7 @@ def shapes() -> list[str]:
             'the same plan on any number of processes,',
             'and after a resume'),
         arrow('585,170 585,198'),
-        box(20, 200, 1140, 84, DEVICE, 'Views   (n · B, 3, h, w), normalised',
+        box(20, 200, 1140, 84, DEVICE, 'Views   (n · B, 3, h, w), normalized',
             'anchor 256×128  ·  augmented 256×128  ·  local_crops 6 × 128×64  ·  '
             'multires_0, multires_1: anchor · s, s = .75 … 1.5',
             'masked: augmented · s, 75 % of the patches hidden  ·  '
@@ -124,8 +124,8 @@ def shapes() -> list[str]:
     ]  # fmt: skip
 
 
-def picture() -> str:
-    """The whole picture as SVG."""
+def image() -> str:
+    """The whole image as SVG."""
     head = (
         '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="#333"/></marker>'
@@ -144,10 +144,10 @@ def picture() -> str:
 
 
 def main() -> None:
-    """Write the picture beside this file."""
+    """Write the image beside this file."""
     target = Path(__file__).with_name('architecture.svg')
     partial = target.with_name(target.name + '.partial')
-    partial.write_text(picture(), encoding='utf-8')
+    partial.write_text(image(), encoding='utf-8')
     os.replace(partial, target)
 
 

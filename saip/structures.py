@@ -1,6 +1,6 @@
 """Typed values that travel between the parts of a pretraining step.
 
-Shapes: B pictures, n views of one kind per picture, L patches of a grid ``(h, w)`` in raster
+Shapes: B images, n views of one kind per image, L patches of a grid ``(h, w)`` in raster
 order, K kept patches, D channels, Q search queries.
 """
 
@@ -61,14 +61,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class PatchMask:
-    """Which patches of the masked view are hidden, per picture.
+    """Which patches of the masked view are hidden, per image.
 
     Attributes:
         keep: (B, K) raster indices of the visible patches, in the order in which they are encoded.
         restore: (B, L) for each raster position its place in the sequence
             ``[visible tokens, mask tokens]``.
         scored: (B, S) raster indices of the patches whose reconstruction is scored. S is the same
-            for all pictures, or ``scored_weight`` says which entries count.
+            for all images, or ``scored_weight`` says which entries count.
         scored_weight: (B, S) 1 for a scored entry, 0 for padding; None if all count.
     """
 
@@ -83,7 +83,7 @@ class View:
     """Images, and how an encoder sees them.
 
     Attributes:
-        images: (n * B, 3, h, w) normalised, on the device; view-major, so ``chunk(n)`` gives n
+        images: (n * B, 3, h, w) normalized, on the device; view-major, so ``chunk(n)`` gives n
             batches. Two views may share one tensor.
         mask: which patches are hidden; None hides none.
     """
@@ -193,7 +193,7 @@ class EncodeRequest:
     """One batch of equally sized images to encode.
 
     Attributes:
-        images: (B, 3, h, w) normalised.
+        images: (B, 3, h, w) normalized.
         outputs: what to compute.
         keep: (B, K) raster indices of visible patches; None encodes all.
     """

@@ -242,8 +242,8 @@ def test_sizes_table_states_what_each_preset_makes_of_a_size(resolved):
                 assert cell == f'pastes at {recipe["scene"].paste_scale}'
 
 
-def test_the_picture_is_the_one_its_script_draws():
-    draw = runpy.run_path(str(ROOT / 'docs/draw_architecture.py'))['picture']
+def test_the_image_is_the_one_its_script_draws():
+    draw = runpy.run_path(str(ROOT / 'docs/draw_architecture.py'))['image']
     assert (ROOT / 'docs/architecture.svg').read_text(encoding='utf-8') == draw()
 
 

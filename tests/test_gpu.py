@@ -129,7 +129,7 @@ def test_views_on_the_gpu_equal_those_on_the_cpu():
     model.cuda().begin_step(progress())
     on_gpu = model.data_preprocessor(data, training=True)['inputs']
     for name, view in on_cpu.by_name.items():
-        # In units of the normalised pixel: a grey level is about 0.017.
+        # In units of the normalized pixel: a gray level is about 0.017.
         found = on_gpu[name].images.cpu()
         torch.testing.assert_close(found, view.images, atol=0.05, rtol=0)
     masks = on_gpu.targets['scene_masks'].cpu()

@@ -1,4 +1,4 @@
-"""Whole trainings through tools/train.py on a handful of drawn people."""
+"""Whole trainings through tools/train.py on a handful of synthetic persons."""
 
 import json
 import os
@@ -30,7 +30,7 @@ RESNET = dict(_delete_=True, type='saip.TimmEncoder', model='test_resnet')
 
 
 def write_config(folder: Path, backbone: dict) -> Path:
-    """A leaf of tiny width; the KoLeo term sees a batch and not its pictures, so it is out."""
+    """A leaf of tiny width; the KoLeo term sees a batch and not its images, so it is out."""
     path = folder / 'tiny.py'
     path.write_text(
         f"""_base_ = ['{LEAF}']
@@ -226,7 +226,7 @@ def command_line(config: Path, work_dir: Path, *arguments: str, **env: str):
     ('folder', 'options', 'message'),
     [
         ('absent', [], 'no such folder'),
-        ('empty', [], 'no picture'),
+        ('empty', [], 'no image'),
         ('few', [], 'fewer than one batch of 256'),
         ('few', ['model.data_preprocessor.size=(250,128)'], 'not a multiple of patch size 16'),
         ('few', ['model.data_preprocessor.size=256'], 'size'),

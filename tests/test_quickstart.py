@@ -1,4 +1,4 @@
-"""The quickstart's decisions, and (slowly) the whole of it on a handful of pictures."""
+"""The quickstart's decisions, and (slowly) the whole of it on a handful of images."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def test_another_encoder_is_expected_to_beat_itself_untrained(monkeypatch):
     assert plan.name == 'saip-small_starnet-s3_1xb32-amp-coslr_people'
     assert Config.fromfile(plan.config).model.backbone.model == 'starnet_s3'
     # A few epochs on a CPU, where such an encoder takes longer; as many as others on a GPU.
-    assert plan.pictures < choose_plan(ROOT / 'configs', False, True).pictures == 480_000
+    assert plan.images < choose_plan(ROOT / 'configs', False, True).images == 480_000
     assert judge(retrieval(2.5, 2.6), plan.factor)[0]
     assert not judge(retrieval(2.5, 2.5), plan.factor)[0]
 
@@ -47,7 +47,7 @@ def test_an_unknown_encoder_is_refused_before_anything_is_drawn(monkeypatch, tmp
 
 
 def retrieval(before: float, after: float) -> dict:
-    rows = {'random weights': before, 'student': after, 'colour histogram': 9.0}
+    rows = {'random weights': before, 'student': after, 'color histogram': 9.0}
     return {'protocol': 'retrieval', 'rows': {name: {'mAP': x} for name, x in rows.items()}}
 
 
@@ -69,10 +69,10 @@ def test_more_recall_than_untrained_is_learning():
     assert not judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8}, 3)[0]
 
 
-def test_too_few_pictures_and_other_runs_are_refused(tmp_path):
+def test_too_few_images_and_other_runs_are_refused(tmp_path):
     plan = choose_plan(ROOT / 'configs', False, False)
-    assert run._count_epochs(plan, 4800, tmp_path) * 4800 >= plan.pictures
-    with pytest.raises(StartError, match='31 pictures to train on; at least 32'):
+    assert run._count_epochs(plan, 4800, tmp_path) * 4800 >= plan.images
+    with pytest.raises(StartError, match='31 images to train on; at least 32'):
         run._count_epochs(plan, 31, tmp_path)
     run._refuse_other_run(tmp_path / 'out', plan, 3)
     run._refuse_other_run(tmp_path / 'out', plan, 3)
@@ -83,15 +83,15 @@ def test_too_few_pictures_and_other_runs_are_refused(tmp_path):
 @pytest.mark.slow
 def test_a_folder_becomes_a_report_and_a_backbone(tmp_path):
     write_market1501(tmp_path / 'people', SIZES['tiny'])
-    pictures = tmp_path / 'people/bounding_box_train'
-    for index, path in enumerate(sorted(pictures.glob('*.jpg'))):
+    images = tmp_path / 'people/bounding_box_train'
+    for index, path in enumerate(sorted(images.glob('*.jpg'))):
         for copy in range(3):
-            (pictures / f'copy{copy}_{index}.jpg').write_bytes(path.read_bytes())
+            (images / f'copy{copy}_{index}.jpg').write_bytes(path.read_bytes())
     script = f"""
 from pathlib import Path
 from saip.quickstart import run
-run.FOLDER_PICTURES = 128
-run.quickstart(Path('{ROOT}/configs'), Path('{pictures}'), Path('{tmp_path}/out'), Path('x'))
+run.FOLDER_IMAGES = 128
+run.quickstart(Path('{ROOT}/configs'), Path('{images}'), Path('{tmp_path}/out'), Path('x'))
 """
     env = os.environ | {'PYTHONPATH': str(ROOT)}
     done = subprocess.run(

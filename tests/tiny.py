@@ -37,7 +37,7 @@ def preset_config(preset: str, **preprocessor) -> Config:
 
 
 def build(preset: str = 'saip', seed: int = 0, without: tuple[str, ...] = (), **preprocessor):
-    """A small model of a preset, initialised, in training mode."""
+    """A small model of a preset, initialized, in training mode."""
     cfg = preset_config(preset, **preprocessor)
     for name in without:
         cfg.model.objectives[name] = None

@@ -1,11 +1,11 @@
 """Score the frozen features of a checkpoint beside what they should beat.
 
     python tools/eval_frozen.py work_dirs/RUN/epoch_300.pth data/market1501
-    python tools/eval_frozen.py BACKBONE.pth FOLDER_OF_PICTURES --json result.json
+    python tools/eval_frozen.py BACKBONE.pth FOLDER_OF_IMAGES --json result.json
     python tools/eval_frozen.py random data/market1501
 
 A folder in Market-1501 layout gives Rank-1, Rank-5 and mAP across cameras; any other folder of
-pictures gives two-view recall, which needs no labels.
+images gives two-view recall, which needs no labels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         help='a training checkpoint, an exported backbone, random, histogram or pixels',
     )
     parser.add_argument(
-        'data', metavar='DATA', help='a folder in Market-1501 layout, or any folder of pictures'
+        'data', metavar='DATA', help='a folder in Market-1501 layout, or any folder of images'
     )
     parser.add_argument('--config', help='pretraining config (default: the one in CKPT)')
     add_frozen_options(parser)

@@ -1,4 +1,4 @@
-"""Pretrain on drawn people (or a folder of person crops), evaluate, export, and report.
+"""Pretrain on synthetic persons (or a folder of person crops), evaluate, export, and report.
 
 python tools/quickstart.py [--data FOLDER]
 SAIP_BACKBONE=starnet-s3 python tools/quickstart.py     # another file of configs/_base_/backbones

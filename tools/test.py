@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='logs and metrics; default: folder test in that of the training'
     )
-    parser.add_argument('--show-dir', help='write pictures of what is predicted to this folder')
+    parser.add_argument('--show-dir', help='write images of what is predicted to this folder')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -13,7 +13,7 @@ from saip.analysis.step_flops import step_cost
 from saip.errors import InputError, library_refusals
 
 SIZE = (256, 128)
-"""(height, width) of the picture that an encoder's operations are counted for."""
+"""(height, width) of the image that an encoder's operations are counted for."""
 
 CONVENTIONS = (
     'GFLOPs count a multiply-add as two operations, GMACs as one (what many papers call FLOPs). '
@@ -23,11 +23,11 @@ CONVENTIONS = (
 
 
 def cost_tables(paths: Sequence[Path], size: tuple[int, int] | None = None) -> str:
-    """Cost of encoders for one picture, and of pretraining steps per picture.
+    """Cost of encoders for one image, and of pretraining steps per image.
 
     Args:
         paths: backbone fragments, pretraining configurations or both.
-        size: (height, width) of the encoders' picture; None takes 256x128.
+        size: (height, width) of the encoders' image; None takes 256x128.
 
     Raises:
         ValueError: a configuration is neither, cannot be built, or trains at sizes of its own
@@ -60,11 +60,11 @@ def cost_tables(paths: Sequence[Path], size: tuple[int, int] | None = None) -> s
 
 
 def encoder_table(backbones: dict[str, dict[str, Any]], size: tuple[int, int]) -> str:
-    """Cost of each encoder for one picture.
+    """Cost of each encoder for one image.
 
     Args:
         backbones: configurations by the names of their fragments.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
     """
     rows = [
         '| encoder | parameters | with a 1000-class head | Table I | Table I counts | GFLOPs '
@@ -93,7 +93,7 @@ def encoder_table(backbones: dict[str, dict[str, Any]], size: tuple[int, int]) -
 
 
 def step_table(model_cfg: dict[str, Any]) -> str:
-    """Cost of a pretraining step per picture, by part.
+    """Cost of a pretraining step per image, by part.
 
     Args:
         model_cfg: ``model`` of a pretraining configuration.
@@ -101,7 +101,7 @@ def step_table(model_cfg: dict[str, Any]) -> str:
     cost = step_cost(model_cfg)
     total = sum(cost.flops.values())
     rows = [
-        '| part | trained parameters | GFLOPs per picture | GMACs | share |',
+        '| part | trained parameters | GFLOPs per image | GMACs | share |',
         '|---|---|---|---|---|',
     ]
     parts = {**cost.flops, 'step': total}

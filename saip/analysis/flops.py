@@ -74,7 +74,7 @@ class EncoderCost:
     Attributes:
         parameters: of the encoder alone.
         with_classifier: the same with a linear layer from the image token to 1,000 classes.
-        flops: operations of one picture's image and patch tokens; a multiply-add counts as two.
+        flops: operations of one image's image and patch tokens; a multiply-add counts as two.
     """
 
     parameters: int
@@ -100,7 +100,7 @@ def encoder_cost(backbone: dict[str, Any], size: tuple[int, int]) -> EncoderCost
 
     Args:
         backbone: its configuration; ``img_size`` becomes ``size``.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
     """
     with torch.device('meta'):
         encoder = MODELS.build({**backbone, 'img_size': size}).eval()

@@ -120,7 +120,7 @@ def build_model(dump: dict[str, Any], config: Path) -> Any:
 
 
 def build_views(dump: dict[str, Any], patch: int) -> Views:
-    """The dump's pictures as the preset's views; rescaled by the drawn factors."""
+    """The dump's images as the preset's views; rescaled by the drawn factors."""
     inputs, mask, drawn = dump['inputs'], dump['mask'], dump['scales_drawn']
     *crops, seventh, region = inputs['local']
 
@@ -141,7 +141,7 @@ def build_views(dump: dict[str, Any], patch: int) -> Views:
     }
     restore = mask['ids_restore']
     hidden = mask['loss_mask'] > 0
-    # As many columns as the picture with most scored patches has; the rest is weighted 0.
+    # As many columns as the image with most scored patches has; the rest is weighted 0.
     order = (~hidden).to(torch.uint8).argsort(dim=1, stable=True)
     order = order[:, : int(hidden.sum(1).max())]
     patch_mask = PatchMask(

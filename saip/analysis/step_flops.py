@@ -32,9 +32,9 @@ from saip.structures import (
 from saip.views import ViewPlan
 
 BATCH = 2
-"""Pictures in a counted step: one is the other's stranger in the scene."""
+"""Images in a counted step: one is the other's stranger in the scene."""
 CANVAS = (320, 160)
-"""Size of the counted pictures; no view's size depends on it."""
+"""Size of the counted images; no view's size depends on it."""
 DRAWS = 300
 """Steps in which every scale of every view is taken to occur."""
 
@@ -49,7 +49,7 @@ class StepCost:
     """Cost of a pretraining step.
 
     Attributes:
-        flops: operations per picture by part, a multiply-add counted as two, backward pass
+        flops: operations per image by part, a multiply-add counted as two, backward pass
             included: ``expert encoder``, ``student encoder`` and each objective's name for its
             neck and head (where an objective uses the expert's average of its neck, that too).
         parameters: trained parameters by part; the expert's are averages and count as none.
@@ -60,7 +60,7 @@ class StepCost:
 
 
 def step_cost(model_cfg: dict[str, Any]) -> StepCost:
-    """Count the operations of a pretraining step per picture, the mean over the views' scales.
+    """Count the operations of a pretraining step per image, the mean over the views' scales.
 
     Args:
         model_cfg: ``model`` of a pretraining configuration.

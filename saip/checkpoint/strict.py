@@ -27,7 +27,7 @@ KNOWN_SIZES = (
     *((256, 128), (256, 192), (384, 128), (384, 192), (384, 288), (128, 64)),
     *((224, 224), (256, 256), (384, 384), (448, 448), (512, 512), (518, 518)),
 )
-"""Picture sizes (h, w) that encoders of people and of ImageNet are trained at."""
+"""Image sizes (h, w) that encoders of people and of ImageNet are trained at."""
 
 
 class WeightsError(InputError):
@@ -166,7 +166,7 @@ def infer_grid(tokens: int, patch_size: int) -> Grid:
     if len(found) == 1:
         return found[0]
     known = ' or '.join(f'{h}x{w}' for h, w in found)
-    cause = f'may be {known}' if found else 'are the grid of no known picture size'
+    cause = f'may be {known}' if found else 'are the grid of no known image size'
     raise WeightsError(
         f'{tokens} position embeddings of {patch_size}-pixel patches {cause}, and nothing in '
         'the file says which; export it with tools/export_backbone.py, which records the grid'
@@ -287,7 +287,7 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flat(value, f'{prefix}{key}.')
         else:
-            # A synchronised BatchNorm has the same tensors and, with them, the same function.
+            # A synchronized BatchNorm has the same tensors and, with them, the same function.
             value = 'BN' if value == 'SyncBN' else value
             flat[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -1,4 +1,4 @@
-"""Data sets: unlabelled person pictures, their manifests, and retrieval sets.
+"""Data sets: unlabeled person images, their manifests, and retrieval sets.
 
 Importing this registers them.
 """

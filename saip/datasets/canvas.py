@@ -1,12 +1,12 @@
-"""The one way from an encoded picture to pixels, used by pretraining, evaluation and transfer.
+"""The one way from an encoded image to pixels, used by pretraining, evaluation and transfer.
 
 Policy, whatever the file format:
 
-* The EXIF orientation is applied; sizes and boxes are those of the upright picture.
-* Grey, palette, CMYK, YCbCr and Lab pictures become RGB. 16-bit samples keep their high byte
+* The EXIF orientation is applied; sizes and boxes are those of the upright image.
+* Gray, palette, CMYK, YCbCr and Lab images become RGB. 16-bit samples keep their high byte
   (they are scaled, not clipped). Transparent pixels are laid over white. Animations give their
-  first frame. 32-bit integer and float pictures have no defined range and are refused.
-* A truncated or damaged file is an error, never a picture that is partly grey.
+  first frame. 32-bit integer and float images have no defined range and are refused.
+* A truncated or damaged file is an error, never an image that is partly gray.
 * The pixel count is checked in the header, before anything is decoded.
 
 JPEG files, which is nearly all of them, go through OpenCV, everything else through Pillow; both
@@ -31,7 +31,7 @@ from saip.errors import InputError
 from .crops import Box
 
 MAX_PIXELS = 80_000_000
-"""Largest picture that is decoded: 80 megapixels, 240 MB as RGB."""
+"""Largest image that is decoded: 80 megapixels, 240 MB as RGB."""
 
 FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM', 'GIF')
 
@@ -46,7 +46,7 @@ _REDUCED = {
 
 
 class PictureError(InputError):
-    """A picture cannot be used; the message is the reason."""
+    """An image cannot be used; the message is the reason."""
 
 
 class JpegHeader(NamedTuple):
@@ -69,7 +69,7 @@ def plain_jpeg_header(data: bytes) -> JpegHeader | None:
     Returns:
         The header, or None for every other file: it is left to Pillow. A file that does not
         end with the end-of-image marker is one of these, for OpenCV fills the missing part
-        of a truncated file with grey.
+        of a truncated file with gray.
     """
     if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':
         return None
@@ -84,7 +84,7 @@ def plain_jpeg_header(data: bytes) -> JpegHeader | None:
             width = int.from_bytes(data[position + 7 : position + 9], 'big')
             plain = data[position + 4] == 8 and data[position + 9] == 3 and height * width > 0
             return JpegHeader(height, width, metadata) if plain else None
-        # Other frame types, stray scans and Adobe's colour transforms are Pillow's.
+        # Other frame types, stray scans and Adobe's color transforms are Pillow's.
         if marker in (0x01, 0xDA, 0xEE) or (0xC3 <= marker <= 0xD9 and marker != 0xC4):
             return None
         metadata |= marker == 0xE1
@@ -93,7 +93,7 @@ def plain_jpeg_header(data: bytes) -> JpegHeader | None:
 
 
 def check_pixels(height: int, width: int, max_pixels: int) -> None:
-    """Refuse pictures that would not fit in memory.
+    """Refuse images that would not fit in memory.
 
     Raises:
         PictureError: there are more than ``max_pixels`` pixels.
@@ -125,11 +125,11 @@ def _turned(orientation: int) -> bool:
     return orientation in (5, 6, 7, 8)
 
 
-def open_picture(source: bytes | BinaryIO) -> Image.Image:
-    """Read the header of an encoded picture with Pillow.
+def open_image(source: bytes | BinaryIO) -> Image.Image:
+    """Read the header of an encoded image with Pillow.
 
     Args:
-        source: the encoded picture, or an open file, of which only the header is read.
+        source: the encoded image, or an open file, of which only the header is read.
 
     Raises:
         PictureError: it is empty or of no known format, or the header is damaged.
@@ -140,48 +140,48 @@ def open_picture(source: bytes | BinaryIO) -> Image.Image:
     try:
         return Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError:
-        raise PictureError('not a picture of a known format') from None
+        raise PictureError('not an image of a known format') from None
     except Image.DecompressionBombError as error:
         raise PictureError(str(error)) from error
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
         raise PictureError(f'damaged header ({error})') from error
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
-        return picture.getexif().get(EXIF_ORIENTATION, 1)
+        return image.getexif().get(EXIF_ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError):
         # Damaged metadata does not make the pixels unusable.
         return 1
 
 
-def upright_size(picture: Image.Image) -> tuple[int, int]:
-    """Return the (height, width) in pixels that an opened picture has once it is upright."""
-    size = (picture.height, picture.width)
-    return size[::-1] if _turned(_orientation(picture)) else size
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the (height, width) in pixels that an opened image has once it is upright."""
+    size = (image.height, image.width)
+    return size[::-1] if _turned(_orientation(image)) else size
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith('I;16'):
-        high = np.asarray(picture).astype(np.uint16) >> 8
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith('I;16'):
+        high = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(high.astype(np.uint8)).convert('RGB')
-    if picture.mode in ('I', 'F'):
-        raise PictureError(f'32-bit samples (mode {picture.mode}) have no defined range')
-    if picture.has_transparency_data:
-        picture = picture.convert('RGBA')
-        picture = Image.alpha_composite(Image.new('RGBA', picture.size, WHITE), picture)
-    return picture.convert('RGB')
+    if image.mode in ('I', 'F'):
+        raise PictureError(f'32-bit samples (mode {image.mode}) have no defined range')
+    if image.has_transparency_data:
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, WHITE), image)
+    return image.convert('RGB')
 
 
 def _decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
-    with open_picture(data) as picture:
-        check_pixels(picture.height, picture.width, max_pixels)
-        orientation = _orientation(picture)
+    with open_image(data) as image:
+        check_pixels(image.height, image.width, max_pixels)
+        orientation = _orientation(image)
         try:
-            if picture.format == 'PNG':
+            if image.format == 'PNG':
                 # Decoding passes over wrong checksums; this does not.
-                open_picture(data).verify()
-            pixels = np.array(_to_rgb(picture))
+                open_image(data).verify()
+            pixels = np.array(_to_rgb(image))
         except (PictureError, MemoryError):
             raise
         except Exception as error:
@@ -201,15 +201,15 @@ def _reduction(height: int, width: int, at_least: tuple[int, int] | None) -> int
 def _decode(
     data: bytes, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decode a picture, a large JPEG at reduced scale if ``at_least`` (h, w) allows it.
+    """Decode an image, a large JPEG at reduced scale if ``at_least`` (h, w) allows it.
 
     Returns:
-        (h, w, 3) uint8 RGB pixels and the (h, w) of the picture at full scale.
+        (h, w, 3) uint8 RGB pixels and the (h, w) of the image at full scale.
     """
     header = plain_jpeg_header(data)
     if header is not None:
         check_pixels(header.height, header.width, max_pixels)
-        orientation = _orientation(open_picture(data)) if header.metadata else 1
+        orientation = _orientation(open_image(data)) if header.metadata else 1
         size = (header.height, header.width)
         if _turned(orientation):
             size = size[::-1]
@@ -225,7 +225,7 @@ def _decode(
 def decode_image(
     source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Decode a picture by the policy of this module.
+    """Decode an image by the policy of this module.
 
     Args:
         source: a file's path, or its content.
@@ -235,7 +235,7 @@ def decode_image(
         (h, w, 3) uint8, RGB, upright.
 
     Raises:
-        PictureError: the picture is damaged, too large, or no picture.
+        PictureError: the image is damaged, too large, or no image.
         OSError: the file cannot be read.
     """
     if isinstance(source, bytes):
@@ -249,11 +249,11 @@ def decode_image(
 
 
 def to_canvas(image: np.ndarray, size: tuple[int, int] = (320, 160)) -> Tensor:
-    """Squeeze a whole picture to one size by one antialiased bilinear resize.
+    """Squeeze a whole image to one size by one antialiased bilinear resize.
 
     Args:
         image: (h, w, 3) uint8.
-        size: (height, width) of the canvas; the aspect of the picture is not kept.
+        size: (height, width) of the canvas; the aspect of the image is not kept.
 
     Returns:
         (3, height, width) uint8.
@@ -265,19 +265,19 @@ def to_canvas(image: np.ndarray, size: tuple[int, int] = (320, 160)) -> Tensor:
 def read_canvas(
     data: bytes, size: tuple[int, int] = (320, 160), box: Box | None = None
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Decode a picture, cut a box out of it if one is given, and squeeze it to a canvas.
+    """Decode an image, cut a box out of it if one is given, and squeeze it to a canvas.
 
     Args:
-        data: the encoded picture.
+        data: the encoded image.
         size: (height, width) of the canvas.
-        box: what to cut out, in pixels of the upright picture; it is clipped to the picture.
+        box: what to cut out, in pixels of the upright image; it is clipped to the image.
 
     Returns:
-        The (3, height, width) uint8 canvas and the (h, w) of the picture or crop before it
+        The (3, height, width) uint8 canvas and the (h, w) of the image or crop before it
         was squeezed.
 
     Raises:
-        PictureError: the picture cannot be decoded, or the box lies outside of it.
+        PictureError: the image cannot be decoded, or the box lies outside of it.
     """
     if box is None:
         pixels, full_size = _decode(data, at_least=size)
@@ -286,5 +286,5 @@ def read_canvas(
     x0, y0, x1, y1 = box
     pixels = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     if pixels.size == 0:
-        raise PictureError(f'the box {box} lies outside of the picture ({width}x{height})')
+        raise PictureError(f'the box {box} lies outside of the image ({width}x{height})')
     return to_canvas(pixels, size), (pixels.shape[0], pixels.shape[1])

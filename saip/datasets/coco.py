@@ -13,11 +13,11 @@ from .crops import Crop, DataError, clip_box
 
 
 class CocoBox(NamedTuple):
-    """One annotation of a COCO file with the picture that it belongs to.
+    """One annotation of a COCO file with the image that it belongs to.
 
     Attributes:
-        file_name: of the picture.
-        size: (width, height) of the picture as the file states it; None if it does not.
+        file_name: of the image.
+        size: (width, height) of the image as the file states it; None if it does not.
         bbox: x, y, width, height in pixels.
         annotation: everything else that is said about it.
     """
@@ -75,24 +75,24 @@ def coco_boxes(document: object, where: str, keep: Callable[[dict], bool]) -> It
     Raises:
         DataError: something that is needed is missing or of the wrong type.
     """
-    pictures: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
+    images: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
     for row in _table(document, 'images', where):
         name, identity = row.get('file_name'), row.get('id')
         if not isinstance(name, str) or not name or not isinstance(identity, (int, str)):
-            raise DataError(f'{where}: a picture without id or file_name: {row!r:.80}')
+            raise DataError(f'{where}: an image without id or file_name: {row!r:.80}')
         width, height = row.get('width'), row.get('height')
         size = None
         if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
             size = (width, height)
-        pictures[identity] = (name, size)
+        images[identity] = (name, size)
     for row in _table(document, 'annotations', where):
         if not keep(row):
             continue
         identity = row.get('image_id')
-        if not isinstance(identity, (int, str)) or identity not in pictures:
-            raise DataError(f'{where}: an annotation of an unknown picture {identity!r:.40}')
+        if not isinstance(identity, (int, str)) or identity not in images:
+            raise DataError(f'{where}: an annotation of an unknown image {identity!r:.40}')
         bbox = read_box(row, 'bbox', f'{where}: annotation {row.get("id")!r:.40}')
-        yield CocoBox(*pictures[identity], bbox, row)
+        yield CocoBox(*images[identity], bbox, row)
 
 
 def person_ids(document: object, where: str) -> frozenset[int | str]:

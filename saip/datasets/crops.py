@@ -1,4 +1,4 @@
-"""What a data set of person pictures is made of: a picture and, for a crop, a box in it."""
+"""What a data set of person images is made of: an image and, for a crop, a box in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from saip.errors import InputError
 
 Box = tuple[int, int, int, int]
-"""``(x0, y0, x1, y1)`` in pixels of the upright picture; the ends are exclusive."""
+"""``(x0, y0, x1, y1)`` in pixels of the upright image; the ends are exclusive."""
 
 
 class DataError(InputError):
@@ -20,8 +20,8 @@ class Crop(NamedTuple):
     """One sample of a data set.
 
     Attributes:
-        path: of the picture, relative to the set's root, with forward slashes (or an LMDB key).
-        box: the part of the picture that is the sample; None for the whole picture.
+        path: of the image, relative to the set's root, with forward slashes (or an LMDB key).
+        box: the part of the image that is the sample; None for the whole image.
     """
 
     path: str
@@ -59,18 +59,18 @@ def unpack_crop(packed: bytes) -> Crop:
 def clip_box(
     x: float, y: float, width: float, height: float, size: tuple[int, int] | None
 ) -> Box | None:
-    """Round a box outwards to whole pixels and clip it to its picture.
+    """Round a box outwards to whole pixels and clip it to its image.
 
     Args:
         x: left edge in pixels.
         y: upper edge in pixels.
         width: in pixels.
         height: in pixels.
-        size: (width, height) of the picture; None if unknown, then only negative coordinates
+        size: (width, height) of the image; None if unknown, then only negative coordinates
             are cut off.
 
     Returns:
-        The box, or None if nothing of it lies in the picture.
+        The box, or None if nothing of it lies in the image.
     """
     if not all(map(math.isfinite, (x, y, width, height))):
         return None

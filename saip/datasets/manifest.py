@@ -1,8 +1,8 @@
-"""The manifest of a verified set: a text file that names every usable picture and its size.
+"""The manifest of a verified set: a text file that names every usable image and its size.
 
-The first line is ``#saip-manifest`` and a JSON object: ``version``, ``root`` (of the pictures,
+The first line is ``#saip-manifest`` and a JSON object: ``version``, ``root`` (of the images,
 relative to the manifest's folder), ``count``, and ``sha256`` of all that follows. Then one
-line per sample, fields separated by tabs: path, width, height of the picture and, for a crop,
+line per sample, fields separated by tabs: path, width, height of the image and, for a crop,
 its box x0, y0, x1, y1. Lines are sorted, so equal sets give equal files.
 """
 
@@ -29,9 +29,9 @@ class Entry(NamedTuple):
     """One verified sample.
 
     Attributes:
-        crop: the picture and its box.
-        width: of the whole upright picture, in pixels.
-        height: of the whole upright picture, in pixels.
+        crop: the image and its box.
+        width: of the whole upright image, in pixels.
+        height: of the whole upright image, in pixels.
     """
 
     crop: Crop
@@ -43,7 +43,7 @@ class Manifest(NamedTuple):
     """A manifest as it stands in its file.
 
     Attributes:
-        root: of the pictures, relative to the folder of the manifest.
+        root: of the images, relative to the folder of the manifest.
         entries: the samples in the order of the file.
     """
 
@@ -52,7 +52,7 @@ class Manifest(NamedTuple):
 
 
 def manifest_root(path: str | os.PathLike[str], root: str) -> str:
-    """Return where the pictures of the manifest at ``path`` are.
+    """Return where the images of the manifest at ``path`` are.
 
     Raises:
         FileNotFoundError: there is nothing at that place.
@@ -60,7 +60,7 @@ def manifest_root(path: str | os.PathLike[str], root: str) -> str:
     where = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), root))
     if not os.path.exists(where):
         raise MissingFileError(
-            f'{path} lists pictures in {where}, which does not exist: make the manifest again, '
+            f'{path} lists images in {where}, which does not exist: make the manifest again, '
             'or name their place with data_prefix'
         )
     return where
@@ -82,7 +82,7 @@ def write_manifest(
 
     Args:
         path: of the manifest.
-        root: folder or LMDB of the pictures.
+        root: folder or LMDB of the images.
         entries: in any order.
     """
     ordered = sorted(entries, key=lambda entry: _sort_key(entry.crop))
@@ -126,7 +126,7 @@ def _parse_line(line: str, number: int, path: str | os.PathLike[str]) -> Entry:
 
 
 def _parse_crop(line: str, number: int, path: str | os.PathLike[str]) -> Crop:
-    """Read the sample of a line, leaving the size of its picture out."""
+    """Read the sample of a line, leaving the size of its image out."""
     name, *fields = line.split('\t')
     if name and len(fields) == 2:
         return Crop(name)
@@ -134,7 +134,7 @@ def _parse_crop(line: str, number: int, path: str | os.PathLike[str]) -> Crop:
 
 
 def _read_lines(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
-    """Return the root of the pictures and the lines, after all checks of the whole file."""
+    """Return the root of the images and the lines, after all checks of the whole file."""
     first, _, body = Path(path).read_bytes().partition(b'\n')
     header = _parse_header(first, path)
     if hashlib.sha256(body).hexdigest() != header['sha256']:
@@ -149,7 +149,7 @@ def _read_lines(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
     if len(lines) != header['count']:
         raise DataError(f'{path}: {len(lines)} lines, but its header counts {header["count"]}')
     if not lines:
-        raise DataError(f'{path} lists no picture')
+        raise DataError(f'{path} lists no image')
     return header['root'], lines
 
 

@@ -1,4 +1,4 @@
-"""Unlabelled pictures of persons: the data set of pretraining."""
+"""Unlabeled images of persons: the data set of pretraining."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MAX_REPLACEMENTS = 10
 
 
 def held_back_paths(paths: Sequence[str], holdout: float | int) -> frozenset[str]:
-    """Choose the pictures that are never trained on.
+    """Choose the images that are never trained on.
 
-    A picture's place in the choice depends on its path alone: the same files are held back on
+    An image's place in the choice depends on its path alone: the same files are held back on
     every machine and in every run.
 
     Args:
-        paths: of all pictures; repetitions (several boxes in one picture) do not count.
-        holdout: below 1 a share of the pictures, of which at least 2 are taken, without which
+        paths: of all images; repetitions (several boxes in one image) do not count.
+        holdout: below 1 a share of the images, of which at least 2 are taken, without which
             there is no recall to measure, and at most 1,000, enough to measure it whatever the
             size of the set; from 1 on their number.
 
@@ -45,7 +45,7 @@ def held_back_paths(paths: Sequence[str], holdout: float | int) -> frozenset[str
         count = min(max(round(holdout * len(unique)), MIN_HELD_BACK), MAX_HELD_BACK)
     if not 0 < count < len(unique):
         raise DataError(
-            f'holdout={holdout} of {len(unique)} pictures holds back {count}: '
+            f'holdout={holdout} of {len(unique)} images holds back {count}: '
             'both parts need at least one'
         )
     return frozenset(heapq.nsmallest(count, unique, key=lambda path: (path_hash(path), path)))
@@ -53,35 +53,35 @@ def held_back_paths(paths: Sequence[str], holdout: float | int) -> frozenset[str
 
 @DATASETS.register_module()
 class PersonImages(BaseDataset):
-    """Pictures, or boxes in pictures, each squeezed to one small uint8 canvas.
+    """Images, or boxes in images, each squeezed to one small uint8 canvas.
 
     A sample is a dict of tensors that ``default_collate`` can batch: ``canvas`` (3, Hc, Wc)
-    uint8 RGB, ``size`` (2,) the (h, w) of the picture or crop before it was squeezed, ``key`` a
+    uint8 RGB, ``size`` (2,) the (h, w) of the image or crop before it was squeezed, ``key`` a
     63-bit hash of path and box, ``index`` its position, and ``replaced``, which is -1, or the
     position of the bad sample that this one stands in for.
 
-    A picture that cannot be read is named in a warning (once in each worker process) and
+    An image that cannot be read is named in a warning (once in each worker process) and
     replaced by the sample 1, 2, 4 ... positions further on. ``saip.BadFilesHook`` counts these
     and stops the run when they are many.
 
     Args:
-        data_root: a folder, which is searched for pictures, or an LMDB of encoded pictures.
-        ann_file: lists the pictures, relative to ``data_root``: ``.txt`` one path per line,
+        data_root: a folder, which is searched for images, or an LMDB of encoded images.
+        ann_file: lists the images, relative to ``data_root``: ``.txt`` one path per line,
             ``.tsv`` a manifest made by ``tools/dataset_converters``, ``.json`` boxes in COCO
             format, of which those of single persons are cut out. If empty, the file
-            ``saip_manifest.tsv`` in ``data_root`` is taken, else all pictures below it.
-        data_prefix: where the pictures are, relative to ``data_root``; for a manifest it
+            ``saip_manifest.tsv`` in ``data_root`` is taken, else all images below it.
+        data_prefix: where the images are, relative to ``data_root``; for a manifest it
             replaces the place that the manifest names.
         canvas: (height, width) in pixels.
-        holdout: pictures that are held back from training, see :func:`held_back_paths`; 0
+        holdout: images that are held back from training, see :func:`held_back_paths`; 0
             holds none back.
-        part: ``train``, or ``held_back`` for the pictures that ``holdout`` takes away.
+        part: ``train``, or ``held_back`` for the images that ``holdout`` takes away.
         indices: use the first so many samples, or these ones.
         lazy_init: do not read the listing yet.
 
     Raises:
-        FileNotFoundError: a folder, a listing or a picture that it names is not there.
-        DataError: the listing is malformed, or there is no picture.
+        FileNotFoundError: a folder, a listing or an image that it names is not there.
+        DataError: the listing is malformed, or there is no image.
         ValueError: an argument is out of its range.
     """
 
@@ -173,7 +173,7 @@ class PersonImages(BaseDataset):
                 'replaced': torch.tensor(-1 if position == asked else asked),
             }
         raise PictureError(
-            f'{self.name(asked)} and {MAX_REPLACEMENTS} pictures after it cannot be read: '
+            f'{self.name(asked)} and {MAX_REPLACEMENTS} images after it cannot be read: '
             f'is {self.data_root} still there?'
         )
 
@@ -187,7 +187,7 @@ class PersonImages(BaseDataset):
         if index not in self._named:
             self._named.add(index)
             print_log(
-                f'bad picture replaced: {self.name(index)} in {self.data_root}: {error}',
+                f'bad image replaced: {self.name(index)} in {self.data_root}: {error}',
                 'current',
                 logging.WARNING,
             )

@@ -22,13 +22,13 @@ from saip.registry import DATASETS
 NAME = re.compile(r'(-1|\d+)_c(\d+)s(\d+)_(\d+)(?:_(\d+))?\.(?:jpg|jpeg|png)', re.IGNORECASE)
 EXPECTED = 'IDENTITY_cCAMERAsSEQUENCE_FRAME_BOX.jpg, for example 0002_c1s1_000451_03.jpg'
 JUNK, DISTRACTOR = -1, 0
-# The published archive holds it; it is no picture.
+# The published archive holds it; it is no image.
 IGNORED = ('Thumbs.db',)
 
 
 @DATASETS.register_module()
 class RetrievalImages(BaseDataset):
-    """Pictures of a retrieval evaluation: all queries, then the gallery.
+    """Images of a retrieval evaluation: all queries, then the gallery.
 
     Identity -1 (junk) is not read, identity 0 (distractors) stays in the gallery and matches
     nobody. A query whose identity no other camera shows in the gallery cannot be answered: it
@@ -39,12 +39,12 @@ class RetrievalImages(BaseDataset):
 
     Args:
         data_root: folder of the set.
-        size: (h, w) of the samples; the whole picture is resized (bicubic, antialiased).
+        size: (h, w) of the samples; the whole image is resized (bicubic, antialiased).
         data_prefix: folders of ``query`` and ``gallery`` in ``data_root``.
         lazy_init: do not read the folders before they are needed.
 
     Raises:
-        FileNotFoundError: a folder is missing or holds no usable picture.
+        FileNotFoundError: a folder is missing or holds no usable image.
         DataError: a file has another name than the layout's, or no query can be answered.
     """
 
@@ -67,7 +67,7 @@ class RetrievalImages(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read both folders and return a record per picture, queries first."""
+        """Read both folders and return a record per image, queries first."""
         queries = read_folder(Path(self.data_prefix['query']), is_query=True)
         gallery = read_folder(Path(self.data_prefix['gallery']), is_query=False)
         queries = keep_answerable(queries, gallery, self.data_root)
@@ -78,12 +78,12 @@ class RetrievalImages(BaseDataset):
         """Read one sample.
 
         Raises:
-            ValueError: the picture cannot be decoded.
+            ValueError: the image cannot be decoded.
         """
         record = self.get_data_info(idx)
         height, width = self.size
-        picture = Image.fromarray(decode_image(record['img_path']))
-        resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+        image = Image.fromarray(decode_image(record['img_path']))
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
         return {
             'image': torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous(),
             'pid': torch.tensor(record['pid']),
@@ -106,12 +106,12 @@ def parse_name(name: str) -> tuple[int, int]:
 
 
 def read_folder(folder: Path, is_query: bool) -> list[dict]:
-    """Return a record per picture of a folder in Market-1501 layout, junk left out.
+    """Return a record per image of a folder in Market-1501 layout, junk left out.
 
     A record is ``img_path``, ``pid``, ``camid`` and ``is_query`` (1 or 0).
 
     Raises:
-        FileNotFoundError: the folder is missing or holds no usable picture.
+        FileNotFoundError: the folder is missing or holds no usable image.
         DataError: a file has another name than the layout's, or a query has no identity.
     """
     if not folder.is_dir():
@@ -133,7 +133,7 @@ def read_folder(folder: Path, is_query: bool) -> list[dict]:
             record = dict(img_path=str(path), pid=pid, camid=camid, is_query=int(is_query))
             records.append(record)
     if not records:
-        raise MissingFileError(f'{folder} holds no picture: expected names like {EXPECTED}')
+        raise MissingFileError(f'{folder} holds no image: expected names like {EXPECTED}')
     return records
 
 
@@ -156,7 +156,7 @@ def keep_answerable(queries: list[dict], gallery: list[dict], root: str) -> list
     left_out = unanswerable(queries, gallery)
     if len(left_out) == len(queries):
         raise DataError(
-            f'{root}: no query has a gallery picture of its identity by another camera, so '
+            f'{root}: no query has a gallery image of its identity by another camera, so '
             f'nothing can be retrieved; the first query is {queries[0]["img_path"]}'
         )
     if left_out:

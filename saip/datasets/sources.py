@@ -1,4 +1,4 @@
-"""Where pictures lie (a folder, an LMDB) and which of them make up a set (a listing)."""
+"""Where images lie (a folder, an LMDB) and which of them make up a set (a listing)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .coco import read_coco_persons
 from .crops import Crop, DataError
 from .manifest import MANIFEST_NAME, manifest_root, read_manifest_crops
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.gif')
 )
 
 
 class Storage(Protocol):
-    """A place that holds encoded pictures by name."""
+    """A place that holds encoded images by name."""
 
     root: str
 
     def read(self, name: str) -> bytes:
-        """Return one encoded picture."""
+        """Return one encoded image."""
 
     def scan(self) -> tuple[list[str], list[str]]:
-        """Return the sorted names of the pictures, and of everything else."""
+        """Return the sorted names of the images, and of everything else."""
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return those of the names that are not there."""
 
 
 class FolderStorage:
-    """Picture files below a folder; names are paths relative to it, with forward slashes."""
+    """Image files below a folder; names are paths relative to it, with forward slashes."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -55,7 +55,7 @@ class FolderStorage:
         Raises:
             OSError: a folder cannot be listed.
         """
-        pictures: list[str] = []
+        images: list[str] = []
         others: list[str] = []
         visited = set()
         for folder, subfolders, files in os.walk(self.root, onerror=_give_up, followlinks=True):
@@ -70,8 +70,8 @@ class FolderStorage:
             for name in files:
                 if not name.startswith('.'):
                     suffix = os.path.splitext(name)[1].lower()
-                    (pictures if suffix in PICTURE_SUFFIXES else others).append(prefix + name)
-        return sorted(pictures), sorted(others)
+                    (images if suffix in IMAGE_SUFFIXES else others).append(prefix + name)
+        return sorted(images), sorted(others)
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Compare names with folder listings: one call per folder, not one per file."""
@@ -117,7 +117,7 @@ def _value(transaction: Any, name: str) -> bytes | None:
 
 
 class LmdbStorage:
-    """Encoded pictures in an LMDB: UTF-8 keys are names, values the bytes of picture files.
+    """Encoded images in an LMDB: UTF-8 keys are names, values the bytes of image files.
 
     Keys that begin with two underscores are bookkeeping and are passed over.
     """
@@ -191,21 +191,21 @@ def open_storage(root: str) -> Storage:
     if (path.suffix == '.lmdb' and path.exists()) or (path / 'data.mdb').is_file():
         return LmdbStorage(str(root))
     if not path.is_dir():
-        raise MissingFileError(f'no such folder of pictures: {root}')
+        raise MissingFileError(f'no such folder of images: {root}')
     return FolderStorage(str(root))
 
 
 def open_source(
     root: str, ann_file: str = '', prefix: str = ''
 ) -> tuple[Storage, list[Crop], str]:
-    """Open a set of pictures.
+    """Open a set of images.
 
     Args:
         root: the folder or LMDB.
         ann_file: what lists the set, relative to ``root``: ``.txt`` one relative path per line,
             ``.tsv`` a manifest, ``.json`` person boxes in COCO format; empty takes the
-            ``saip_manifest.tsv`` in ``root`` if there is one, else all pictures below ``root``.
-        prefix: where the pictures are, relative to ``root``; for a manifest, this replaces the
+            ``saip_manifest.tsv`` in ``root`` if there is one, else all images below ``root``.
+        prefix: where the images are, relative to ``root``; for a manifest, this replaces the
             place that it names.
 
     Returns:
@@ -216,38 +216,37 @@ def open_source(
         DataError: the listing is malformed or empty.
     """
     listing = os.path.join(root, ann_file) if ann_file else os.path.join(root, MANIFEST_NAME)
-    pictures = os.path.join(root, prefix) if prefix else root
+    images = os.path.join(root, prefix) if prefix else root
     if not ann_file and not os.path.isfile(listing):
-        storage = open_storage(pictures)
-        return storage, _all_pictures(storage), pictures
+        storage = open_storage(images)
+        return storage, _all_images(storage), images
     if not os.path.isfile(listing):
-        raise MissingFileError(f'no such list of pictures: {listing}')
+        raise MissingFileError(f'no such list of images: {listing}')
     suffix = Path(listing).suffix.lower()
     if suffix == '.tsv':
         stored_root, crops = read_manifest_crops(listing)
-        where = pictures if prefix else manifest_root(listing, stored_root)
+        where = images if prefix else manifest_root(listing, stored_root)
         return open_storage(where), crops, listing
     readers = {'.txt': read_list, '.json': read_coco_persons}
     if suffix not in readers:
-        raise DataError(f'{listing}: a list of pictures ends in .txt, .tsv or .json')
-    storage = open_storage(pictures)
+        raise DataError(f'{listing}: a list of images ends in .txt, .tsv or .json')
+    storage = open_storage(images)
     crops = readers[suffix](listing)
     absent = storage.missing(dict.fromkeys(crop.path for crop in crops))
     if absent:
         raise MissingFileError(
-            f'{listing} names {len(absent)} pictures that are not in {pictures}, '
-            f'first {absent[0]}'
+            f'{listing} names {len(absent)} images that are not in {images}, first {absent[0]}'
         )
     return storage, crops, listing
 
 
-def _all_pictures(storage: Storage) -> list[Crop]:
-    pictures, others = storage.scan()
-    if not pictures:
-        kinds = ' '.join(sorted(PICTURE_SUFFIXES))
+def _all_images(storage: Storage) -> list[Crop]:
+    images, others = storage.scan()
+    if not images:
+        kinds = ' '.join(sorted(IMAGE_SUFFIXES))
         held = f'{len(others)} other files' if others else 'nothing'
-        raise DataError(f'no picture in {storage.root}: it holds {held} (looked for {kinds})')
-    return [Crop(name) for name in pictures]
+        raise DataError(f'no image in {storage.root}: it holds {held} (looked for {kinds})')
+    return [Crop(name) for name in images]
 
 
 def read_list(path: str | os.PathLike[str]) -> list[Crop]:
@@ -264,5 +263,5 @@ def read_list(path: str | os.PathLike[str]) -> list[Crop]:
     names = [line.strip().replace('\\', '/') for line in lines]
     crops = [Crop(name) for name in names if name]
     if not crops:
-        raise DataError(f'{path} lists no picture')
+        raise DataError(f'{path} lists no image')
     return crops

@@ -1,4 +1,4 @@
-"""Look at every picture of a set once, so that training meets no surprises."""
+"""Look at every image of a set once, so that training meets no surprises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from saip.errors import InputError
 
-from .canvas import MAX_PIXELS, PictureError, decode_image, open_picture
+from .canvas import MAX_PIXELS, PictureError, decode_image, open_image
 from .crops import Crop, DataError
 from .files import write_atomic
 from .manifest import Entry, write_manifest
@@ -47,17 +47,17 @@ class Checked(NamedTuple):
     rejected: list[Rejected]
 
 
-def picture_size(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Decode a picture completely.
+def image_size(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Decode an image completely.
 
     Returns:
-        (width, height) of the upright picture.
+        (width, height) of the upright image.
 
     Raises:
         PictureError: it is unreadable, damaged, too large, or its suffix states another
             format than it has.
     """
-    kind = open_picture(data).format
+    kind = open_image(data).format
     suffix = Path(name).suffix.lower()
     if kind not in FORMAT_OF_SUFFIX.get(suffix, (kind,)):
         raise PictureError(f'wrong suffix: {suffix}, but the content is {kind}')
@@ -75,13 +75,13 @@ def _size_or_reason(name: str, storage: Storage, max_pixels: int) -> tuple[int, 
     if not fits_a_line(name):
         return 'the name holds a tab, a line break or bytes that are not UTF-8'
     try:
-        return picture_size(storage.read(name), name, max_pixels)
+        return image_size(storage.read(name), name, max_pixels)
     except (PictureError, OSError) as error:
         return ' '.join(str(error).split())
 
 
 def check_crop(crop: Crop, size: tuple[int, int], min_side: int) -> Entry | str:
-    """Clip a sample to its picture of the given (width, height).
+    """Clip a sample to its image of the given (width, height).
 
     Returns:
         The entry of the manifest, or the reason why there is none.
@@ -102,13 +102,13 @@ def verify(
     max_pixels: int = MAX_PIXELS,
     workers: int = 1,
 ) -> Checked:
-    """Decode every picture once and sort the samples into usable and not.
+    """Decode every image once and sort the samples into usable and not.
 
     Args:
-        storage: where the pictures are.
-        crops: the samples; several may be of one picture.
+        storage: where the images are.
+        crops: the samples; several may be of one image.
         min_side: smallest width and height, in pixels, of a sample.
-        max_pixels: largest width times height of a picture.
+        max_pixels: largest width times height of an image.
         workers: number of processes.
 
     Raises:
@@ -140,7 +140,7 @@ def other_files(storage: Storage, manifest: str | os.PathLike[str]) -> list[Reje
         return []
     ours = {os.path.abspath(path) for path in (manifest, rejected_path(manifest))}
     return [
-        Rejected(name, 'wrong suffix: not one of a picture')
+        Rejected(name, 'wrong suffix: not one of an image')
         for name in storage.scan()[1]
         if os.path.abspath(os.path.join(storage.root, name)) not in ours
     ]

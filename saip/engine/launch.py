@@ -100,7 +100,7 @@ def evaluate(
     """Evaluate a checkpoint with the test loop of a configuration.
 
     Without a ``work_dir`` logs go to the folder ``test`` in the training's, whose record of its
-    configuration stays as it is. With ``show_dir`` pictures of what is predicted are written to
+    configuration stays as it is. With ``show_dir`` images of what is predicted are written to
     that folder.
 
     Returns:
@@ -302,7 +302,7 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
     Raises:
         CheckpointError: the checkpoint to start from or to resume holds other weights than the
             model has. mmengine would log that and train from what it has.
-        StartError: there are fewer pictures than a batch.
+        StartError: there are fewer images than a batch.
     """
     if cfg.get('load_from'):
         if shapes is None:

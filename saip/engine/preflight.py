@@ -212,14 +212,14 @@ def _classes(kind: Any, scope: str | None) -> list[Any]:
 
 def _arguments(function: Any) -> tuple[set[str], bool]:
     """Return the arguments of a class or function, and whether it takes any others."""
-    initialisers = [function]
+    initializers = [function]
     if inspect.isclass(function):
-        initialisers = [
+        initializers = [
             c.__dict__['__init__'] for c in function.__mro__ if '__init__' in vars(c)
         ]
     names: set[str] = set()
-    for initialiser in initialisers:
-        parameters = inspect.signature(initialiser).parameters.values()
+    for initializer in initializers:
+        parameters = inspect.signature(initializer).parameters.values()
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         names |= {p.name for p in parameters if p.kind in named}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

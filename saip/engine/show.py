@@ -1,4 +1,4 @@
-"""Let a test write pictures of what it predicts."""
+"""Let a test write images of what it predicts."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _METRICS = ('saip.ReIDMetric',)
 
 
 def draw_predictions(cfg: Config, folder: str) -> bool:
-    """Make a configuration's test write pictures to a folder; False if nothing in it can."""
+    """Make a configuration's test write images to a folder; False if nothing in it can."""
     path = str(Path(folder).resolve())  # the hooks put a relative one below the work_dir
     evaluators = cfg.get('test_evaluator') or []
     drawing = [

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from saip.errors import InputError
-from saip.evaluation.features import normalise
+from saip.evaluation.features import normalize
 
 JUNK = -1
 BLOCK_ELEMENTS = 2**22
@@ -30,14 +30,14 @@ def cmc_map(
 ) -> dict[str, float]:
     """Score the retrieval of ``query`` features among ``gallery`` features by cosine.
 
-    For a query, gallery pictures of its own identity under its own camera are removed, and so
-    are junk pictures (identity -1). Distractors (identity 0) match nobody and stay. The average
+    For a query, gallery images of its own identity under its own camera are removed, and so
+    are junk images (identity -1). Distractors (identity 0) match nobody and stay. The average
     precision is the mean of the precision at each correct match, without interpolation. A
     query that has no correct match left is not scored, only counted. Equal distances keep the
     order of the gallery. Runs on the device of the features, a block of queries at a time.
 
     Args:
-        query: (Q, D) features, not necessarily normalised.
+        query: (Q, D) features, not necessarily normalized.
         gallery: (G, D) features.
         q_pids: (Q,) identities of the queries.
         g_pids: (G,) identities of the gallery.
@@ -52,8 +52,8 @@ def cmc_map(
     Raises:
         ValueError: shapes do not fit, features are not finite, or no query can be scored.
     """
-    query = normalise(query, 'query features')
-    gallery = normalise(gallery, 'gallery features').to(query.device)
+    query = normalize(query, 'query features')
+    gallery = normalize(gallery, 'gallery features').to(query.device)
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(
             f'query features have {query.shape[1]} dimensions, gallery features '
@@ -114,8 +114,8 @@ def _score(
     count = int(scored.sum())
     if not count:
         raise InputError(
-            f'none of {shape[0]} queries has a picture of its identity under another camera '
-            f'among {shape[1]} gallery pictures; check identities and cameras of the file names'
+            f'none of {shape[0]} queries has an image of its identity under another camera '
+            f'among {shape[1]} gallery images; check identities and cameras of the file names'
         )
     result = {f'Rank-{k}': 100 * float((first[scored] <= k).double().mean()) for k in ranks}
     result['mAP'] = 100 * float(precision[scored].mean())
@@ -126,8 +126,8 @@ def _rank_block(distance: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
     """Return average precision and rank of the first match per row, both 0 without a match.
 
     Args:
-        distance: (q, G), infinite for removed pictures, which therefore rank last.
-        correct: (q, G) which pictures are correct matches.
+        distance: (q, G), infinite for removed images, which therefore rank last.
+        correct: (q, G) which images are correct matches.
     """
     order = distance.argsort(dim=1, stable=True)
     rows, columns = correct.gather(1, order).nonzero(as_tuple=True)

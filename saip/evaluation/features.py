@@ -16,7 +16,7 @@ BRANCHES = ('student', 'expert')
 """The two networks of a pretraining run, in the order in which they are reported."""
 
 
-def normalise(features: Tensor, what: str = 'features') -> Tensor:
+def normalize(features: Tensor, what: str = 'features') -> Tensor:
     """Return the rows of (N, D) ``features`` in float32 with unit l2 norm.
 
     Args:
@@ -32,16 +32,16 @@ def normalise(features: Tensor, what: str = 'features') -> Tensor:
     bad = int((~features.isfinite()).any(dim=1).sum())
     if bad:
         raise InputError(
-            f'{what} of {bad} of {len(features)} pictures are not finite: the weights have '
+            f'{what} of {bad} of {len(features)} images are not finite: the weights have '
             'diverged; go back to an earlier checkpoint with a lower learning rate'
         )
     return torch.nn.functional.normalize(features, dim=1)
 
 
 def rows_of(predictions: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
-    """Take the features of one batch of predictions to the host, one dict per picture.
+    """Take the features of one batch of predictions to the host, one dict per image.
 
-    One copy per branch and batch: a copy per picture would wait for the device each time.
+    One copy per branch and batch: a copy per image would wait for the device each time.
 
     Args:
         predictions: what ``model(..., mode='predict')`` returns; ``expert`` may be missing or

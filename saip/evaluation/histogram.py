@@ -1,6 +1,6 @@
 """Features that need no network: what a learned feature must beat.
 
-Both describe a picture for a cosine comparison and read the same normalised images as an
+Both describe an image for a cosine comparison and read the same normalized images as an
 encoder, so that they take its place in an evaluation.
 """
 
@@ -22,7 +22,7 @@ COARSE_GRID = (16, 8)
 def rgb_to_hsv(images: Tensor) -> Tensor:
     """Convert (B, 3, H, W) RGB in [0, 1] to hue, saturation and value in [0, 1].
 
-    Hue and saturation of grey are 0.
+    Hue and saturation of gray are 0.
     """
     red, green, blue = images.unbind(dim=1)
     value, top = images.max(dim=1)
@@ -32,15 +32,15 @@ def rgb_to_hsv(images: Tensor) -> Tensor:
         [(green - blue) / safe, 2 + (blue - red) / safe, 4 + (red - green) / safe]
     )
     hue = sectors.gather(0, top[None])[0].remainder(6) / 6
-    grey = spread == 0
+    gray = spread == 0
     saturation = spread / value.clamp(min=torch.finfo(images.dtype).tiny)
-    return torch.stack([hue.masked_fill(grey, 0), saturation, value], dim=1)
+    return torch.stack([hue.masked_fill(gray, 0), saturation, value], dim=1)
 
 
-def colour_histogram(
+def color_histogram(
     images: Tensor, stripes: int = STRIPES, bins: Sequence[int] = HSV_BINS
 ) -> Tensor:
-    """Describe pictures by a joint HSV histogram in each of several horizontal stripes.
+    """Describe images by a joint HSV histogram in each of several horizontal stripes.
 
     Each stripe's histogram is divided by its sum and the root taken, so that the inner product
     of two descriptions is the Bhattacharyya coefficient, averaged over stripes.
@@ -70,7 +70,7 @@ def colour_histogram(
 
 
 def coarse_pixels(images: Tensor, grid: tuple[int, int] = COARSE_GRID) -> Tensor:
-    """Describe pictures by the mean colours of a coarse grid, centred on middle grey.
+    """Describe images by the mean colors of a coarse grid, centered on middle gray.
 
     Args:
         images: (B, 3, H, W) uint8 RGB.
@@ -87,8 +87,8 @@ class _Baseline(nn.Module):
     """A description of pixels in the place of an encoder.
 
     Args:
-        mean: (3,) of the images' normalisation, in grey levels 0 to 255.
-        std: (3,) of the images' normalisation, in grey levels.
+        mean: (3,) of the images' normalization, in gray levels 0 to 255.
+        std: (3,) of the images' normalization, in gray levels.
     """
 
     mean: Tensor
@@ -104,17 +104,17 @@ class _Baseline(nn.Module):
         raise NotImplementedError
 
     def encode(self, images: Tensor) -> EncoderOutput:
-        """Describe normalised (B, 3, H, W) images; the description is the image token."""
+        """Describe normalized (B, 3, H, W) images; the description is the image token."""
         pixels = (images.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
         return EncoderOutput(self.describe(pixels), None, (1, 1))
 
 
-class ColourHistogram(_Baseline):
-    """:func:`colour_histogram` in the place of an encoder."""
+class ColorHistogram(_Baseline):
+    """:func:`color_histogram` in the place of an encoder."""
 
     def describe(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 to (B, D)."""
-        return colour_histogram(images)
+        return color_histogram(images)
 
 
 class CoarsePixels(_Baseline):

@@ -13,7 +13,7 @@ from torch import Tensor
 from saip.errors import InputError
 from saip.evaluation.cmc import cmc_map
 from saip.evaluation.collapse import feature_spread
-from saip.evaluation.features import branches_in, normalise, rows_of, stack_branch
+from saip.evaluation.features import branches_in, normalize, rows_of, stack_branch
 from saip.registry import METRICS
 
 
@@ -52,27 +52,27 @@ class RetrievalMetric(BaseMetric):
         for row, sample in zip(rows_of(data_samples), data_samples, strict=True):
             if 'pid' not in sample:
                 raise InputError(
-                    'saip.RetrievalMetric needs labelled pictures (pid, camid, is_query); for '
-                    'pictures without labels use saip.TwoViewRecall'
+                    'saip.RetrievalMetric needs labeled images (pid, camid, is_query); for '
+                    'images without labels use saip.TwoViewRecall'
                 )
             labels = {key: int(sample[key]) for key in ('pid', 'camid', 'is_query')}
             self.results.append({**row, **labels})
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Score all pictures; see :func:`cmc_map`."""
+        """Score all images; see :func:`cmc_map`."""
         labels = {
             key: np.array([result[key] for result in results])
             for key in ('pid', 'camid', 'is_query')
         }
         metrics: dict[str, float] = {}
         for branch in branches_in(results):
-            features = normalise(stack_branch(results, branch), f'{branch} features')
+            features = normalize(stack_branch(results, branch), f'{branch} features')
             scores = score_retrieval(features, labels, self.ranks)
             # mAP first: checkpoint hooks with save_best='auto' follow the first metric.
             for name in ('mAP', *(f'Rank-{k}' for k in self.ranks)):
                 metrics[f'{branch}_{name}'] = scores[name]
             metrics.update(feature_spread(features).as_metrics(branch))
-        metrics['pictures'] = len(results)
+        metrics['images'] = len(results)
         return metrics
 
 

@@ -11,25 +11,25 @@ from torch import Tensor
 from saip.errors import InputError
 from saip.evaluation.cmc import BLOCK_ELEMENTS
 from saip.evaluation.collapse import feature_spread
-from saip.evaluation.features import branches_in, normalise, rows_of, stack_branch
+from saip.evaluation.features import branches_in, normalize, rows_of, stack_branch
 from saip.registry import METRICS
 
 
 def two_view_recall(first: Tensor, second: Tensor) -> float:
-    """Say how often a picture's other view is the nearest among the other views of all.
+    """Say how often an image's other view is the nearest among the other views of all.
 
     Similarity is the cosine; both directions are averaged. A tie is a miss, so that constant
     features score 0. Guessing scores ``100 / N``.
 
     Args:
-        first: (N, D) features of one view of each picture.
-        second: (N, D) features of another view of the same pictures, in the same order.
+        first: (N, D) features of one view of each image.
+        second: (N, D) features of another view of the same images, in the same order.
 
     Returns:
         Recall at 1 in percent.
 
     Raises:
-        ValueError: the shapes differ, there are fewer than two pictures, or a feature is not
+        ValueError: the shapes differ, there are fewer than two images, or a feature is not
             finite.
     """
     if first.shape != second.shape:
@@ -38,8 +38,8 @@ def two_view_recall(first: Tensor, second: Tensor) -> float:
             f'{tuple(first.shape)} and {tuple(second.shape)}'
         )
     if len(first) < 2:
-        raise InputError(f'two-view recall needs at least two pictures, got {len(first)}')
-    first, second = normalise(first), normalise(second)
+        raise InputError(f'two-view recall needs at least two images, got {len(first)}')
+    first, second = normalize(first), normalize(second)
     hits = _found_first(first, second) + _found_first(second, first)
     return 100 * hits / (2 * len(first))
 
@@ -59,8 +59,8 @@ class TwoViewRecall(BaseMetric):
     """Two-view recall of the frozen student and expert, with collapse statistics of both.
 
     Reads predictions ``dict(student=(2, D), expert=(2, D))``, ``expert`` optional: the features
-    of two random views of a held-back picture. Reports ``recall@1`` and ``chance`` in percent.
-    The statistics are those of the first views, one per picture.
+    of two random views of a held-back image. Reports ``recall@1`` and ``chance`` in percent.
+    The statistics are those of the first views, one per image.
 
     Args:
         collect_device: how results of several processes meet. 'gpu' goes through the process
@@ -82,27 +82,27 @@ class TwoViewRecall(BaseMetric):
         for row, sample in zip(rows_of(data_samples), data_samples, strict=True):
             if any(feature.ndim != 2 or len(feature) != 2 for feature in row.values()):
                 raise InputError(
-                    'saip.TwoViewRecall needs two views per picture; for a labelled set with '
+                    'saip.TwoViewRecall needs two views per image; for a labeled set with '
                     'query and gallery use saip.RetrievalMetric'
                 )
             self.results.append({**row, 'replaced': int(sample.get('replaced', -1))})
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Score all pictures; see :func:`two_view_recall`.
+        """Score all images; see :func:`two_view_recall`.
 
-        A picture that stands in for an unreadable one has a twin in the set and is left out;
+        An image that stands in for an unreadable one has a twin in the set and is left out;
         only here, since results of several processes are put in order by their number.
 
         Raises:
-            ValueError: fewer than two pictures are left.
+            ValueError: fewer than two images are left.
         """
         results = [result for result in results if result['replaced'] < 0]
         if not results:
-            raise InputError('two-view recall: none of the held-back pictures could be read')
+            raise InputError('two-view recall: none of the held-back images could be read')
         metrics: dict[str, float] = {}
         for branch in branches_in(results):
             views = stack_branch(results, branch).transpose(0, 1)
-            first, second = (normalise(view, f'{branch} features') for view in views)
+            first, second = (normalize(view, f'{branch} features') for view in views)
             metrics[f'{branch}_recall@1'] = two_view_recall(first, second)
             metrics.update(feature_spread(first).as_metrics(branch))
-        return {**metrics, 'pictures': len(results), 'chance': 100 / len(results)}
+        return {**metrics, 'images': len(results), 'chance': 100 / len(results)}

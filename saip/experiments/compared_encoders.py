@@ -1,4 +1,4 @@
-"""Which networks, baselines and pictures a frozen evaluation compares."""
+"""Which networks, baselines and images a frozen evaluation compares."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from saip.checkpoint import (
 )
 from saip.engine.launch import read_config
 from saip.errors import InputError, MissingFileError, library_refusals
-from saip.evaluation.histogram import CoarsePixels, ColourHistogram
+from saip.evaluation.histogram import CoarsePixels, ColorHistogram
 from saip.experiments.frozen_eval import FrozenEncoder, evaluate_frozen
 from saip.models.backbones import BaseEncoder, build_encoder
 from saip.registry import DATASETS, MODELS
 
 SPECIAL = ('random', 'histogram', 'pixels')
-RANDOM, HISTOGRAM, PIXELS = 'random weights', 'colour histogram', 'coarse pixels'
+RANDOM, HISTOGRAM, PIXELS = 'random weights', 'color histogram', 'coarse pixels'
 BASELINES = (RANDOM, HISTOGRAM, PIXELS)
 DEFAULT_ENCODER = {'type': 'saip.ViTEncoder'}
 CANVAS_SCALE = 1.25
@@ -43,7 +43,7 @@ class Candidates:
     Attributes:
         encoders: by the name of their row.
         preprocessor: for all of them.
-        size: (h, w) at which pictures are encoded.
+        size: (h, w) at which images are encoded.
         about: plain values about the checkpoint, for the record.
     """
 
@@ -97,12 +97,12 @@ def join_candidates(found: Mapping[str, Candidates]) -> Candidates:
 def evaluate_candidates(
     candidates: Candidates, data: str | Path, holdout: float | int = 0, **settings: Any
 ) -> dict[str, Any]:
-    """Evaluate networks and what they should beat on a folder of pictures.
+    """Evaluate networks and what they should beat on a folder of images.
 
     Args:
         candidates: what to compare.
-        data: see :func:`open_pictures`, as for ``holdout``.
-        holdout: the part of unlabelled pictures.
+        data: see :func:`open_images`, as for ``holdout``.
+        holdout: the part of unlabeled images.
         settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`, which says what
             comes back.
 
@@ -110,8 +110,8 @@ def evaluate_candidates(
         FileNotFoundError: there is no such folder.
         ValueError: the folder or what it holds cannot be used.
     """
-    pictures = open_pictures(data, candidates.size, holdout)
-    return evaluate_frozen(candidates.encoders, pictures, candidates.preprocessor, **settings)
+    images = open_images(data, candidates.size, holdout)
+    return evaluate_frozen(candidates.encoders, images, candidates.preprocessor, **settings)
 
 
 def _collect(source: str, text: str | None) -> Candidates:
@@ -128,7 +128,7 @@ def _collect(source: str, text: str | None) -> Candidates:
     statistics = settings['mean'], settings['std']
     baselines: dict[str, Callable[[], FrozenEncoder]] = {
         RANDOM: lambda: random_twin(template),
-        HISTOGRAM: lambda: ColourHistogram(*statistics),
+        HISTOGRAM: lambda: ColorHistogram(*statistics),
         PIXELS: lambda: CoarsePixels(*statistics),
     }
     only = {'histogram': [HISTOGRAM], 'pixels': [PIXELS]}.get(source, list(baselines))
@@ -177,7 +177,7 @@ def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[s
 def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:
     """Build an encoder of the same architecture with random weights.
 
-    Its BatchNorm layers normalise by the pictures at hand: statistics that were never measured
+    Its BatchNorm layers normalize by the images at hand: statistics that were never measured
     would shrink its features to nothing and make any trained network look good beside it.
     """
     with torch.random.fork_rng(devices=[]):
@@ -191,18 +191,18 @@ def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:
     return twin
 
 
-def open_pictures(root: str | Path, size: tuple[int, int], holdout: float | int = 0) -> Dataset:
-    """Open a folder: with query and gallery where it has them, else as unlabelled pictures.
+def open_images(root: str | Path, size: tuple[int, int], holdout: float | int = 0) -> Dataset:
+    """Open a folder: with query and gallery where it has them, else as unlabeled images.
 
     Args:
-        root: a folder in Market-1501 layout, or any folder of pictures.
-        size: (h, w) at which the pictures will be encoded.
-        holdout: of unlabelled pictures take those that a training with this ``holdout`` leaves
+        root: a folder in Market-1501 layout, or any folder of images.
+        size: (h, w) at which the images will be encoded.
+        holdout: of unlabeled images take those that a training with this ``holdout`` leaves
             out, see ``saip.PersonImages``; 0 takes all.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder holds half of a Market-1501 layout, or no picture.
+        ValueError: the folder holds half of a Market-1501 layout, or no image.
     """
     root = Path(root).expanduser()
     if not root.exists():  # an LMDB may be a file
@@ -216,11 +216,11 @@ def open_pictures(root: str | Path, size: tuple[int, int], holdout: float | int 
         missing = next(name for name in MARKET_FOLDERS if name not in found)
         raise InputError(f'{root}: has {found[0]}/ but no {missing}/; Market-1501 has both')
     canvas = tuple(round(CANVAS_SCALE * side) for side in size)
-    pictures: dict[str, Any] = {
+    images: dict[str, Any] = {
         'type': 'saip.PersonImages',
         'data_root': str(root),
         'canvas': canvas,
     }
     if holdout:
-        pictures |= {'holdout': holdout, 'part': 'held_back'}
-    return DATASETS.build(pictures)
+        images |= {'holdout': holdout, 'part': 'held_back'}
+    return DATASETS.build(images)

@@ -1,4 +1,4 @@
-"""A metric over the epochs of a pretraining: points, record, table and picture."""
+"""A metric over the epochs of a pretraining: points, record, table and figure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EpochCurve:
     """A curve, and the file that keeps it.
 
     Attributes:
-        path: the JSON file; the picture lies beside it.
+        path: the JSON file; the figure lies beside it.
         settings: plain values that say how the points were made.
         points: by epoch.
         references: metrics of what needs no pretraining, by name.
@@ -92,9 +92,9 @@ class EpochCurve:
         )
         buffer = BytesIO()
         image.save(buffer, 'PNG')
-        picture = self.path.with_suffix('.png')
-        write_atomic(picture, buffer.getvalue())
-        return picture
+        figure = self.path.with_suffix('.png')
+        write_atomic(figure, buffer.getvalue())
+        return figure
 
     def table(self, metric: str) -> str:
         """Write the metric of every epoch as lines for people."""
@@ -110,21 +110,21 @@ def retrieval_curve(
     holdout: float | int = 0,
     **settings: Any,
 ) -> tuple[str, Path]:
-    """Evaluate the frozen features of every exported backbone, in one pass over the pictures.
+    """Evaluate the frozen features of every exported backbone, in one pass over the images.
 
     Each gets the numbers that ``tools/eval_frozen.py`` gives it alone. The record and the
-    picture are ``<protocol>_<name of the data>.json`` and ``.png``.
+    figure are ``<protocol>_<name of the data>.json`` and ``.png``.
 
     Args:
         run: the work directory of a pretraining, or its folder ``backbones``.
-        data: a folder in Market-1501 layout, or any folder of pictures.
-        metric: what is drawn; by default mAP, of unlabelled pictures recall@1.
+        data: a folder in Market-1501 layout, or any folder of images.
+        metric: what is drawn; by default mAP, of unlabeled images recall@1.
         out: folder of the results, by default ``RUN/epoch_curve``.
-        holdout: see :func:`saip.experiments.compared_encoders.open_pictures`.
+        holdout: see :func:`saip.experiments.compared_encoders.open_images`.
         settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`.
 
     Returns:
-        A table, and the picture's file.
+        A table, and the figure's file.
 
     Raises:
         FileNotFoundError: there is no run, no exported backbone, or no data.
@@ -138,7 +138,7 @@ def retrieval_curve(
     name = f'{protocol}_{Path(data).expanduser().resolve().name}.json'
     curve = EpochCurve(
         path=Path(out or work_dir / FOLDER, name),
-        settings={'data': str(data), 'protocol': protocol, 'pictures': result['pictures']},
+        settings={'data': str(data), 'protocol': protocol, 'images': result['images']},
         points=[Point.of(export, result['rows'][row]) for row, export in rows.items()],
         references={n: row for n, row in result['rows'].items() if n not in rows},
     )

@@ -32,7 +32,7 @@ def finetuning_curve(
     """Fine-tune from every exported backbone of a run; what is finished is not done again.
 
     The record is ``<name of the task's configuration>.json``, written after every point, the
-    picture lies beside it, and each fine-tuning has its work directory in a folder of that
+    image lies beside it, and each fine-tuning has its work directory in a folder of that
     name. Progress goes to stderr.
 
     Args:
@@ -44,7 +44,7 @@ def finetuning_curve(
         out: folder of the results, by default ``RUN/epoch_curve``.
 
     Returns:
-        A table, and the picture's file.
+        A table, and the image's file.
 
     Raises:
         FileNotFoundError: there is no run or no exported backbone.

@@ -1,4 +1,4 @@
-"""Evaluation of frozen networks: one pass over the pictures, one row of results per network."""
+"""Evaluation of frozen networks: one pass over the images, one row of results per network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saip.datasets.parallel import use_one_thread
 from saip.datasets.progress import track
 from saip.errors import InputError
 from saip.evaluation.collapse import feature_spread
-from saip.evaluation.features import normalise
+from saip.evaluation.features import normalize
 from saip.evaluation.retrieval import score_retrieval
 from saip.evaluation.two_view import two_view_recall
 from saip.models.selfsup.predicting import Feature
@@ -29,7 +29,7 @@ class FrozenEncoder(Protocol):
     """What is asked of an encoder here; ``BaseEncoder`` and the baselines give it."""
 
     def encode(self, images: Tensor) -> EncoderOutput:
-        """Encode normalised (B, 3, H, W) images."""
+        """Encode normalized (B, 3, H, W) images."""
 
     def eval(self) -> Any:
         """Switch to evaluation."""
@@ -50,33 +50,33 @@ def evaluate_frozen(
 ) -> dict[str, Any]:
     """Compare encoders on one data set, in float32, without autocast and in eval mode.
 
-    Labelled pictures (samples with ``image``, ``pid``, ``camid``, ``is_query``) are retrieved
-    across cameras; of unlabelled ones (samples with ``canvas``) two views are drawn and one is
+    Labeled images (samples with ``image``, ``pid``, ``camid``, ``is_query``) are retrieved
+    across cameras; of unlabeled ones (samples with ``canvas``) two views are drawn and one is
     searched with the other.
 
     Args:
         encoders: by the name of their row; each has ``encode(images) -> EncoderOutput``.
         dataset: a map-style data set of such samples.
-        preprocessor: turns a batch into normalised images, as ``saip.ViewsPreprocessor`` does.
-        batch_size: pictures per step.
-        num_workers: processes that decode pictures.
+        preprocessor: turns a batch into normalized images, as ``saip.ViewsPreprocessor`` does.
+        batch_size: images per step.
+        num_workers: processes that decode images.
         feature: what is read of a network: ``image_token`` or ``patch_mean``, the mean of the
             final patch tokens. Baselines that have no patch tokens give their image token.
         device: where to compute; the best one there is by default.
         progress: whether to write progress and time left to stderr.
 
     Returns:
-        ``protocol`` ('retrieval' or 'two-view'), ``pictures``, for two-view recall ``chance``,
+        ``protocol`` ('retrieval' or 'two-view'), ``images``, for two-view recall ``chance``,
         and ``rows``: by name of the encoder ``Rank-1``, ``Rank-5``, ``Rank-10`` and ``mAP``, or
         ``recall@1``, all in percent, and ``feature_std``, ``feature_std_healthy``,
         ``effective_rank``, ``mean_cosine`` and ``dims``.
 
     Raises:
-        ValueError: there is no encoder or no picture, features are not finite, or no query has
+        ValueError: there is no encoder or no image, features are not finite, or no query has
             a match.
     """
     if not encoders or not len(dataset):  # type: ignore[arg-type]
-        raise InputError('nothing to evaluate: no encoder or no picture')
+        raise InputError('nothing to evaluate: no encoder or no image')
     device = torch.device(device or get_device())
     loader = DataLoader(
         dataset,
@@ -92,15 +92,15 @@ def evaluate_frozen(
         encoder.eval()
     batches = track(loader, len(loader), 'encoding') if progress else loader
     features, labels = _encode_all(encoders, batches, preprocessor, feature)
-    pictures = len(next(iter(features.values())))
+    images = len(next(iter(features.values())))
     if labels:
         rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
-        return {'protocol': 'retrieval', 'pictures': pictures, 'rows': rows}
+        return {'protocol': 'retrieval', 'images': images, 'rows': rows}
     rows = {name: _two_view_row(f.to(device)) for name, f in features.items()}
     return {
         'protocol': 'two-view',
-        'pictures': pictures,
-        'chance': 100 / pictures,
+        'images': images,
+        'chance': 100 / images,
         'rows': rows,
     }
 
@@ -112,9 +112,9 @@ def _encode_all(
     preprocessor: nn.Module,
     feature: Feature,
 ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
-    """Return (N, V, D) features by encoder, V views per picture, and (N,) labels if any.
+    """Return (N, V, D) features by encoder, V views per image, and (N,) labels if any.
 
-    A picture that stands in for an unreadable one has a twin in the set and is left out.
+    An image that stands in for an unreadable one has a twin in the set and is left out.
     """
     features: dict[str, list[Tensor]] = {name: [] for name in encoders}
     labels: dict[str, list[Tensor]] = {}
@@ -144,12 +144,12 @@ def _read(encoder: FrozenEncoder, images: Tensor, feature: Feature) -> Tensor:
 
 
 def _retrieval_row(features: Tensor, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
-    features = normalise(features[:, 0])
+    features = normalize(features[:, 0])
     return {**score_retrieval(features, labels), **_spread_row(features)}
 
 
 def _two_view_row(features: Tensor) -> dict[str, float]:
-    first, second = normalise(features[:, 0]), normalise(features[:, 1])
+    first, second = normalize(features[:, 0]), normalize(features[:, 1])
     return {'recall@1': two_view_recall(first, second), **_spread_row(first)}
 
 

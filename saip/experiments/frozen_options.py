@@ -13,13 +13,13 @@ NAMES = ('holdout', 'feature', 'batch_size', 'workers', 'device')
 
 
 def add_frozen_options(parser: argparse._ActionsContainer) -> None:
-    """Add how pictures are chosen, read and encoded."""
+    """Add how images are chosen, read and encoded."""
     parser.add_argument(
         '--holdout',
         type=float,
         default=0,
-        help='of unlabelled pictures take only those that a training with this holdout leaves '
-        'out: a share below 1, or their number (default: all pictures)',
+        help='of unlabeled images take only those that a training with this holdout leaves '
+        'out: a share below 1, or their number (default: all images)',
     )
     parser.add_argument(
         '--feature',
@@ -28,7 +28,7 @@ def add_frozen_options(parser: argparse._ActionsContainer) -> None:
         help='what is read of a network (default: image_token)',
     )
     parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--workers', type=int, default=2, help='processes that read pictures')
+    parser.add_argument('--workers', type=int, default=2, help='processes that read images')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 (default: a GPU if there is one)')
 
 

@@ -27,11 +27,11 @@ def format_table(result: Mapping[str, Any]) -> str:
         title = (
             f'retrieval across cameras, percent: {first_row["queries"]} queries '
             f'({first_row["unmatched_queries"]} without a match left out), '
-            f'{result["pictures"]} pictures'
+            f'{result["images"]} images'
         )
     else:
         title = (
-            f'two-view recall at 1, percent: {result["pictures"]} pictures, '
+            f'two-view recall at 1, percent: {result["images"]} images, '
             f'chance {result["chance"]:.2f}'
         )
     return f'{title}\n{align(lines)}'

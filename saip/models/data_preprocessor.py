@@ -49,8 +49,8 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         views: the view recipe: by name a dict with a type of :mod:`saip.views` and its options;
             None leaves a view out.
         seed: of all draws.
-        mean: of each channel, in grey levels.
-        std: of each channel, in grey levels.
+        mean: of each channel, in gray levels.
+        std: of each channel, in gray levels.
         renderer: ``device`` (batched) or ``reference`` (Pillow, one image at a time).
         resize_mode: how views are resized, ``bilinear`` (antialiased) or ``nearest``.
         background_pool: folder (or list, or LMDB) whose images are the scenes' backgrounds, at
@@ -172,7 +172,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``data_samples``: in evaluation what is not consumed, on the device. ``inputs``:
-            in training :class:`saip.structures.Views`; otherwise the normalised images
+            in training :class:`saip.structures.Views`; otherwise the normalized images
             (B, 3, H, W), or from canvases a dict of two views ``anchor`` and ``augmented``.
 
         Raises:

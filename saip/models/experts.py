@@ -94,7 +94,7 @@ class BaseExpert(BaseModule):
 
 # Weight of step t in the averages of buffers: (DECAY + 1) / (t + DECAY). Measured on StarNet-S3
 # (preset saip, lr 2e-4) after 20 steps, as the deviation of the expert's image tokens between
-# pictures, which is 0.42 if its BatchNorm uses the batch: 0.001 with momentum 0.996 alone (a
+# images, which is 0.42 if its BatchNorm uses the batch: 0.001 with momentum 0.996 alone (a
 # constant target), 0.03 with a plain mean over all steps (DECAY 0), 0.24 with 4, 0.28 with 8.
 DECAY = 4
 
@@ -108,7 +108,7 @@ class EMAExpert(BaseExpert):
 
     Parameters are averaged with the momentum from the first step on. Floating-point buffers, the
     statistics of BatchNorm, begin at (0, 1), which is no measurement and must be forgotten sooner:
-    step t weighs at least 5 / (t + 4), so that the mean over all steps so far favours recent ones
+    step t weighs at least 5 / (t + 4), so that the mean over all steps so far favors recent ones
     (polynomial-decay averaging, Shamir and Zhang, 2013) until the momentum takes over. Integer
     buffers are copied. The expert moves after every optimizer step that was not skipped.
 

@@ -1,1 +1,1 @@
-"""From a folder of person crops (or drawn people) to a report and an exported backbone."""
+"""From a folder of person crops (or synthetic persons) to a report and an exported backbone."""

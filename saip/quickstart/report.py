@@ -25,7 +25,7 @@ from saip.visualization.attention import (
     tile_crowd,
 )
 from saip.visualization.curves import read_scalars
-from saip.visualization.report import Picture, ReportData, write_report
+from saip.visualization.report import Figure, ReportData, write_report
 from saip.visualization.retrieval import RankedList, draw_ranked_lists
 from saip.visualization.views import draw_views
 
@@ -50,10 +50,10 @@ class Run:
         result: of the frozen evaluation.
         exported: the backbone file.
         verdict: one sentence.
-        train_set: pictures trained on.
-        evaluation_set: pictures evaluated on.
+        train_set: images trained on.
+        evaluation_set: images evaluated on.
         minutes: it took.
-        drawn: the pictures are drawn people.
+        drawn: the images are synthetic persons.
     """
 
     config: Config
@@ -80,72 +80,70 @@ def write_quickstart_report(run: Run) -> Path:
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     summary: dict[str, str | int | float] = {
         'verdict': run.verdict,
-        'pictures trained on': len(run.train_set),
+        'images trained on': len(run.train_set),
         'encoder': f'{parameters:.1f} M parameters, {encoder.img_size[0]}x{encoder.img_size[1]}',
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
         'minutes': f'{run.minutes:.1f}',
         'backbone': run.exported.name,
     }
-    # Pictures far apart in the listing show different people.
+    # Images far apart in the listing show different people.
     chosen = torch.linspace(0, len(run.train_set) - 1, PEOPLE).long().tolist()
     people = [_original(run.train_set, i) for i in chosen]
-    pictures = [
+    images = [
         _views(run),
-        Picture(
+        Figure(
             'Where the network looks',
             f'The {describe_map(encoder)} in the last block, at the size it was trained at and '
             'larger. Bright: more than twice the average.',
             draw_attention(encoder, people[:3], statistics),
         ),
-        Picture(
+        Figure(
             'Where it looks in a crowd',
             'The same for several people at once, at a size it was never trained at.',
             draw_crowd_attention(encoder, tile_crowd(people), statistics),
         ),
     ]
     if run.result['protocol'] == 'retrieval':
-        pictures.insert(0, _ranked(run, statistics))
+        images.insert(0, _ranked(run, statistics))
     curves = _curves(run.out)
-    data = ReportData(
-        'SAIP quickstart', summary, curves, retrieval, pictures, _introduction(run)
-    )
+    data = ReportData('SAIP quickstart', summary, curves, retrieval, images, _introduction(run))
     return write_report(run.out / 'report', data)
 
 
 def _introduction(run: Run) -> str:
     if not run.drawn:
         return (
-            'Pretrained without labels on your pictures, a tenth of which (at most 1,000) was '
+            'Pretrained without labels on your images, a tenth of which (at most 1,000) was '
             'held back. Two-view recall asks for each of them whether its other random view is '
             'the most similar one among all; it shows that something was learnt, not how good '
             'the features are for a task.'
         )
     return (
-        'Pretrained without labels on drawn people, then asked to find other people again '
+        'Pretrained without labels on synthetic persons, then asked to find other people again '
         'across cameras. It shows that every part works together; how good the method is on '
-        'real pictures is another question, which takes a real data set and many GPU hours.'
+        'real images is another question, which takes a real data set and many GPU hours.'
     )
 
 
 def _original(dataset: PersonImages, index: int) -> Image.Image:
-    """The picture of a sample with its own proportions."""
+    """The image of a sample with its own proportions."""
     sample = dataset[index]
     height, width = sample['size'].tolist()
     array = sample['canvas'].permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array)).resize((width, height))
 
 
-def _views(run: Run) -> Picture:
-    """The views of one training picture."""
+def _views(run: Run) -> Figure:
+    """The views of one training image."""
     preprocessor = MODELS.build(run.config.model.data_preprocessor)
     chosen = torch.linspace(0, len(run.train_set) - 1, PEOPLE).long().tolist()
     samples = [run.train_set[i] for i in chosen]
     batch = {key: torch.stack([s[key] for s in samples]) for key in samples[0]}
     preprocessor.begin_step(Progress.at(0, 1, 1))
     views = preprocessor(batch, training=True)['inputs']
-    return Picture(
-        'Views of one picture',
-        'What the network sees of one picture in one step: whole views at several scales, small '
+    return Figure(
+        'Views of one image',
+        'What the network sees of one image in one step: whole views at several scales, small '
         'crops, a masked one to be completed, and a scene in which it must find itself.',
         draw_views(views, preprocessor, 0, batch['canvas'][0]),
     )
@@ -164,7 +162,7 @@ def _curves(out: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 @torch.no_grad()
-def _ranked(run: Run, statistics: dict[str, Any]) -> Picture:
+def _ranked(run: Run, statistics: dict[str, Any]) -> Figure:
     """Queries and what the trained network finds for them."""
     samples = [run.evaluation_set[i] for i in range(len(run.evaluation_set))]
     images = torch.stack([s['image'] for s in samples])
@@ -194,9 +192,9 @@ def _ranked(run: Run, statistics: dict[str, Any]) -> Picture:
                 (labels[best, 0] == pid).tolist(),
             )
         )
-    return Picture(
+    return Figure(
         'Who it finds',
-        'Left the person searched for, then the most similar pictures of other cameras, best '
+        'Left the person searched for, then the most similar images of other cameras, best '
         'first. Green: the same person.',
         draw_ranked_lists(rows),
     )

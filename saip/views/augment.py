@@ -1,4 +1,4 @@
-"""Flip and colours of a crop: options and draws."""
+"""Flip and colors of a crop: options and draws."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from saip.views.checks import check_share, is_number
 from saip.views.random import within
 
 BLUR_SIGMAS = (0.1, 2.0)
-COLOUR_OPS = ('brightness', 'contrast', 'saturation', 'hue')
+COLOR_OPS = ('brightness', 'contrast', 'saturation', 'hue')
 MAX_HUE = 0.5
 """Half of the color circle, in both directions: all of it."""
 
-NUMBERS = 2 + 2 * len(COLOUR_OPS) + 4
+NUMBERS = 2 + 2 * len(COLOR_OPS) + 4
 """Uniform numbers of one view: flip, jitter, factors, order, gray, blur, sigma, solarize."""
 
 
@@ -38,7 +38,7 @@ class Jitter:
     @property
     def strengths(self) -> tuple[float, ...]:
         """Of the operations in their order."""
-        return tuple(getattr(self, name) for name in COLOUR_OPS)
+        return tuple(getattr(self, name) for name in COLOR_OPS)
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class Augment:
         factors, order = np.stack(rest[:4], 1), np.stack(rest[4:8], 1)
         gray, blur, sigma, solarize = rest[8:]
         strengths = np.array((self.jitter or Jitter()).strengths)
-        centres = np.array([1.0, 1.0, 1.0, 0.0])
+        centers = np.array([1.0, 1.0, 1.0, 0.0])
         return {
             'flip': flip < self.flip,
             'jitter': jitter < (self.jitter.probability if self.jitter else 0.0),
-            'factors': np.maximum(centres + (2 * factors - 1) * strengths, centres - 1),
+            'factors': np.maximum(centers + (2 * factors - 1) * strengths, centers - 1),
             'order': np.argsort(order, axis=1, kind='stable'),
             'gray': gray < self.gray,
             'sigma': np.where(blur < self.blur, within(sigma, *BLUR_SIGMAS), 0.0),

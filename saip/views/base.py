@@ -154,11 +154,11 @@ class ViewType(ABC):
 
     @abstractmethod
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
-        """Make the views of a draw, not yet normalised.
+        """Make the views of a draw, not yet normalized.
 
         Args:
             draw: of this entry.
-            cuts: the images of ``draw.crops``, cut and coloured, by the same names.
+            cuts: the images of ``draw.crops``, cut and colored, by the same names.
             made: views of the entries that this one depends on, and maybe of others.
             ops: operations on images, which are opaque to a view type.
         """

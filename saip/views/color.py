@@ -1,4 +1,4 @@
-"""Color operations on batches of images in grey levels, with Pillow's meaning.
+"""Color operations on batches of images in gray levels, with Pillow's meaning.
 
 Every function takes (V, 3, h, w) float in [0, 255] and factors (V,), one per image, and
 returns a new tensor. Results are clamped, not rounded.
@@ -60,7 +60,7 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def solarize(images: Tensor) -> Tensor:
-    """Invert grey levels of 128 and above."""
+    """Invert gray levels of 128 and above."""
     # 127 stays and 128 becomes 127: the smaller of a level and its inverse.
     return torch.minimum(images, 255 - images)
 

@@ -30,8 +30,8 @@ class DeviceOps(RenderOps):
     """Whole batches: images are (V, 3, h, w) float32, 0..255, on the device.
 
     Args:
-        mean: (3, 1, 1) of the normalisation, in grey levels.
-        std: (3, 1, 1) of the normalisation, in grey levels.
+        mean: (3, 1, 1) of the normalization, in gray levels.
+        std: (3, 1, 1) of the normalization, in gray levels.
         resize_mode: see :class:`RenderOps`.
     """
 
@@ -97,7 +97,7 @@ class DeviceOps(RenderOps):
         return images[source]
 
     def finish(self, images: Tensor) -> Tensor:
-        """Normalise in one pass and in place: nothing else reads the images afterwards."""
+        """Normalize in one pass and in place: nothing else reads the images afterwards."""
         return torch.addcmul(self._shift, images, self._scale, out=images)
 
 

@@ -43,8 +43,8 @@ class RenderOps(ABC):
     """Operations on images, which are whatever ``cut`` returns.
 
     Args:
-        mean: (3, 1, 1) of the normalisation, in grey levels.
-        std: (3, 1, 1) of the normalisation, in grey levels.
+        mean: (3, 1, 1) of the normalization, in gray levels.
+        std: (3, 1, 1) of the normalization, in gray levels.
         resize_mode: how views are resized, ``bilinear`` (antialiased) or ``nearest``.
 
     Raises:
@@ -89,7 +89,7 @@ class RenderOps(ABC):
 
     @abstractmethod
     def finish(self, images: Any) -> Tensor:
-        """Normalised (V, 3, h, w)."""
+        """Normalized (V, 3, h, w)."""
 
     def upload(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
         """Bring arrays to the device, see :func:`saip.views.upload.upload`."""
@@ -113,7 +113,7 @@ def render(
 ) -> Views:
     """Make the views of a plan.
 
-    Crops of one size are cut together, and every distinct tensor is normalised once.
+    Crops of one size are cut together, and every distinct tensor is normalized once.
 
     Args:
         recipe: by which the plan was drawn.
@@ -143,8 +143,8 @@ def _finished(recipe: Recipe, made: Views, names: Iterable[str], ops: RenderOps)
         for name in recipe[entry].names:
             images = made[name].images
             if id(images) not in finished:
-                normalised = ops.finish(images)
-                finished[id(images)] = cut_to_patches(normalised, recipe.frame.patch_size)
+                normalized = ops.finish(images)
+                finished[id(images)] = cut_to_patches(normalized, recipe.frame.patch_size)
             wanted.by_name[name] = replace(made[name], images=finished[id(images)])
     return wanted
 

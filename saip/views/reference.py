@@ -13,7 +13,7 @@ from saip.views.crop_draw import CropDraw
 from saip.views.ops import Paste, RenderOps
 from saip.views.sizes import Size
 
-Picture = Image.Image
+PilImage = Image.Image
 
 
 class ReferenceOps(RenderOps):
@@ -21,11 +21,11 @@ class ReferenceOps(RenderOps):
 
     def cut(
         self, crops: Mapping[Hashable, CropDraw], canvas: Tensor, pool: Tensor | None
-    ) -> dict[Hashable, list[Picture]]:
+    ) -> dict[Hashable, list[PilImage]]:
         """Cut one by one."""
         batch = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in canvas.cpu()]
 
-        def source(crop: CropDraw, i: int) -> Picture:
+        def source(crop: CropDraw, i: int) -> PilImage:
             if not crop.pool[i] or pool is None:
                 return batch[crop.source[i]]
             return Image.fromarray(pool[int(crop.source[i])].permute(1, 2, 0).cpu().numpy())
@@ -35,15 +35,15 @@ class ReferenceOps(RenderOps):
             for key, crop in crops.items()
         }
 
-    def resize(self, images: list[Picture], size: Size) -> list[Picture]:
+    def resize(self, images: list[PilImage], size: Size) -> list[PilImage]:
         """See :func:`resize`."""
         if all((image.height, image.width) == size for image in images):
             return images
         return [resize(image, size, self.resize_mode) for image in images]
 
     def paste(
-        self, scene: list[Picture], pastes: list[list[Picture]], where: Paste
-    ) -> list[Picture]:
+        self, scene: list[PilImage], pastes: list[list[PilImage]], where: Paste
+    ) -> list[PilImage]:
         """Paste one by one."""
         scenes = [image.copy() for image in scene]
         for b, image in enumerate(scenes):
@@ -54,19 +54,19 @@ class ReferenceOps(RenderOps):
                 image.paste(Image.blend(image.crop(box), new, where.alpha), (left, top))
         return scenes
 
-    def pick(self, images: list[Picture], source: Tensor) -> list[Picture]:
+    def pick(self, images: list[PilImage], source: Tensor) -> list[PilImage]:
         """Index."""
         return [images[i] for i in source.tolist()]
 
-    def finish(self, images: list[Picture]) -> Tensor:
-        """Normalise and bring to the device."""
+    def finish(self, images: list[PilImage]) -> Tensor:
+        """Normalize and bring to the device."""
         levels = np.stack([np.asarray(image, dtype=np.float32) for image in images])
         mean, std = (x.cpu().numpy().transpose(1, 2, 0) for x in (self.mean, self.std))
-        normalised = ((levels - mean) / std).transpose(0, 3, 1, 2)
-        return torch.from_numpy(np.ascontiguousarray(normalised)).to(self.mean.device)
+        normalized = ((levels - mean) / std).transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(normalized)).to(self.mean.device)
 
 
-def render_crop(crops: CropDraw, i: int, canvas: Picture) -> Picture:
+def render_crop(crops: CropDraw, i: int, canvas: PilImage) -> PilImage:
     """Crop ``i`` of some draws from its squeezed image."""
     image = cut(crops, i, canvas)
     if crops.jitter[i]:
@@ -79,7 +79,7 @@ def render_crop(crops: CropDraw, i: int, canvas: Picture) -> Picture:
     return ImageOps.solarize(image, 128) if crops.solarize[i] else image
 
 
-def cut(crops: CropDraw, i: int, canvas: Picture) -> Picture:
+def cut(crops: CropDraw, i: int, canvas: PilImage) -> PilImage:
     """Crop, resize and flip, see :func:`render_crop`."""
     original, size = crops.original[i], crops.size
     top, left, height, width = crops.box[i]
@@ -91,7 +91,7 @@ def cut(crops: CropDraw, i: int, canvas: Picture) -> Picture:
     return ImageOps.mirror(image) if crops.flip[i] else image
 
 
-def turn_hue(image: Picture, shift: float) -> Picture:
+def turn_hue(image: PilImage, shift: float) -> PilImage:
     """Shift the hue channel of Pillow's HSV by ``shift`` of its circle."""
     hue, saturation, value = image.convert('HSV').split()
     turned = (np.asarray(hue, dtype=np.int64) + int(shift * 255)) % 256
@@ -107,7 +107,7 @@ ADJUSTMENTS = (
 )
 
 
-def resize(image: Picture, size: Size, mode: str) -> Picture:
+def resize(image: PilImage, size: Size, mode: str) -> PilImage:
     """Resize; ``nearest`` takes the pixel at the floor of the scaled index, as torch does."""
     if mode == 'bilinear':
         return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)

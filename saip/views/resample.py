@@ -36,7 +36,7 @@ def crop_weights(
     """Dense matrices that cut [start, stop) and resize it by Pillow's bicubic filter.
 
     The filter has a = -0.5 and widens with the reduction; taps outside the image (not the
-    box) are dropped and the rest normalised, as ``Image.resize(box=...)`` does.
+    box) are dropped and the rest normalized, as ``Image.resize(box=...)`` does.
 
     Args:
         start: (V,) first edge in pixels of the source, may be fractional.
@@ -48,33 +48,33 @@ def crop_weights(
     Returns:
         (V, out, size)
     """
-    centre, stretch = _crop_centres(start, stop, out, flip)
+    center, stretch = _crop_centers(start, stop, out, flip)
     index = torch.arange(size, device=start.device)[None, None]
-    return _crop_values(index, centre, stretch, size)
+    return _crop_values(index, center, stretch, size)
 
 
 def crop_taps(start: Tensor, stop: Tensor, out: int, size: int, count: int) -> Taps:
     """The matrices of :func:`crop_weights` as ``count`` taps per row (:func:`tap_count`)."""
-    centre, stretch = _crop_centres(start, stop, out, None)
-    first = torch.floor(centre - 2 * stretch + 0.5).long()
+    center, stretch = _crop_centers(start, stop, out, None)
+    first = torch.floor(center - 2 * stretch + 0.5).long()
     index = first + torch.arange(count, device=start.device)
-    return Taps(index.clamp(0, size - 1), _crop_values(index, centre, stretch, size))
+    return Taps(index.clamp(0, size - 1), _crop_values(index, center, stretch, size))
 
 
-def _crop_centres(
+def _crop_centers(
     start: Tensor, stop: Tensor, out: int, flip: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Where each row's filter is centred (V, out, 1), and how much it is widened (V, 1, 1)."""
+    """Where each row's filter is centered (V, out, 1), and how much it is widened (V, 1, 1)."""
     scale = ((stop - start) / out)[:, None, None]
     position = torch.arange(out, device=start.device).expand(len(start), out)
     if flip is not None:
         position = torch.where(flip[:, None], out - 1 - position, position)
-    centre = start[:, None, None] + (position[:, :, None] + 0.5) * scale
-    return centre, scale.clamp(min=1.0)
+    center = start[:, None, None] + (position[:, :, None] + 0.5) * scale
+    return center, scale.clamp(min=1.0)
 
 
-def _crop_values(index: Tensor, centre: Tensor, stretch: Tensor, size: int) -> Tensor:
-    weight = _bicubic((index + 0.5 - centre) / stretch)
+def _crop_values(index: Tensor, center: Tensor, stretch: Tensor, size: int) -> Tensor:
+    weight = _bicubic((index + 0.5 - center) / stretch)
     weight = weight * ((index >= 0) & (index < size))
     return weight / weight.sum(dim=-1, keepdim=True)
 

@@ -21,7 +21,7 @@ def aspect_range(size: Size, explicit: tuple[float, float] | None) -> tuple[floa
 
 
 def fraction(scale: float) -> Fraction:
-    """The number that was written: 0.3 is 3/10 and not its binary neighbour."""
+    """The number that was written: 0.3 is 3/10 and not its binary neighbor."""
     return Fraction(repr(float(scale)))
 
 

@@ -1,1 +1,1 @@
-"""Pictures of what an encoder sees and learns."""
+"""Images of what an encoder sees and learns."""

@@ -1,4 +1,4 @@
-"""Where an encoder looks: its attention map, laid over the picture.
+"""Where an encoder looks: its attention map, laid over the image.
 
 That is the attention of the image token in the last block; for encoders without attention over
 all tokens, how similar each patch token of the last map is to the image token.
@@ -24,22 +24,18 @@ BRIGHT = 2.0
 """Attention of at least this many times the average is drawn at full brightness."""
 
 WIDEST = 4
-"""A picture that is wider than this many times its height is drawn narrower than it is."""
+"""An image that is wider than this many times its height is drawn narrower than it is."""
 
 
-def prepare(
-    picture: Image.Image, size: tuple[int, int], statistics: Mapping[str, Any]
-) -> Tensor:
-    """Resize and normalise a picture for an encoder: (1, 3, h, w).
+def prepare(image: Image.Image, size: tuple[int, int], statistics: Mapping[str, Any]) -> Tensor:
+    """Resize and normalize an image for an encoder: (1, 3, h, w).
 
     Args:
-        picture: any mode.
+        image: any mode.
         size: (h, w).
         statistics: ``mean`` and ``std`` of RGB in 0..255.
     """
-    resized = picture.convert('RGB').resize(
-        size[::-1], Image.Resampling.BICUBIC, reducing_gap=3
-    )
+    resized = image.convert('RGB').resize(size[::-1], Image.Resampling.BICUBIC, reducing_gap=3)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
     mean, std = (torch.tensor(statistics[key]).view(3, 1, 1) for key in ('mean', 'std'))
     return ((pixels - mean) / std)[None]
@@ -53,7 +49,7 @@ def scaled_size(encoder: BaseEncoder, scale: float) -> tuple[int, int]:
 
 
 def _cell(encoder: BaseEncoder) -> int:
-    """Pixels per cell of the attention map: with broken cells it would not fit the picture."""
+    """Pixels per cell of the attention map: with broken cells it would not fit the image."""
     return max(encoder.map_channels)
 
 
@@ -67,24 +63,24 @@ def describe_map(encoder: BaseEncoder) -> str:
 @torch.no_grad()
 def attention_of(
     encoder: BaseEncoder,
-    picture: Image.Image,
+    image: Image.Image,
     size: tuple[int, int],
     statistics: Mapping[str, Any],
 ) -> Tensor:
-    """Attention map of a picture, (heads, h, w) in cells; (1, h, w) if it is a similarity."""
+    """Attention map of an image, (heads, h, w) in cells; (1, h, w) if it is a similarity."""
     was_training = encoder.training
     device = next(encoder.parameters()).device
-    images = prepare(picture, size, statistics).to(device)
+    images = prepare(image, size, statistics).to(device)
     attention = encoder.eval().attention_map(images)[0]
     encoder.train(was_training)
     return attention.float().cpu()
 
 
-def overlay(picture: Image.Image, weights: Tensor, strength: float = 0.6) -> Image.Image:
-    """Lay a heat map over a picture: dark and grey where there is little, bright where much.
+def overlay(image: Image.Image, weights: Tensor, strength: float = 0.6) -> Image.Image:
+    """Lay a heat map over an image: dark and gray where there is little, bright where much.
 
     Args:
-        picture: the picture.
+        image: the image.
         weights: (h, w), not negative. Dark is below half their average; full brightness is what
             2 % exceed, but at least twice the average.
         strength: opacity of the heat map where it is strongest.
@@ -96,63 +92,63 @@ def overlay(picture: Image.Image, weights: Tensor, strength: float = 0.6) -> Ima
     span = max(high - average / 2, 1e-12)  # 0 where nothing is similar
     relative = ((weights - average / 2) / span).clamp(min=0).numpy()
     heat = Image.fromarray(relative.astype(np.float32)).resize(
-        picture.size, Image.Resampling.BICUBIC
+        image.size, Image.Resampling.BICUBIC
     )
     heat_values = np.clip(np.asarray(heat), 0, 1)
     colors = colormaps['inferno'](heat_values)[..., :3] * 255
-    grey = np.asarray(picture.convert('L'), dtype=np.float32)[..., None]
-    base = 0.6 * np.asarray(picture.convert('RGB'), dtype=np.float32) + 0.4 * grey
+    gray = np.asarray(image.convert('L'), dtype=np.float32)[..., None]
+    base = 0.6 * np.asarray(image.convert('RGB'), dtype=np.float32) + 0.4 * gray
     alpha = (strength * np.sqrt(heat_values))[..., None]
     mixed = (1 - alpha) * base * (0.55 + 0.45 * heat_values[..., None]) + alpha * colors
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
 def tile_crowd(
-    pictures: Sequence[Image.Image], rows: int = 2, cell: tuple[int, int] = (128, 64)
+    images: Sequence[Image.Image], rows: int = 2, cell: tuple[int, int] = (128, 64)
 ) -> Image.Image:
     """A scene of several people side by side, in ``rows`` rows of (h, w) cells.
 
-    Neighbours stand a third of a cell lower or higher, so that the picture is no plain table.
+    Neighbors stand a third of a cell lower or higher, so that the image is no plain table.
     """
-    if not pictures:
-        raise ValueError('a crowd needs pictures')
+    if not images:
+        raise ValueError('a crowd needs images')
     height, width = cell
-    columns = math.ceil(len(pictures) / rows)
+    columns = math.ceil(len(images) / rows)
     shift = height // 3
     scene = Image.new('RGB', (columns * width, rows * height + shift), '#8c8c86')
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         row, column = divmod(i, columns)
-        person = ImageOps.fit(picture.convert('RGB'), (width, height), Image.Resampling.BICUBIC)
+        person = ImageOps.fit(image.convert('RGB'), (width, height), Image.Resampling.BICUBIC)
         scene.paste(person, (column * width, row * height + (column % 2) * shift))
     return scene
 
 
 def draw_attention(
     encoder: BaseEncoder,
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
     statistics: Mapping[str, Any],
     scales: Sequence[float] = (1.0, 1.5),
     height: int = 192,
 ) -> Image.Image:
-    """Draw pictures with the encoder's attention at several input scales, one row per picture.
+    """Draw images with the encoder's attention at several input scales, one row per image.
 
     Args:
         encoder: gives :meth:`attention_map`; the mean over its heads is drawn.
-        pictures: of persons.
+        images: of persons.
         statistics: ``mean`` and ``std`` of RGB in 0..255.
         scales: of the encoder's input size.
-        height: of a drawn picture, in pixels.
+        height: of a drawn image, in pixels.
     """
     rows = []
-    for picture in pictures:
-        shown = _fit_height(picture, height)
+    for image in images:
+        shown = _fit_height(image, height)
         cells = [shown]
         for scale in scales:
-            attention = attention_of(encoder, picture, scaled_size(encoder, scale), statistics)
+            attention = attention_of(encoder, image, scaled_size(encoder, scale), statistics)
             cells.append(overlay(shown, attention.mean(0)))
         rows.append(cells)
     sizes = [scaled_size(encoder, scale) for scale in scales]
-    return _sheet(rows, ['picture', *(f'at {h} x {w}' for h, w in sizes)], _caption(encoder))
+    return _sheet(rows, ['image', *(f'at {h} x {w}' for h, w in sizes)], _caption(encoder))
 
 
 def draw_crowd_attention(
@@ -170,16 +166,16 @@ def _caption(encoder: BaseEncoder) -> str:
     return f'bright: high {describe_map(encoder)}'
 
 
-def _fit_height(picture: Image.Image, height: int) -> Image.Image:
-    # A picture of a few rows would else become a strip of many thousand columns.
-    width = min(max(1, round(picture.width * height / picture.height)), WIDEST * height)
-    return picture.convert('RGB').resize((width, height), Image.Resampling.BICUBIC)
+def _fit_height(image: Image.Image, height: int) -> Image.Image:
+    # An image of a few rows would else become a strip of many thousand columns.
+    width = min(max(1, round(image.width * height / image.height)), WIDEST * height)
+    return image.convert('RGB').resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _sheet(
     rows: list[list[Image.Image]], titles: list[str], caption: str, gap: int = 8
 ) -> Image.Image:
-    """Pictures in rows and columns, a title above each column, a caption above all."""
+    """Images in rows and columns, a title above each column, a caption above all."""
     line = 22
     header = 2 * line
     widths = [max(90, *(row[i].width for row in rows)) for i in range(len(titles))]

@@ -113,7 +113,7 @@ def _read_file(file: Path) -> dict[str, Curve]:
 
 
 def smooth(curve: Curve, width: int) -> Curve:
-    """Mean over a centred window of ``width`` points, narrower at the ends."""
+    """Mean over a centered window of ``width`` points, narrower at the ends."""
     half = width // 2
     result = []
     for i, (step, _) in enumerate(curve):

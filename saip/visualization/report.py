@@ -1,4 +1,4 @@
-"""A report of a run: one HTML file that needs nothing else, and its pictures beside it."""
+"""A report of a run: one HTML file that needs nothing else, and its images beside it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the report.
+class Figure:
+    """One figure of the report.
 
     Attributes:
         title: heading.
         caption: plain words: what is seen, what it means and what it does not.
-        image: the picture.
+        image: what is shown.
     """
 
     title: str
@@ -57,11 +57,11 @@ class ReportData:
     Attributes:
         title: of the page.
         summary: rows of the table at the top: what, and its value.
-        curves: by name, (step, value) points; losses are recognised by their names
+        curves: by name, (step, value) points; losses are recognized by their names
             (``loss``, ``loss_csm``, ...) and the rest is drawn together, in percent.
         retrieval: by way of searching (``before training``, ``after training``,
-            ``colour histogram``, ...), by metric a percentage.
-        pictures: shown below, in this order.
+            ``color histogram``, ...), by metric a percentage.
+        figures: shown below, in this order.
         introduction: plain words below the title.
     """
 
@@ -69,38 +69,38 @@ class ReportData:
     summary: Mapping[str, str | int | float]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     retrieval: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    pictures: Sequence[Picture] = ()
+    figures: Sequence[Figure] = ()
     introduction: str = ''
 
 
 def write_report(out_dir: str | Path, data: ReportData, name: str = 'report') -> Path:
-    """Write ``<name>.html`` with its pictures inside, and each picture as PNG beside it.
+    """Write ``<name>.html`` with its images inside, and each image as PNG beside it.
 
     Returns:
         The HTML file.
     """
     out_dir = Path(out_dir)
-    pictures = [*_drawn(data), *data.pictures]
+    figures = [*_drawn(data), *data.figures]
     parts = []
-    for number, picture in enumerate(pictures, 1):
-        content = _png(picture.image)
-        slug = re.sub('[^a-z0-9]+', '-', picture.title.lower()).strip('-')
+    for number, figure in enumerate(figures, 1):
+        content = _png(figure.image)
+        slug = re.sub('[^a-z0-9]+', '-', figure.title.lower()).strip('-')
         write_atomic(out_dir / f'{name}-{number}-{slug[:40]}.png', content)
-        parts.append(_figure(picture, content))
+        parts.append(_figure(figure, content))
     path = out_dir / f'{name}.html'
     write_atomic(path, _page(data, parts).encode())
     return path
 
 
-def _drawn(data: ReportData) -> list[Picture]:
-    """Pictures that the report draws itself from the numbers."""
+def _drawn(data: ReportData) -> list[Figure]:
+    """Images that the report draws itself from the numbers."""
     drawn = []
     if any('recall@1' in scores for scores in data.retrieval.values()):
         drawn.append(
-            Picture(
+            Figure(
                 'Finding the other view',
-                'Two random views are made of each picture that was held back. How often is the '
-                'other view of a picture the most similar one among all pictures? Training has '
+                'Two random views are made of each image that was held back. How often is the '
+                'other view of an image the most similar one among all images? Training has '
                 'worked if "after" is above "before". It measures what training taught, not how '
                 'good the features are for a task: coarse pixels can score high, too.',
                 draw_retrieval_bars(data.retrieval),
@@ -108,13 +108,13 @@ def _drawn(data: ReportData) -> list[Picture]:
         )
     elif data.retrieval:
         drawn.append(
-            Picture(
+            Figure(
                 'Finding the same person',
-                'For each query picture the network orders all others by similarity; a hit is '
+                'For each query image the network orders all others by similarity; a hit is '
                 'the same person seen by another camera. Rank-1: how often the first one is a '
                 'hit. mAP: how early all hits come. Training has worked if "after" is clearly '
-                'above "before". Being above the colour histogram as well is a good sign, but '
-                'a short run on drawn people says nothing about real surveillance pictures.',
+                'above "before". Being above the color histogram as well is a good sign, but '
+                'a short run on synthetic persons says nothing about real surveillance images.',
                 draw_retrieval_bars(data.retrieval),
             )
         )
@@ -122,7 +122,7 @@ def _drawn(data: ReportData) -> list[Picture]:
     others = {k: v for k, v in data.curves.items() if k not in losses}
     if losses:
         drawn.append(
-            Picture(
+            Figure(
                 'Losses',
                 'Faint: as logged; strong: smoothed. They should fall and level off. Each '
                 'objective has a scale of its own, so compare a curve with itself only. A low '
@@ -133,9 +133,9 @@ def _drawn(data: ReportData) -> list[Picture]:
         )
     if others:
         drawn.append(
-            Picture(
+            Figure(
                 'During training',
-                'Measured on pictures that are not trained on. A rising curve means that the '
+                'Measured on images that are not trained on. A rising curve means that the '
                 'features get better at telling persons apart.',
                 draw_curves(others, '%'),
             )
@@ -143,10 +143,10 @@ def _drawn(data: ReportData) -> list[Picture]:
     return drawn
 
 
-def _figure(picture: Picture, content: bytes) -> str:
-    title, caption = html.escape(picture.title), html.escape(picture.caption)
+def _figure(figure: Figure, content: bytes) -> str:
+    title, caption = html.escape(figure.title), html.escape(figure.caption)
     encoded = base64.b64encode(content).decode()
-    width, height = picture.image.size
+    width, height = figure.image.size
     return (
         f'<h2>{title}</h2>\n<figure><img alt="{title}" width="{width}" height="{height}" '
         f'src="data:image/png;base64,{encoded}">\n<figcaption>{caption}</figcaption></figure>'

@@ -1,4 +1,4 @@
-"""Pictures of a person search: how well, and what was found."""
+"""Images of a person search: how well, and what was found."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RankedList:
     """One query and what was found for it, best first.
 
     Attributes:
-        query: picture of the person searched for.
-        found: pictures found.
+        query: image of the person searched for.
+        found: images found.
         hits: for each of them, whether it shows the same person.
     """
 
@@ -32,9 +32,9 @@ def draw_retrieval_bars(scores: Mapping[str, Mapping[str, float]]) -> Image.Imag
     """Draw scores of several ways to search as bars, one panel per metric.
 
     Args:
-        scores: by way (``before training``, ``after training``, ``colour histogram``, ...), by
+        scores: by way (``before training``, ``after training``, ``color histogram``, ...), by
             metric (``mAP``, ``Rank-1``) a percentage. The way whose name begins with ``after``
-            is drawn in colour.
+            is drawn in color.
     """
     ways = list(scores)
     metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
@@ -59,9 +59,9 @@ def draw_ranked_lists(
     """Draw queries at the left and what was found beside them; green is the same person.
 
     Args:
-        lists: rows of the picture.
-        cell: (width, height) of a picture.
-        border: width of the coloured frame.
+        lists: rows of the image.
+        cell: (width, height) of an image.
+        border: width of the colored frame.
     """
     if not lists:
         raise ValueError('no ranked list to draw')
@@ -84,14 +84,12 @@ def draw_ranked_lists(
     for number, row in enumerate(lists):
         top = header + number * (height + gap)
         sheet.paste(_framed(row.query, cell, border, PLAIN), (0, top))
-        for column, (picture, hit) in enumerate(zip(row.found, row.hits, strict=True)):
+        for column, (image, hit) in enumerate(zip(row.found, row.hits, strict=True)):
             left = width + space + column * (width + gap)
-            sheet.paste(_framed(picture, cell, border, HIT if hit else MISS), (left, top))
+            sheet.paste(_framed(image, cell, border, HIT if hit else MISS), (left, top))
     return sheet
 
 
-def _framed(
-    picture: Image.Image, cell: tuple[int, int], border: int, color: str
-) -> Image.Image:
-    fitted = ImageOps.pad(picture.convert('RGB'), cell, Image.Resampling.BICUBIC, '#eeeeee')
+def _framed(image: Image.Image, cell: tuple[int, int], border: int, color: str) -> Image.Image:
+    fitted = ImageOps.pad(image.convert('RGB'), cell, Image.Resampling.BICUBIC, '#eeeeee')
     return ImageOps.expand(fitted, border, color)

@@ -1,4 +1,4 @@
-"""Operations of one step per picture, counted at the real sizes without computing anything."""
+"""Operations of one step per image, counted at the real sizes without computing anything."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ PLAIN_GFLOP = 85.2
 
 
 def official_step(k: int) -> int:
-    """Operations per picture of a ``saip-official`` step with both views at k/8."""
+    """Operations per image of a ``saip-official`` step with both views at k/8."""
     cfg = Config.fromfile(ROOT / 'configs/pretrain/_base_/methods/saip-official.py')
     cfg.model.backbone = dict(type='saip.ViTEncoder', **cfg.encoder_options)
     b = 2
@@ -58,6 +58,6 @@ def test_linear_and_convolution_are_counted():
 
 def test_a_step_of_the_release_costs_less_than_computed_plainly():
     mean = sum(official_step(k) for k in (6, 7, 9, 10)) / 4 / 1e9
-    print(f'saip-official: {mean:.2f} GFLOP per picture and step')
+    print(f'saip-official: {mean:.2f} GFLOP per image and step')
     assert mean == pytest.approx(70, abs=4)
     assert mean <= 0.875 * PLAIN_GFLOP

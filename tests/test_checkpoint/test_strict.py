@@ -145,5 +145,5 @@ def test_file_without_meta_needs_a_known_grid(tmp_path: Path) -> None:
 def test_grids_of_known_sizes() -> None:
     assert infer_grid(196, 16) == (14, 14)
     assert infer_grid(128, 16) == (16, 8)
-    with pytest.raises(WeightsError, match='no known picture size'):
+    with pytest.raises(WeightsError, match='no known image size'):
         infer_grid(131, 16)

@@ -10,13 +10,13 @@ from PIL import Image, ImageOps
 from saip.datasets.canvas import (
     PictureError,
     decode_image,
-    open_picture,
+    open_image,
     plain_jpeg_header,
     read_canvas,
     to_canvas,
     upright_size,
 )
-from tests.test_datasets.picture_files import (
+from tests.test_datasets.image_files import (
     BROKEN,
     JPEG,
     ODD,
@@ -32,13 +32,13 @@ def test_broken_files_are_typed_errors(name, tmp_path):
     with pytest.raises(PictureError) as caught:
         decode_image(BROKEN[name])
     assert '\n' not in str(caught.value)
-    path = tmp_path / 'picture.jpg'
+    path = tmp_path / 'image.jpg'
     path.write_bytes(BROKEN[name])
-    with pytest.raises(PictureError, match=r'picture\.jpg'):
+    with pytest.raises(PictureError, match=r'image\.jpg'):
         decode_image(path)
 
 
-def test_huge_picture_is_refused_from_its_header():
+def test_huge_image_is_refused_from_its_header():
     with pytest.raises(PictureError, match='pixels'):
         decode_image(BROKEN['png_huge'])
     with pytest.raises(PictureError, match='cap of 1,000'):
@@ -57,15 +57,15 @@ def test_odd_files_become_rgb(name):
     assert image.flags.writeable
 
 
-def test_colours_of_odd_files():
-    grey = decode_image(ODD['grey_jpeg'])
-    assert np.array_equal(grey[..., 0], grey[..., 2])
+def test_colors_of_odd_files():
+    gray = decode_image(ODD['gray_jpeg'])
+    assert np.array_equal(gray[..., 0], gray[..., 2])
     # Full-range 16-bit values are divided by 256: 0xABCD -> 0xAB.
-    assert np.unique(decode_image(ODD['grey16_png'])).tolist() == [0xAB]
+    assert np.unique(decode_image(ODD['gray16_png'])).tolist() == [0xAB]
     assert np.unique(decode_image(ODD['rgb16_png'])).tolist() == [0xAB]
     # Transparency shows white: fully, by half (60 * 128 / 255 + 255 * 127 / 255 = 157).
     assert np.unique(decode_image(ODD['rgba_png'])).tolist() == [255]
-    assert abs(int(decode_image(ODD['grey_alpha_png'])[0, 0, 0]) - 157) <= 1
+    assert abs(int(decode_image(ODD['gray_alpha_png'])[0, 0, 0]) - 157) <= 1
     palette = decode_image(ODD['palette_png'])
     assert palette[0, 0].tolist() == [255, 255, 255]
     assert palette[0, 15].tolist() == [10, 200, 30]
@@ -78,8 +78,8 @@ def test_colours_of_odd_files():
 @pytest.mark.parametrize('orientation', range(10))
 def test_exif_orientation_as_pillow_applies_it(kind, orientation):
     data = with_orientation(pixels(), orientation, kind)
-    with Image.open(io.BytesIO(data)) as picture:
-        expected = np.asarray(ImageOps.exif_transpose(picture).convert('RGB'))
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
     assert np.array_equal(decode_image(data), expected)
 
 
@@ -91,32 +91,32 @@ DAMAGED_EXIF = [
 
 
 @pytest.mark.parametrize('exif', DAMAGED_EXIF)
-def test_damaged_exif_does_not_lose_the_picture(exif):
+def test_damaged_exif_does_not_lose_the_image(exif):
     data = encode(pixels(), exif=exif)
     assert decode_image(data).shape == (40, 30, 3)
-    assert upright_size(open_picture(data)) == (40, 30)
+    assert upright_size(open_image(data)) == (40, 30)
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
 @pytest.mark.parametrize('orientation', range(10))
-def test_size_in_the_header_is_that_of_the_decoded_picture(tmp_path, kind, orientation):
+def test_size_in_the_header_is_that_of_the_decoded_image(tmp_path, kind, orientation):
     data = with_orientation(pixels(), orientation, kind)
-    path = tmp_path / 'picture'
+    path = tmp_path / 'image'
     path.write_bytes(data)
     with open(path, 'rb') as file:
-        assert upright_size(open_picture(file)) == decode_image(data).shape[:2]
+        assert upright_size(open_image(file)) == decode_image(data).shape[:2]
 
 
 @pytest.mark.parametrize('options', [{}, {'progressive': True}, {'subsampling': 2}])
 def test_fast_path_gives_pillows_pixels(options):
     data = encode(pixels(203, 117), **options)
     assert plain_jpeg_header(data) is not None
-    with Image.open(io.BytesIO(data)) as picture:
-        assert np.array_equal(decode_image(data), np.asarray(picture.convert('RGB')))
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(decode_image(data), np.asarray(image.convert('RGB')))
 
 
-@pytest.mark.parametrize('name', ['grey_jpeg', 'cmyk_jpeg', 'adobe_rgb_jpeg', 'png', 'gif'])
-def test_other_pictures_leave_the_fast_path(name):
+@pytest.mark.parametrize('name', ['gray_jpeg', 'cmyk_jpeg', 'adobe_rgb_jpeg', 'png', 'gif'])
+def test_other_images_leave_the_fast_path(name):
     assert plain_jpeg_header(ODD[name]) is None
 
 
@@ -149,7 +149,7 @@ def test_large_jpeg_at_reduced_scale_keeps_size_and_look():
     assert (canvas.int() - full.int()).abs().float().mean() < 1
 
 
-def test_box_is_cut_in_the_upright_picture():
+def test_box_is_cut_in_the_upright_image():
     image = pixels(60, 40)
     turned = decode_image(with_orientation(image, 8))
     canvas, size = read_canvas(with_orientation(image, 8), (32, 16), box=(5, 6, 45, 36))
@@ -157,8 +157,8 @@ def test_box_is_cut_in_the_upright_picture():
     assert torch.equal(canvas, to_canvas(turned[6:36, 5:45], (32, 16)))
 
 
-def test_box_beyond_the_picture():
+def test_box_beyond_the_image():
     _, size = read_canvas(JPEG, (32, 16), box=(-10, 20, 500, 600))
     assert size == (20, 30)
-    with pytest.raises(PictureError, match='outside of the picture'):
+    with pytest.raises(PictureError, match='outside of the image'):
         read_canvas(JPEG, (32, 16), box=(30, 0, 60, 20))

@@ -19,7 +19,7 @@ from saip.datasets.converters.report import Count, count_table, count_warnings
 from saip.datasets.crops import Crop, DataError
 from saip.datasets.manifest import MANIFEST_NAME, read_manifest
 from saip.datasets.person_images import PersonImages
-from tests.test_datasets.picture_files import encode, pixels
+from tests.test_datasets.image_files import encode, pixels
 from tests.tiny import NO_REALDATA, REALDATA, ROOT
 
 GENUINE = REALDATA / 'native/crowdhuman_annotation_sample/test_annotation_train.odgt'
@@ -33,7 +33,7 @@ def put(path: Path, content: object) -> None:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-PICTURE = encode(pixels(100, 80))
+IMAGE = encode(pixels(100, 80))
 PERSON = [{'id': 1, 'name': 'person'}]
 
 
@@ -44,15 +44,15 @@ def coco(name, rows, categories=PERSON):
 
 
 def make_sources(root):
-    """Write the seven sources in their own formats, each with one picture of 80 x 100."""
+    """Write the seven sources in their own formats, each with one image of 80 x 100."""
     aic = root / 'aic' / 'ai_challenger_keypoint_train_20170909'
-    put(aic / 'keypoint_train_images_20170902' / 'a.jpg', PICTURE)
+    put(aic / 'keypoint_train_images_20170902' / 'a.jpg', IMAGE)
     humans = {'human1': [10, 20, 60, 90], 'human2': [0, 0, 20, 30]}
     put(
         aic / 'keypoint_train_annotations_20170909.json',
         [{'image_id': 'a', 'human_annotations': humans, 'url': ''}],
     )
-    put(root / 'coco/train2017/c.jpg', PICTURE)
+    put(root / 'coco/train2017/c.jpg', IMAGE)
     rows = [
         {'bbox': [1.5, 2, 40, 50], 'iscrowd': 0, 'num_keypoints': 3},
         {'bbox': [0, 0, 40, 50], 'iscrowd': 0, 'num_keypoints': 0},
@@ -63,10 +63,10 @@ def make_sources(root):
     ids = np.zeros((100, 80), np.uint8)
     ids[10:60, 5:45] = 2
     ids[50:100, 40:80] = 7
-    put(cihp / 'Images/p.jpg', PICTURE)
+    put(cihp / 'Images/p.jpg', IMAGE)
     put(cihp / 'Human_ids/p.png', encode(ids, 'PNG'))
     mhp = root / 'MHPv2/LV-MHP-v2/train'
-    put(mhp / 'images/21.jpg', PICTURE)
+    put(mhp / 'images/21.jpg', IMAGE)
     for number, columns in enumerate([(0, 30), (30, 80)], 1):
         mask = np.zeros((100, 80, 3), np.uint8)
         mask[20:70, slice(*columns), 0] = 9
@@ -77,18 +77,18 @@ def make_sources(root):
         {'tag': 'mask', 'fbox': [0, 0, 9, 9], 'vbox': [0, 0, 50, 50], 'extra': {'ignore': 1}},
         {'tag': 'person', 'fbox': [70, 90, 30, 30], 'vbox': [70, 90, 10, 10]},
     ]
-    put(root / 'CrowdHuman/Images/x,1.jpg', PICTURE)
+    put(root / 'CrowdHuman/Images/x,1.jpg', IMAGE)
     put(
         root / 'CrowdHuman/annotation_train.odgt',
         json.dumps({'ID': 'x,1', 'gtboxes': people}) + '\n',
     )
-    put(root / 'Fashionpedia/train/f.jpg', PICTURE)
+    put(root / 'Fashionpedia/train/f.jpg', IMAGE)
     garments = [{'bbox': [10, 10, 20, 20], 'category_id': 3}, {'bbox': [20, 5, 30.5, 80]}]
     put(
         root / 'Fashionpedia/annotations/instances_attributes_train2020.json',
         coco('f.jpg', garments, [{'id': 3, 'name': 'shirt'}]),
     )
-    put(root / 'HumanArt/images/real/h.jpg', PICTURE)
+    put(root / 'HumanArt/images/real/h.jpg', IMAGE)
     put(
         root / 'HumanArt/annotations/training_humanart.json',
         coco('HumanArt/images/real/h.jpg', [{'bbox': [0, 0, 79.2, 100], 'iscrowd': 0}]),
@@ -154,10 +154,10 @@ def test_hp1m_parts_and_missing_sources(tmp_path):
 
 def test_unreadable_label_map_is_listed(tmp_path):
     make_sources(tmp_path)
-    put(tmp_path / 'MHPv2/LV-MHP-v2/train/parsing_annos/21_02_01.png', b'not a picture')
+    put(tmp_path / 'MHPv2/LV-MHP-v2/train/parsing_annos/21_02_01.png', b'not an image')
     counts = make_hp1m(str(tmp_path), str(tmp_path / 'm.tsv'), only=['MHPv2'])
     assert counts[0].found == 1
-    assert '21_02_01.png\tlabel map: not a picture' in (tmp_path / 'm.rejected.tsv').read_text()
+    assert '21_02_01.png\tlabel map: not an image' in (tmp_path / 'm.rejected.tsv').read_text()
 
 
 def test_mask_boxes():
@@ -175,7 +175,7 @@ def test_luperson_samples_are_nested_seeded_and_uniform(tmp_path):
             tmp_path / 'lup' / f'{number % 7}' / f'{number}.jpg', encode(pixels(20, 16, number))
         )
     put(tmp_path / 'lup' / 'bad.jpg', b'bad')
-    put(tmp_path / 'lup' / 'notes.txt', 'not a picture')
+    put(tmp_path / 'lup' / 'notes.txt', 'not an image')
     sizes = {'A': 10, 'B': 25, 'C': 100}
 
     def draw(seed):
@@ -214,8 +214,8 @@ def run_tool(name, *arguments):
 
 
 def test_tools(tmp_path):
-    put(tmp_path / 'in/n01/a.JPEG', PICTURE)
-    put(tmp_path / 'in/n02/b.JPEG', PICTURE[:-300])
+    put(tmp_path / 'in/n01/a.JPEG', IMAGE)
+    put(tmp_path / 'in/n02/b.JPEG', IMAGE[:-300])
     done = run_tool('make_manifest.py', str(tmp_path / 'in'), '--workers', '1')
     assert done.returncode == 0, done.stderr
     assert '1 of 2 samples are left out' in done.stdout
@@ -228,7 +228,7 @@ def test_tools(tmp_path):
 @pytest.mark.parametrize(
     ('tool', 'pattern'),
     [
-        ('make_manifest.py', 'error: no such folder of pictures: nowhere'),
+        ('make_manifest.py', 'error: no such folder of images: nowhere'),
         ('make_hp1m.py', 'error: no such folder: nowhere'),
     ],
 )

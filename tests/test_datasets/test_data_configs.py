@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from tests.test_datasets.picture_files import fill
+from tests.test_datasets.image_files import fill
 
 DATA_CONFIGS = Path(__file__).parents[2] / 'configs/pretrain/_base_/data'
 
@@ -52,7 +52,7 @@ def test_fragments_load_from_a_leaf(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings('ignore:.*pin_memory')
-def test_without_labels_pictures_are_held_back(tmp_path, monkeypatch):
+def test_without_labels_images_are_held_back(tmp_path, monkeypatch):
     fill(tmp_path / 'LUP1M', 100)
     monkeypatch.setenv('SAIP_DATA', str(tmp_path))
     monkeypatch.delenv('SAIP_RETRIEVAL', raising=False)
@@ -65,7 +65,7 @@ def test_without_labels_pictures_are_held_back(tmp_path, monkeypatch):
     assert counts == [98, 2]
 
 
-def test_a_labelled_set_validates_where_it_is_named(monkeypatch):
+def test_a_labeled_set_validates_where_it_is_named(monkeypatch):
     monkeypatch.setenv('SAIP_RETRIEVAL', 'data/market1501')
     config = Config.fromfile(DATA_CONFIGS / 'lup1m-hp1m.py')
     assert config.val_evaluator.type == 'saip.RetrievalMetric'
@@ -73,7 +73,7 @@ def test_a_labelled_set_validates_where_it_is_named(monkeypatch):
 
 
 @pytest.mark.filterwarnings('ignore:.*pin_memory')
-def test_folder_fragment_holds_pictures_back(tmp_path, monkeypatch):
+def test_folder_fragment_holds_images_back(tmp_path, monkeypatch):
     fill(tmp_path, 10)
     monkeypatch.setenv('SAIP_FOLDER', str(tmp_path))
     config = Config.fromfile(DATA_CONFIGS / 'folder.py')

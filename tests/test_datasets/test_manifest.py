@@ -24,8 +24,8 @@ from saip.datasets.manifest import (
 from saip.datasets.parallel import parallel_map
 from saip.datasets.person_images import PersonImages
 from saip.datasets.sources import FolderStorage
-from saip.datasets.verify import picture_size, verify
-from tests.test_datasets.picture_files import BROKEN, JPEG, ODD, PNG, encode, pixels
+from saip.datasets.verify import image_size, verify
+from tests.test_datasets.image_files import BROKEN, JPEG, ODD, PNG, encode, pixels
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_verified_folder(folder):
     assert 'tiny: 1x1' in reasons['tiny.png']
     assert 'tiny: 15x100' in reasons['narrow.jpg']
     assert reasons['truly.png'] == 'wrong suffix: .png, but the content is JPEG'
-    assert reasons['readme.txt'] == 'wrong suffix: not one of a picture'
+    assert reasons['readme.txt'] == 'wrong suffix: not one of an image'
     assert 'line break' in reasons["'line\\nbreak.jpg'"]
     assert 'truncated' in reasons['broken_jpeg_half.jpg'].lower()
     assert 'empty' in reasons['broken_empty.jpg']
@@ -85,7 +85,7 @@ def test_manifest_is_found_and_trains_only_on_good_files(folder):
     assert [int(dataset[index]['replaced']) for index in range(5)] == [-1] * 5
 
 
-def test_manifest_elsewhere_remembers_its_pictures(folder, tmp_path):
+def test_manifest_elsewhere_remembers_its_images(folder, tmp_path):
     place = tmp_path / 'LUP1M' / MANIFEST_NAME
     make_manifest(str(folder), str(place))
     assert read_manifest(place).root == '../set'
@@ -131,8 +131,8 @@ def test_boxes_are_clipped_and_tiny_ones_left_out(tmp_path):
 
 
 @pytest.mark.parametrize('name', ODD)
-def test_odd_pictures_pass(name):
-    width, height = picture_size(ODD[name], 'key without suffix')
+def test_odd_images_pass(name):
+    width, height = image_size(ODD[name], 'key without suffix')
     assert width > 0
     assert height > 0
 
@@ -169,7 +169,7 @@ def test_damaged_manifests(tmp_path):
             read_manifest(path)
         assert '\n' not in str(caught.value)
     write_manifest(path, tmp_path, [])
-    with pytest.raises(DataError, match='lists no picture'):
+    with pytest.raises(DataError, match='lists no image'):
         read_manifest(path)
 
 
@@ -237,7 +237,7 @@ def test_sizes_below_a_pixel_and_no_workers_are_refused(folder):
             make_manifest(str(folder), str(folder / MANIFEST_NAME), **options)
 
 
-def test_a_folder_without_a_usable_picture_is_refused_and_listed(tmp_path):
+def test_a_folder_without_a_usable_image_is_refused_and_listed(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(BROKEN['text'])
     with pytest.raises(DataError, match=r'nothing in .* can be used; .*rejected\.tsv says why'):
         make_manifest(str(tmp_path), str(tmp_path / MANIFEST_NAME))

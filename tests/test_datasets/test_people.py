@@ -1,4 +1,4 @@
-"""Drawn people: determinism, variation, geometry of the pose, layout of the set."""
+"""Synthetic persons: determinism, variation, geometry of the pose, layout of the set."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ from torch.utils.data import default_collate
 from saip.datasets.people import (
     SIZES,
     MarketSpec,
-    draw_picture,
-    list_pictures,
+    draw_image,
+    list_images,
     plan_shot,
     render_shot,
     sample_person,
@@ -28,7 +28,7 @@ from saip.datasets.people.pose import Pose, View, project, skeleton
 from saip.datasets.people.scenery import panorama
 from saip.datasets.people.tube import Tube, draw_tube
 from saip.datasets.retrieval import RetrievalImages
-from saip.evaluation.histogram import colour_histogram
+from saip.evaluation.histogram import color_histogram
 from saip.evaluation.retrieval import score_retrieval
 from saip.models.backbones import ViTEncoder
 
@@ -45,10 +45,10 @@ def test_same_bytes_alone_in_a_run_and_with_any_number_of_processes(tmp_path):
     assert write_market1501(tmp_path / 'two', TINY, workers=2)
     one, two = read_all(tmp_path / 'one'), read_all(tmp_path / 'two')
     assert one == two
-    pictures = list_pictures(TINY)
+    images = list_images(TINY)
     panorama.cache_clear()
-    for picture in reversed(pictures):
-        assert draw_picture(TINY, picture) == one[picture.path]
+    for image in reversed(images):
+        assert draw_image(TINY, image) == one[image.path]
 
 
 def test_layout_and_names(tmp_path):
@@ -57,7 +57,7 @@ def test_layout_and_names(tmp_path):
     assert {'people.json', 'contact_sheet.png'} <= files.keys()
     assert 'bounding_box_train/0001_c1s1_000051_00.jpg' in files
     counts = Counter(path.split('/')[0] for path in files if path.endswith('.jpg'))
-    # 6 identities x 3 cameras; 4 x 3; 4 x 3 and two distractors and two junk pictures.
+    # 6 identities x 3 cameras; 4 x 3; 4 x 3 and two distractors and two junk images.
     assert counts == {'bounding_box_train': 18, 'query': 12, 'bounding_box_test': 16}
     identities = {
         folder: {p.split('/')[1].split('_')[0] for p in files if p.startswith(folder + '/')}
@@ -67,20 +67,20 @@ def test_layout_and_names(tmp_path):
     assert identities['bounding_box_test'] == identities['query'] | {'0000', '-1'}
     for path, data in files.items():
         if path.endswith('.jpg'):
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            assert picture.shape == (128, 64, 3)
-            assert picture.std() > 5
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            assert image.shape == (128, 64, 3)
+            assert image.std() > 5
 
 
-def test_quickstart_holds_the_announced_pictures():
+def test_quickstart_holds_the_announced_images():
     counts = Counter()
-    for picture in list_pictures(SIZES['quickstart']):
-        folder, name = picture.path.split('/')
+    for image in list_images(SIZES['quickstart']):
+        folder, name = image.path.split('/')
         counts[folder, name.startswith(('0000', '-1'))] += 1
     assert counts['bounding_box_train', False] == 4800
     assert counts['query', False] == 320
     assert counts['bounding_box_test', False] == 640
-    paths = [picture.path for picture in list_pictures(SIZES['quickstart'])]
+    paths = [image.path for image in list_images(SIZES['quickstart'])]
     assert len(set(paths)) == len(paths)
 
 
@@ -95,7 +95,7 @@ def test_finished_set_is_left_alone_and_anything_else_is_refused(tmp_path):
     foreign = tmp_path / 'foreign'
     foreign.mkdir()
     (foreign / 'notes.txt').write_text('mine')
-    with pytest.raises(ValueError, match='no set of drawn people'):
+    with pytest.raises(ValueError, match='no set of synthetic persons'):
         write_market1501(foreign, TINY)
     assert (foreign / 'notes.txt').read_text() == 'mine'
 
@@ -124,7 +124,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('saip.datasets.people.market.draw_picture', fail)
+    monkeypatch.setattr('saip.datasets.people.market.draw_image', fail)
     with pytest.raises(KeyboardInterrupt):
         write_market1501(tmp_path / 'set', TINY)
     assert list(tmp_path.iterdir()) == []
@@ -168,7 +168,7 @@ def test_everything_that_should_vary_does():
     assert len({person.bag.kind for person in people}) == 4
 
 
-def test_people_are_hard_for_colours_and_for_an_untrained_network(tmp_path):
+def test_people_are_hard_for_colors_and_for_an_untrained_network(tmp_path):
     spec = MarketSpec(1, 24, distractors=12, junk=4)
     write_market1501(tmp_path / 'set', spec)
     data = RetrievalImages(str(tmp_path / 'set'), size=(128, 64))
@@ -180,9 +180,9 @@ def test_people_are_hard_for_colours_and_for_an_untrained_network(tmp_path):
     with torch.no_grad():
         normal = (batch['image'].float() - 118) / 58
         untrained = encoder.eval().encode(normal).require_image_token()
-    # A random order of 204 gallery pictures, six of them right, gives about 5 %.
+    # A random order of 204 gallery images, six of them right, gives about 5 %.
     assert score_retrieval(untrained, labels)['mAP'] < 15
-    assert 8 < score_retrieval(colour_histogram(batch['image']), labels)['mAP'] < 35
+    assert 8 < score_retrieval(color_histogram(batch['image']), labels)['mAP'] < 35
 
 
 def test_every_direction_occurs_and_a_backpack_is_seen_from_behind():
@@ -192,7 +192,7 @@ def test_every_direction_occurs_and_a_backpack_is_seen_from_behind():
     assert min(sectors.values()) >= 10
 
     person = next(p for i in range(99) if (p := sample_person(0, i)).bag.kind == 'backpack')
-    bag = replace(person.bag, colour=(0.0, 255.0, 0.0))
+    bag = replace(person.bag, color=(0.0, 255.0, 0.0))
     figure = replace(plan_shot(0, 1, 1, 0).figures[-1], person=replace(person, bag=bag))
     seen = {}
     for name, yaw in (('front', 0.0), ('back', np.pi)):
@@ -228,7 +228,7 @@ def test_projection_turns_the_left_shoulder():
     width = joints['shoulder_l'][0]
     assert facing['shoulder_l'][0] == pytest.approx(width)
     assert behind['shoulder_l'][0] == pytest.approx(-width)
-    # Walking to the right of the picture, the left side is the far one.
+    # Walking to the right of the image, the left side is the far one.
     assert side['shoulder_l'][2] == pytest.approx(-width)
     assert side['toe_l'][0] > side['ankle_l'][0]
 
@@ -253,7 +253,7 @@ def test_a_tube_covers_its_area_and_is_cut_at_the_border():
 
 def test_other_sizes_show_the_same_scene():
     plan = plan_shot(0, 1, 1, 0)
-    # Without its sensor noise the larger picture, reduced, is nearly the smaller one.
+    # Without its sensor noise the larger image, reduced, is nearly the smaller one.
     plan = replace(plan, camera=replace(plan.camera, noise=0.0))
     small, large = render_shot(plan, (128, 64)), render_shot(plan, (256, 128))
     reduced = cv2.resize(large, (64, 128), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""PersonImages: sources, samples, held-back pictures, replacement, errors."""
+"""PersonImages: sources, samples, held-back images, replacement, errors."""
 
 import json
 import os
@@ -17,9 +17,9 @@ from saip.datasets.canvas import PictureError, decode_image, to_canvas
 from saip.datasets.coco import coco_persons
 from saip.datasets.crops import Crop, DataError, clip_box, pack_crop, unpack_crop
 from saip.datasets.person_images import MAX_HELD_BACK, PersonImages, held_back_paths
-from saip.datasets.sources import PICTURE_SUFFIXES
+from saip.datasets.sources import IMAGE_SUFFIXES
 from saip.registry import DATASETS
-from tests.test_datasets.picture_files import encode, fill, pixels
+from tests.test_datasets.image_files import encode, fill, pixels
 from tests.tiny import NO_REALDATA, REALDATA
 
 
@@ -120,7 +120,7 @@ def test_lmdb_gives_what_the_folder_gives(folder, tmp_path):
     copy = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(copy[2]['canvas'], dataset[2]['canvas'])
     (tmp_path / 'list.txt').write_text(f'train/0000/000.jpg\nnothing.jpg\n{"long" * 200}\n')
-    with pytest.raises(FileNotFoundError, match=r'2 pictures .*nothing\.jpg'):
+    with pytest.raises(FileNotFoundError, match=r'2 images .*nothing\.jpg'):
         PersonImages(str(store), str(tmp_path / 'list.txt'))
 
 
@@ -187,19 +187,19 @@ def test_canvas_size(folder):
             PersonImages(str(folder), canvas=canvas)
 
 
-def test_holdout_splits_pictures_and_is_stable(folder):
+def test_holdout_splits_images_and_is_stable(folder):
     train = PersonImages(str(folder), holdout=3)
     held = PersonImages(str(folder), holdout=3, part='held_back')
     names = [{d.name(i) for i in range(len(d))} for d in (train, held)]
     assert len(names[0]) == 7
     assert len(names[1]) == 3
     assert not names[0] & names[1]
-    # Another picture may join the held-back ones, but cannot bring a training picture there.
+    # Another image may join the held-back ones, but cannot bring a training image there.
     fill(folder / 'more', 2)
     again = PersonImages(str(folder), holdout=3, part='held_back')
     assert not {again.name(i) for i in range(3)} & names[0]
     assert len(PersonImages(str(folder), holdout=0.25, part='held_back')) == 3
-    # Recall needs two pictures to choose between.
+    # Recall needs two images to choose between.
     assert len(PersonImages(str(folder), holdout=0.01, part='held_back')) == 2
 
 
@@ -208,7 +208,7 @@ def test_holdout_rules():
     assert len(held_back_paths(paths, 0.01)) == 200
     assert len(held_back_paths(paths, 0.5)) == MAX_HELD_BACK
     assert len(held_back_paths(paths, 5000)) == 5000
-    # Boxes of one picture are never divided.
+    # Boxes of one image are never divided.
     assert len(held_back_paths(paths[:4] * 10, 2)) == 2
     assert held_back_paths(paths[:9], 0.3) < held_back_paths(paths[:9], 5)
     assert held_back_paths(paths[:9], 5) == held_back_paths(paths[:9][::-1], 5)
@@ -243,7 +243,7 @@ def test_bad_file_is_named_once_and_replaced(folder, monkeypatch):
         assert torch.equal(sample['canvas'], dataset[6]['canvas'])
     assert len(messages) == 2
     assert 'train/0000/008.jpg' in messages[0]
-    assert 'not a picture' in messages[0]
+    assert 'not an image' in messages[0]
     assert 'train/0001/001.jpg' in messages[1]
 
 
@@ -283,7 +283,7 @@ def test_a_list_with_a_byte_order_mark(folder):
 
 
 @pytest.mark.parametrize('shape', [(1, 300), (300, 1), (1, 1), (50, 700)])
-def test_pictures_of_any_shape(tmp_path, shape):
+def test_images_of_any_shape(tmp_path, shape):
     (tmp_path / 'a.png').write_bytes(encode(pixels(*shape), 'PNG'))
     sample = PersonImages(str(tmp_path))[0]
     assert sample['canvas'].shape == (3, 320, 160)
@@ -327,12 +327,12 @@ def test_source_errors(tmp_path, folder):
     (folder / 'dogs.json').write_text(json.dumps(coco(categories=[{'id': 1, 'name': 'dog'}])))
     (folder / 'broken.json').write_text('{"images": [')
     cases = [
-        (tmp_path / 'nowhere', '', FileNotFoundError, 'no such folder of pictures: .*nowhere'),
+        (tmp_path / 'nowhere', '', FileNotFoundError, 'no such folder of images: .*nowhere'),
         (empty, '', DataError, 'it holds nothing'),
         (texts, '', DataError, '1 other files .*jpg'),
-        (folder, 'absent.txt', FileNotFoundError, 'no such list of pictures: .*absent.txt'),
-        (folder, 'missing.txt', FileNotFoundError, 'names 2 pictures .*first nope/1.jpg'),
-        (folder, 'empty.txt', DataError, 'lists no picture'),
+        (folder, 'absent.txt', FileNotFoundError, 'no such list of images: .*absent.txt'),
+        (folder, 'missing.txt', FileNotFoundError, 'names 2 images .*first nope/1.jpg'),
+        (folder, 'empty.txt', DataError, 'lists no image'),
         (folder, 'binary.txt', DataError, 'not a text file'),
         (folder, 'list.csv', DataError, 'ends in .txt, .tsv or .json'),
         (folder, 'nobody.json', DataError, 'no box of a person'),
@@ -403,11 +403,9 @@ def test_coco_parser_raises_typed_errors_only(document):
 
 
 @pytest.mark.skipif(not (REALDATA / 'crops').is_dir(), reason=NO_REALDATA)
-def test_real_pictures():
+def test_real_images():
     dataset = PersonImages(str(REALDATA / 'crops'))
-    files = [
-        path for path in (REALDATA / 'crops').rglob('*') if path.suffix in PICTURE_SUFFIXES
-    ]
+    files = [path for path in (REALDATA / 'crops').rglob('*') if path.suffix in IMAGE_SUFFIXES]
     assert len(dataset) == len(files)
     assert all(int(dataset[index]['replaced']) == -1 for index in range(0, len(dataset), 50))
     coco_set = PersonImages(

@@ -40,7 +40,7 @@ GALLERY = [
 
 def test_queries_come_first_and_junk_is_not_read(tmp_path):
     root = make_set(tmp_path, QUERY, GALLERY)
-    (tmp_path / 'query' / 'Thumbs.db').write_bytes(b'no picture')
+    (tmp_path / 'query' / 'Thumbs.db').write_bytes(b'no image')
     data = RetrievalImages(root, size=(32, 16))
     found = [(r['pid'].item(), r['camid'].item(), r['is_query'].item()) for r in data]
     assert found == [(1, 1, 1), (2, 2, 1), (0, 1, 0), (1, 1, 0), (1, 2, 0), (2, 1, 0)]
@@ -59,9 +59,9 @@ def test_samples_can_be_batched_and_are_built_from_a_config(tmp_path):
         assert batch[name].shape == (2,)
 
 
-def test_pictures_are_rgb_and_resized_without_aliasing(tmp_path):
+def test_images_are_rgb_and_resized_without_aliasing(tmp_path):
     root = make_set(tmp_path, QUERY, GALLERY)
-    # One-pixel stripes of white and black reduce to grey; a red border tells channels apart.
+    # One-pixel stripes of white and black reduce to gray; a red border tells channels apart.
     stripes = np.zeros((80, 64, 3), np.uint8)
     stripes[::2] = 255
     stripes[:, 32:] = (0, 0, 255)
@@ -98,7 +98,7 @@ def test_a_set_without_any_answerable_query_is_refused(tmp_path):
         ([*QUERY, 'person.jpg'], GALLERY, DataError, r'person\.jpg: expected a name like'),
         (QUERY, [*GALLERY, '0001_c2.jpg'], DataError, r'0001_c2\.jpg: expected a name like'),
         ([*QUERY, '0000_c1s1_000001_00.jpg'], GALLERY, DataError, 'identity from 1 on'),
-        (QUERY, GALLERY[:1], FileNotFoundError, 'bounding_box_test holds no picture'),
+        (QUERY, GALLERY[:1], FileNotFoundError, 'bounding_box_test holds no image'),
     ],
 )
 def test_wrong_files_are_named(tmp_path, query, gallery, error, message):
@@ -107,7 +107,7 @@ def test_wrong_files_are_named(tmp_path, query, gallery, error, message):
         RetrievalImages(root)
 
 
-def test_a_missing_folder_and_a_broken_picture_are_named(tmp_path):
+def test_a_missing_folder_and_a_broken_image_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='query/ and bounding_box_test/'):
         RetrievalImages(str(tmp_path))
     with pytest.raises(ValueError, match='size must be'):
@@ -141,7 +141,7 @@ def test_drawn_people_are_a_complete_set(tmp_path):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=NO_REALDATA)
-def test_real_pictures_in_market_layout():
+def test_real_images_in_market_layout():
     data = RetrievalImages(str(REAL))
     # Both queries of identity 1 come from camera 4, the only one that shows it in the gallery.
     assert data.metainfo['num_query'] == len(list((REAL / 'query').glob('*.jpg'))) - 2

@@ -12,7 +12,7 @@ from torch import nn
 from saip.datasets.person_images import PersonImages
 from saip.engine.hooks.bad_files import BadFilesHook, TooManyBadFilesError
 from saip.engine.sample_names import sample_name
-from tests.test_datasets.picture_files import encode, pixels
+from tests.test_datasets.image_files import encode, pixels
 
 
 class Mean(BaseModel):
@@ -67,7 +67,7 @@ def test_few_bad_files_are_counted_per_epoch(tmp_path):
     assert hook.names == {'0007.jpg', '0110.jpg'}
     log = next((tmp_path / 'work').rglob('*.log')).read_text()
     for epoch in (1, 2):
-        assert f'epoch {epoch}: 2 of 200 pictures could not be read: 0007.jpg, 0110.jpg' in log
+        assert f'epoch {epoch}: 2 of 200 images could not be read: 0007.jpg, 0110.jpg' in log
 
 
 def test_many_bad_files_stop_the_run_within_the_epoch(tmp_path):

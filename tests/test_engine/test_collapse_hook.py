@@ -57,7 +57,7 @@ def train(hook, runner, iterations, entropy, loss, name='csm'):
 def metrics_of(features, branch='retrieval/student'):
     return {
         **feature_spread(features).as_metrics(branch),
-        'retrieval/pictures': len(features),
+        'retrieval/images': len(features),
         'retrieval/student_mAP': 3.0,
     }
 

@@ -316,7 +316,7 @@ def test_other_launchers_need_cuda(toy_config, monkeypatch):
 
 @pytest.mark.dist
 def test_two_processes_log_the_losses_of_one(toy_config, tmp_path):
-    """Two processes of batch 2, and one of batch 4 that sees the same pictures."""
+    """Two processes of batch 2, and one of batch 4 that sees the same images."""
 
     def losses(folder: Path) -> list[float]:
         logged = torch.load(folder / 'epoch_3.pth', weights_only=True)['message_hub']

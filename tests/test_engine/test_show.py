@@ -20,9 +20,9 @@ def test_hooks_of_the_libraries_draw(hook, switch, place):
     cfg = Config(
         dict(default_hooks=dict(visualization=dict(type=hook)), visualizer=dict(type='X'))
     )
-    assert draw_predictions(cfg, 'pictures')
+    assert draw_predictions(cfg, 'images')
     found = cfg.default_hooks.visualization
-    path = str(Path('pictures').resolve())
+    path = str(Path('images').resolve())
     assert found[switch] is True
     assert (cfg.visualizer.save_dir if place is None else found[place]) == path
 
@@ -31,10 +31,10 @@ def test_hooks_of_the_libraries_draw(hook, switch, place):
 def test_metrics_draw(several):
     metric = dict(type='saip.ReIDMetric')
     cfg = Config(dict(test_evaluator=[dict(type='Other'), metric] if several else metric))
-    assert draw_predictions(cfg, '/pictures')
+    assert draw_predictions(cfg, '/images')
     found = cfg.test_evaluator[1] if several else cfg.test_evaluator
-    assert found.show_dir == '/pictures'
+    assert found.show_dir == '/images'
 
 
 def test_nothing_draws():
-    assert not draw_predictions(Config(dict(test_evaluator=dict(type='Other'))), 'pictures')
+    assert not draw_predictions(Config(dict(test_evaluator=dict(type='Other'))), 'images')

@@ -61,7 +61,7 @@ def test_constant_features():
     [
         (lambda x: x, 'healthy'),
         (lambda x: x.relu(), 'healthy'),
-        # All pictures share half of their feature, as in an untrained network.
+        # All images share half of their feature, as in an untrained network.
         (lambda x: x + 1, 'healthy'),
         (lambda x: x * torch.arange(1, x.shape[1] + 1) ** -0.5, 'healthy'),
         (lambda x: x[:, :12] @ gaussian(12, x.shape[1], seed=1), 'healthy'),
@@ -86,12 +86,12 @@ def test_verdicts(dims, samples, make, verdict):
     assert judge_spread(feature_spread(make(gaussian(samples, dims)))) == verdict
 
 
-def test_too_few_pictures_give_no_verdict():
+def test_too_few_images_give_no_verdict():
     assert judge_spread(feature_spread(torch.ones(4, 192))) is None
 
 
 @pytest.mark.parametrize(('samples', 'dims'), [(20, 192), (200, 16)])
-def test_few_pictures_or_dimensions_are_no_collapse(samples, dims):
+def test_few_images_or_dimensions_are_no_collapse(samples, dims):
     assert judge_spread(feature_spread(gaussian(samples, dims))) == 'healthy'
     assert judge_spread(feature_spread(torch.ones(samples, dims))) == 'collapsed'
 
@@ -101,7 +101,7 @@ def test_message_holds_the_numbers():
 
     text = describe_spread('student', judge_spread(spread), spread)
 
-    assert text.startswith('student: features have collapsed, all pictures get nearly the same')
+    assert text.startswith('student: features have collapsed, all images get nearly the same')
     assert 'standard deviation 0.0029 against 0.072 for healthy features of 192' in text
 
 
@@ -128,6 +128,6 @@ def test_single_prototype():
     assert judge_scores(1e-4, 4096, 1e-3) == 'single'
 
 
-def test_one_picture_is_refused():
-    with pytest.raises(ValueError, match='at least two pictures'):
+def test_one_image_is_refused():
+    with pytest.raises(ValueError, match='at least two images'):
         feature_spread(torch.ones(1, 4))

@@ -11,9 +11,9 @@ from saip.evaluation.histogram import (
     HSV_BINS,
     STRIPES,
     CoarsePixels,
-    ColourHistogram,
+    ColorHistogram,
     coarse_pixels,
-    colour_histogram,
+    color_histogram,
     rgb_to_hsv,
 )
 
@@ -52,7 +52,7 @@ def test_histogram_equals_a_loop_over_pixels():
             expected[(row * STRIPES // 9, *cell)] += 1
     expected /= expected.sum(dim=(1, 2, 3), keepdim=True)
 
-    result = colour_histogram(image)[0]
+    result = color_histogram(image)[0]
 
     torch.testing.assert_close(result.square() * STRIPES, expected.flatten())
 
@@ -60,10 +60,10 @@ def test_histogram_equals_a_loop_over_pixels():
 def test_rows_are_independent_of_the_batch_and_of_unit_length():
     images = random_images()
 
-    together = colour_histogram(images)
+    together = color_histogram(images)
 
     torch.testing.assert_close(together.norm(dim=1), torch.ones(3))
-    torch.testing.assert_close(together[1], colour_histogram(images[1:2])[0])
+    torch.testing.assert_close(together[1], color_histogram(images[1:2])[0])
 
 
 def test_coarse_pixels_are_block_means():
@@ -78,13 +78,13 @@ def test_coarse_pixels_are_block_means():
 
 @pytest.mark.parametrize(
     ('baseline', 'describe'),
-    [(ColourHistogram, colour_histogram), (CoarsePixels, coarse_pixels)],
+    [(ColorHistogram, color_histogram), (CoarsePixels, coarse_pixels)],
 )
-def test_baselines_read_normalised_images(baseline, describe):
+def test_baselines_read_normalized_images(baseline, describe):
     images = random_images()
     mean, std = [123.7, 116.3, 103.5], [58.4, 57.1, 57.4]
-    normalised = (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    normalized = (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
-    token = baseline(mean, std).encode(normalised).require_image_token()
+    token = baseline(mean, std).encode(normalized).require_image_token()
 
     torch.testing.assert_close(token, describe(images))

@@ -11,23 +11,23 @@ from torch.utils.data import DataLoader, Dataset
 from saip.evaluation import RetrievalMetric, TwoViewRecall
 from tests.processes import in_processes
 
-PICTURES = 31
+IMAGES = 31
 
 
 class Predictions(Dataset):
-    """What a network would predict for an odd number of pictures."""
+    """What a network would predict for an odd number of images."""
 
     def __init__(self, two_view: bool) -> None:
         generator = torch.Generator().manual_seed(3)
-        shape = (PICTURES, 2, 24) if two_view else (PICTURES, 24)
-        centres = torch.randn(PICTURES, 1, 24, generator=generator)
+        shape = (IMAGES, 2, 24) if two_view else (IMAGES, 24)
+        centers = torch.randn(IMAGES, 1, 24, generator=generator)
         noise = torch.randn(shape, generator=generator)
-        self.student = noise + centres if two_view else noise
+        self.student = noise + centers if two_view else noise
         self.expert = torch.randn(shape, generator=generator)
         self.two_view = two_view
 
     def __len__(self) -> int:
-        return PICTURES
+        return IMAGES
 
     def __getitem__(self, index: int) -> dict:
         features = {'student': self.student[index], 'expert': self.expert[index]}

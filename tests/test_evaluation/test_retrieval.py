@@ -109,12 +109,12 @@ def test_features_are_compared_by_cosine(monkeypatch):
     [
         ((torch.eye(2), torch.eye(2), [1, 2], [1, 2], [1, 1], [1, 1]), 'none of 2 queries'),
         ((torch.zeros(0, 2), torch.eye(2), [], [1, 2], [], [1, 1]), 'none of 0 queries'),
-        ((torch.eye(2), torch.zeros(0, 2), [1, 2], [], [1, 1], []), 'among 0 gallery pictures'),
+        ((torch.eye(2), torch.zeros(0, 2), [1, 2], [], [1, 1], []), 'among 0 gallery images'),
         ((torch.eye(2), torch.eye(3), [1, 2], [1, 2, 3], [1, 1], [2] * 3), '2 dimensions'),
         ((torch.eye(2), torch.eye(2), [1], [1, 2], [1, 1], [2, 2]), r'q_pids .* \(2,\)'),
         (
             (torch.full((1, 2), torch.nan), torch.eye(2), [1], [1, 2], [1], [2, 2]),
-            'query features of 1 of 1 pictures are not finite',
+            'query features of 1 of 1 images are not finite',
         ),
     ],
 )
@@ -123,7 +123,7 @@ def test_bad_input_is_named(arguments, message):
         cmc_map(*arguments)
 
 
-def labelled_predictions():
+def labeled_predictions():
     features = torch.eye(4)[[0, 1, 0, 1, 2]]
     samples = [(1, 1, 1), (2, 1, 1), (1, 2, 0), (2, 2, 0), (0, 3, 0)]
     return [
@@ -143,8 +143,8 @@ def labelled_predictions():
 
 def test_metric_reports_both_networks():
     metric = RetrievalMetric()
-    metric.process(None, labelled_predictions()[:3])
-    metric.process(None, labelled_predictions()[3:])
+    metric.process(None, labeled_predictions()[:3])
+    metric.process(None, labeled_predictions()[3:])
 
     report = metric.evaluate(5)
 
@@ -153,17 +153,17 @@ def test_metric_reports_both_networks():
     assert report['retrieval/expert_mAP'] == pytest.approx(100 * (1 + 1 / 2) / 2)
     assert report['retrieval/expert_feature_std'] == pytest.approx(0, abs=1e-6)
     assert report['retrieval/student_feature_std_healthy'] == pytest.approx(0.5)
-    assert report['retrieval/pictures'] == 5
+    assert report['retrieval/images'] == 5
 
 
 def test_metric_without_expert():
     metric = RetrievalMetric()
-    predictions = [{**p, 'expert': None} for p in labelled_predictions()]
+    predictions = [{**p, 'expert': None} for p in labeled_predictions()]
     metric.process(None, predictions)
 
     assert not any('expert' in name for name in metric.evaluate(5))
 
 
-def test_metric_names_the_metric_for_unlabelled_pictures():
+def test_metric_names_the_metric_for_unlabeled_images():
     with pytest.raises(ValueError, match=r'saip\.TwoViewRecall'):
         RetrievalMetric().process(None, [{'student': torch.ones(2, 4), 'index': 0}])

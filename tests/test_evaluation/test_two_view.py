@@ -29,7 +29,7 @@ def test_both_directions_by_brute_force(monkeypatch, block):
 
 
 def test_hand_computed_directions():
-    # From the first views, both pictures are nearest to second view 0; from the second views
+    # From the first views, both images are nearest to second view 0; from the second views
     # each finds its own.
     first = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
     second = torch.tensor([[0.99, 0.1], [0.0, 1.0]])
@@ -63,22 +63,22 @@ def test_metric():
     assert report['two_view/student_mean_cosine'] == pytest.approx(0)
 
 
-def test_metric_names_the_metric_for_labelled_pictures():
+def test_metric_names_the_metric_for_labeled_images():
     with pytest.raises(ValueError, match=r'saip\.RetrievalMetric'):
         TwoViewRecall().process(None, [{'student': torch.ones(4), 'index': 0}])
 
 
 @pytest.mark.parametrize(
     ('first', 'second', 'message'),
-    [((3, 5), (3, 4), 'equally shaped'), ((1, 4), (1, 4), 'at least two pictures, got 1')],
+    [((3, 5), (3, 4), 'equally shaped'), ((1, 4), (1, 4), 'at least two images, got 1')],
 )
 def test_shapes_that_do_not_fit(first, second, message):
     with pytest.raises(ValueError, match=message):
         two_view_recall(torch.ones(first), torch.ones(second))
 
 
-def test_metric_without_any_picture_that_could_be_read():
+def test_metric_without_any_image_that_could_be_read():
     metric = TwoViewRecall()
     metric.process(None, [{'student': torch.ones(2, 4), 'index': 0, 'replaced': 3}])
-    with pytest.raises(ValueError, match='none of the held-back pictures could be read'):
+    with pytest.raises(ValueError, match='none of the held-back images could be read'):
         metric.evaluate(1)

@@ -1,4 +1,4 @@
-"""Backbones and pictures that several tests evaluate."""
+"""Backbones and images that several tests evaluate."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from saip.checkpoint import export_backbone
-from saip.experiments.compared_encoders import find_candidates, open_pictures, random_twin
+from saip.experiments.compared_encoders import find_candidates, open_images, random_twin
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
 from tests.tools import call_tool
@@ -61,7 +61,7 @@ def files(tmp_path_factory):
     return folder
 
 
-def write_picture(path, seed, size=(80, 36)):
+def write_image(path, seed, size=(80, 36)):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (5, 2, 3), dtype=np.uint8)
     Image.fromarray(pixels).resize(size[::-1]).save(path)
@@ -72,9 +72,9 @@ def market(tmp_path_factory):
     """Write three persons, each with one look under two cameras."""
     root = tmp_path_factory.mktemp('market')
     for pid in (1, 2, 3):
-        write_picture(root / 'bounding_box_train' / f'{pid + 10:04d}_c1s1_000000_00.jpg', pid)
-        write_picture(root / 'query' / f'{pid:04d}_c1s1_000001_00.jpg', pid)
-        write_picture(root / 'bounding_box_test' / f'{pid:04d}_c2s1_000002_00.jpg', pid)
+        write_image(root / 'bounding_box_train' / f'{pid + 10:04d}_c1s1_000000_00.jpg', pid)
+        write_image(root / 'query' / f'{pid:04d}_c1s1_000001_00.jpg', pid)
+        write_image(root / 'bounding_box_test' / f'{pid:04d}_c2s1_000002_00.jpg', pid)
     return root
 
 
@@ -82,7 +82,7 @@ def market(tmp_path_factory):
 def crops(tmp_path_factory):
     root = tmp_path_factory.mktemp('crops')
     for seed in range(20):
-        write_picture(root / f'{seed}.jpg', seed)
+        write_image(root / f'{seed}.jpg', seed)
     return root
 
 
@@ -91,7 +91,7 @@ def run_tool(monkeypatch, capsys, *arguments):
     return status, capsys.readouterr()
 
 
-BASELINE_ROWS = ['random weights', 'colour histogram', 'coarse pixels']
+BASELINE_ROWS = ['random weights', 'color histogram', 'coarse pixels']
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ BASELINE_ROWS = ['random weights', 'colour histogram', 'coarse pixels']
         ('epoch_1.pth', ['student', 'expert', *BASELINE_ROWS]),
         ('expert.safetensors', ['expert', *BASELINE_ROWS]),
         ('random', BASELINE_ROWS),
-        ('histogram', ['colour histogram']),
+        ('histogram', ['color histogram']),
         ('pixels', ['coarse pixels']),
     ],
 )
@@ -125,7 +125,7 @@ def test_exported_file_keeps_its_statistics(files):
     candidates = find_candidates(str(files / 'expert.safetensors'))
 
     assert candidates.preprocessor.mean.flatten().tolist() == [120, 110, 100]
-    assert candidates.encoders['colour histogram'].std.flatten().tolist() == [60, 60, 60]
+    assert candidates.encoders['color histogram'].std.flatten().tolist() == [60, 60, 60]
 
 
 def test_config_for_a_checkpoint_without_one(files):
@@ -145,43 +145,43 @@ def test_random_twin_is_reproducible_and_leaves_the_generator_alone():
     assert not torch.equal(first.pos_embed, encoder.pos_embed)
 
 
-def test_untrained_batch_norm_normalises_by_the_pictures():
-    """Never measured statistics would give every picture nearly the same features."""
+def test_untrained_batch_norm_normalizes_by_the_images():
+    """Never measured statistics would give every image nearly the same features."""
     encoder = MODELS.build(dict(type='saip.TimmEncoder', model='starnet_s1'))
-    pictures = torch.randn(8, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(8, 3, 64, 32, generator=torch.Generator().manual_seed(0))
 
     twin = random_twin(encoder).eval()
     plain = random_twin(encoder)
-    for module in plain.modules():  # the same weights, statistics of these pictures
+    for module in plain.modules():  # the same weights, statistics of these images
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train()
     with torch.no_grad():
-        mine = twin.encode(pictures).require_image_token()
-        expected = plain.encode(pictures).require_image_token()
+        mine = twin.encode(images).require_image_token()
+        expected = plain.encode(images).require_image_token()
 
     torch.testing.assert_close(mine, expected)
     assert mine.std(0).mean() > 0.1
 
 
-def test_tool_on_a_labelled_set(monkeypatch, capsys, files, market, tmp_path):
+def test_tool_on_a_labeled_set(monkeypatch, capsys, files, market, tmp_path):
     out = tmp_path / 'new' / 'result.json'
     code, said = run_tool(monkeypatch, capsys, files / 'epoch_1.pth', market, '--json', out)
 
     assert code == 0
-    assert '3 queries (0 without a match left out), 6 pictures' in said.out
+    assert '3 queries (0 without a match left out), 6 images' in said.out
     result = json.loads(out.read_text())
-    # Each person looks the same to both cameras, so that even colours find it.
-    assert result['rows']['colour histogram']['mAP'] == 100
+    # Each person looks the same to both cameras, so that even colors find it.
+    assert result['rows']['color histogram']['mAP'] == 100
     assert list(result['rows']) == ['student', 'expert', *BASELINE_ROWS]
     assert [path.name for path in out.parent.iterdir()] == ['result.json']
 
 
-@pytest.mark.parametrize(('options', 'pictures'), [([], 20), (['--holdout', '0.25'], 5)])
-def test_tool_on_unlabelled_pictures(monkeypatch, capsys, files, crops, options, pictures):
+@pytest.mark.parametrize(('options', 'images'), [([], 20), (['--holdout', '0.25'], 5)])
+def test_tool_on_unlabeled_images(monkeypatch, capsys, files, crops, options, images):
     code, said = run_tool(monkeypatch, capsys, files / 'expert.safetensors', crops, *options)
 
     assert code == 0
-    assert f'{pictures} pictures, chance {100 / pictures:.2f}' in said.out
+    assert f'{images} images, chance {100 / images:.2f}' in said.out
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_tool_on_unlabelled_pictures(monkeypatch, capsys, files, crops, options,
         ('bare.pth', 'crops', 'bare.pth: its meta says nothing about the encoder'),
         ('epoch_1.pth', 'nowhere', 'nowhere: no such folder'),
         ('epoch_1.pth', 'half', 'has query/ but no bounding_box_test/'),
-        ('epoch_1.pth', 'text', 'no picture'),
+        ('epoch_1.pth', 'text', 'no image'),
     ],
 )
 def test_bad_input_is_one_line(
@@ -200,7 +200,7 @@ def test_bad_input_is_one_line(
 ):
     (tmp_path / 'half' / 'query').mkdir(parents=True)
     (tmp_path / 'text').mkdir()
-    (tmp_path / 'text' / 'notes.txt').write_text('no picture')
+    (tmp_path / 'text' / 'notes.txt').write_text('no image')
     folder = crops if data == 'crops' else tmp_path / data
 
     code, said = run_tool(monkeypatch, capsys, files / checkpoint, folder)
@@ -211,6 +211,6 @@ def test_bad_input_is_one_line(
     assert said.err.startswith('eval_frozen.py: error: ')
 
 
-def test_pictures_are_opened_at_the_right_size(market, crops):
-    assert open_pictures(market, (64, 32))[0]['image'].shape == (3, 64, 32)
-    assert open_pictures(crops, (64, 32))[0]['canvas'].shape == (3, 80, 40)
+def test_images_are_opened_at_the_right_size(market, crops):
+    assert open_images(market, (64, 32))[0]['image'].shape == (3, 64, 32)
+    assert open_images(crops, (64, 32))[0]['canvas'].shape == (3, 80, 40)

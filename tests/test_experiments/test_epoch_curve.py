@@ -1,4 +1,4 @@
-"""A metric over the pretraining epochs, from exported backbones to a picture."""
+"""A metric over the pretraining epochs, from exported backbones to an image."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_options_of_the_other_mode_are_refused(monkeypatch, capsys, arguments, m
 
 @pytest.mark.parametrize('name', ['vit-tiny-p16', 'vit-4blocks-p16', 'starnet-s3'])
 def test_the_fragment_is_found_by_the_architecture(name):
-    # Pretraining has other uses of an encoder than the fragment, such as the size of pictures.
+    # Pretraining has other uses of an encoder than the fragment, such as the size of images.
     backbone = Config.fromfile(FRAGMENTS / f'{name}.py').backbone
     architecture = build_encoder({**backbone, 'img_size': (64, 32)}).architecture()
     assert find_fragment(architecture, FRAGMENTS) == name

@@ -41,7 +41,7 @@ with open(Path(__file__).with_name('calls.txt'), 'a') as calls:
 if os.environ.get('BREAK_AT') == str(epoch):
     print('warning: the disk is nearly full\\ntrain.py: error: the disk is full\\nbye')
     sys.exit(2)
-score = dict(val_score=epoch / 4, pictures=8, data_time=0.1, time=0.2)
+score = dict(val_score=epoch / 4, images=8, data_time=0.1, time=0.2)
 lines = [
     dict(lr=0.1, loss=9.0, time=0.2, epoch=1, iter=3, step=3),
     {**score, 'val_score': 0.0, 'step': 1},
@@ -69,7 +69,7 @@ def calls(task: Task) -> list[list[str]]:
 def test_each_backbone_is_fine_tuned_once(run_dir, task, fragments, capsys):
     options = ['optim_wrapper.optimizer.lr=0.5', 'train_cfg.max_epochs=2']
     task = Task(task.config, options, 1, task.tools)
-    table, picture = finetuning_curve(run_dir, task, fragments)
+    table, image = finetuning_curve(run_dir, task, fragments)
     folder = run_dir / 'epoch_curve/task'
     exports = find_exports(run_dir)[1]
     assert calls(task) == [
@@ -82,10 +82,10 @@ def test_each_backbone_is_fine_tuned_once(run_dir, task, fragments, capsys):
     # The last validation, not an earlier one, and neither training nor diagnostics.
     record = json.loads((run_dir / 'epoch_curve/task.json').read_text())
     metrics = [point['metrics'] for point in record['points']]
-    assert metrics == [{'val_score': e / 4, 'pictures': 8} for e in (20, 100)]
+    assert metrics == [{'val_score': e / 4, 'images': 8} for e in (20, 100)]
     assert table.splitlines()[0].split() == ['epoch', 'val_score', 'backbone']
     assert [line.split()[:2] for line in table.splitlines()[1:]] == [['20', '5'], ['100', '25']]
-    Image.open(picture).verify()
+    Image.open(image).verify()
     progress = capsys.readouterr().err.splitlines()
     assert [line.split(':')[0] for line in progress] == [
         *('[1/2] epoch 20', '[1/2] epoch 20', '[2/2] epoch 100', '[2/2] epoch 100')
@@ -94,7 +94,7 @@ def test_each_backbone_is_fine_tuned_once(run_dir, task, fragments, capsys):
 
     # Another metric of the same fine-tunings, and a new backbone of a run that goes on.
     export(run_dir, 150)
-    table, _ = finetuning_curve(run_dir, task, fragments, metric='pictures')
+    table, _ = finetuning_curve(run_dir, task, fragments, metric='images')
     assert [call[1] for call in calls(task)] == ['20', '100', '150']
     assert [line.split()[0] for line in table.splitlines()[1:]] == ['20', '100', '150']
 
@@ -243,12 +243,12 @@ def test_places_and_weights_are_no_settings(run_dir, task, fragments):
 
 
 def test_the_metric_is_what_checkpoints_are_chosen_by(run_dir, task, fragments):
-    best = "default_hooks = dict(checkpoint=dict(save_best='pictures'))"
+    best = "default_hooks = dict(checkpoint=dict(save_best='images'))"
     Path(task.config).write_text(f'{TASK}{best}\n')
-    assert 'pictures' in finetuning_curve(run_dir, task, fragments)[0].splitlines()[0]
+    assert 'images' in finetuning_curve(run_dir, task, fragments)[0].splitlines()[0]
     table, _ = finetuning_curve(run_dir, task, fragments, metric='val_score')
     assert 'val_score' in table.splitlines()[0]
-    with pytest.raises(ValueError, match=r'metric mAP: .* choose one of val_score, pictures'):
+    with pytest.raises(ValueError, match=r'metric mAP: .* choose one of val_score, images'):
         finetuning_curve(run_dir, task, fragments, metric='mAP')
 
 

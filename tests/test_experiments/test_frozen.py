@@ -24,7 +24,7 @@ class Identity(nn.Module):
 
 
 class Preprocessor(nn.Module):
-    """Stands in for ViewsPreprocessor: two views of a canvas, or the picture itself."""
+    """Stands in for ViewsPreprocessor: two views of a canvas, or the image itself."""
 
     def forward(self, data, training=False):
         assert not training
@@ -34,8 +34,8 @@ class Preprocessor(nn.Module):
         return {'inputs': {'anchor': canvas, 'augmented': canvas.roll(1, dims=1)}}
 
 
-def labelled(count=12):
-    """Two pictures per identity, equal and under different cameras."""
+def labeled(count=12):
+    """Two images per identity, equal and under different cameras."""
     generator = torch.Generator().manual_seed(0)
     persons = torch.randint(0, 255, (count // 2, 3, 4, 2), generator=generator)
     return [
@@ -50,7 +50,7 @@ def labelled(count=12):
     ]
 
 
-def unlabelled(count=10, replaced=()):
+def unlabeled(count=10, replaced=()):
     generator = torch.Generator().manual_seed(1)
     noise = torch.randint(0, 255, (count, 1, 5, 5), generator=generator, dtype=torch.uint8)
     return [
@@ -74,10 +74,10 @@ def run(dataset, encoders=None, **options):
 
 @pytest.mark.parametrize('batch_size', [1, 5, 64])
 def test_retrieval(batch_size):
-    result = run(labelled(), batch_size=batch_size, progress=False)
+    result = run(labeled(), batch_size=batch_size, progress=False)
 
     assert result['protocol'] == 'retrieval'
-    assert result['pictures'] == 12
+    assert result['images'] == 12
     assert result['rows']['pixels']['mAP'] == 100
     # Without a difference the gallery keeps its order: person i is found at place i.
     by_hand = sum(100 / place for place in range(1, 7)) / 6
@@ -86,7 +86,7 @@ def test_retrieval(batch_size):
 
 
 def test_two_view_recall():
-    result = run(unlabelled(), progress=False)
+    result = run(unlabeled(), progress=False)
 
     assert result['protocol'] == 'two-view'
     assert result['chance'] == 10
@@ -95,27 +95,27 @@ def test_two_view_recall():
 
 
 def test_stand_ins_are_left_out():
-    result = run(unlabelled(replaced=(3, 4)), progress=False)
+    result = run(unlabeled(replaced=(3, 4)), progress=False)
 
-    assert result['pictures'] == 8
+    assert result['images'] == 8
     assert result['rows']['pixels']['recall@1'] == 100
 
 
 def test_table_names_each_row_and_its_scores():
-    table = format_table(run(labelled(), progress=False))
+    table = format_table(run(labeled(), progress=False))
 
     title, head, *rows = table.splitlines()
-    assert '6 queries (0 without a match left out), 12 pictures' in title
+    assert '6 queries (0 without a match left out), 12 images' in title
     assert head.split()[:4] == ['features', 'Rank-1', 'Rank-5', 'mAP']
     assert rows[0].split()[:4] == ['pixels', '100.0', '100.0', '100.0']
 
 
 def test_progress_ends_with_the_total(capsys):
-    run(labelled(), batch_size=5)
+    run(labeled(), batch_size=5)
 
     assert capsys.readouterr().err.startswith('encoding: 3/3 (100 %), ')
 
 
 def test_nothing_to_evaluate():
-    with pytest.raises(ValueError, match='no picture'):
+    with pytest.raises(ValueError, match='no image'):
         run([])

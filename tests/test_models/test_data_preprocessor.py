@@ -191,7 +191,7 @@ def test_a_step_that_was_not_begun_or_is_drawn_twice_is_refused():
     preprocessor(batch, training=True)
 
 
-def test_evaluation_images_are_normalised():
+def test_evaluation_images_are_normalized():
     preprocessor = ViewsPreprocessor(**RECIPE, mean=(10, 20, 30), std=(2, 4, 5))
     image = torch.tensor([10, 24, 40], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 8, 4)
     out = preprocessor({'image': image, 'pid': torch.tensor([3, 4])}, training=False)
@@ -248,8 +248,8 @@ def test_preset_recipes_render(preset):
     views = render(preprocessor, make_batch(2))
     assert views['scene'].images.shape == (2, 3, 224, 224)
     sheet = draw_views(views, preprocessor, 1, make_batch(2)['canvas'][1])
-    colours = {tuple(c) for c in np.asarray(sheet).reshape(-1, 3)}
-    assert {(230, 60, 40), (30, 110, 220), (128, 128, 128)} <= colours
+    colors = {tuple(c) for c in np.asarray(sheet).reshape(-1, 3)}
+    assert {(230, 60, 40), (30, 110, 220), (128, 128, 128)} <= colors
 
 
 def test_a_batch_of_one():

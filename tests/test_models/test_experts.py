@@ -116,7 +116,7 @@ def test_matching_pairs_different_views(preset, expert_file):
 
 @pytest.mark.parametrize(('measure', 'expected'), [('smooth_l1', 1.625), ('cosine', 0.75)])
 def test_losses_computed_by_hand(measure, expected):
-    # Standardised, the targets are (-1, 1) and (1, -1). Pairs: view 0 with target 1, view 1 with
+    # Standardized, the targets are (-1, 1) and (1, -1). Pairs: view 0 with target 1, view 1 with
     # target 0, view 2 with both. Errors (1, 3), (0, 0), (4, -4), (2, -2); cosines 0, 1, -1, 1.
     targets = torch.tensor([[1.0, 3.0], [500.0, 100.0]])
     predictions = torch.tensor([[2.0, 2.0], [-1.0, 1.0], [3.0, -3.0]])
@@ -142,7 +142,7 @@ def test_pixel_features_are_normed_once(expert_file):
     assert not list(middle.parameters())
 
 
-def test_a_model_that_is_not_initialised_reads_the_expert_at_first_use(expert_file):
+def test_a_model_that_is_not_initialized_reads_the_expert_at_first_use(expert_file):
     trained = build_star('saip-star', expert_file).eval()
     model = MODELS.build(star_config('saip-star', expert_file).model).eval()
     model.load_state_dict(trained.state_dict(), strict=True)

@@ -35,7 +35,7 @@ from tests.test_recordings.cases import (
 from tests.tiny import batch
 
 GROUPS = 8
-"""Neighbouring tensors share a recorded number: the file stays small, and each counts."""
+"""Neighboring tensors share a recorded number: the file stays small, and each counts."""
 
 
 @DATASETS.register_module()
@@ -104,7 +104,7 @@ class Recorder(Hook):
 
 
 def summary(tensors: list[Tensor]) -> list[float]:
-    """Projections of neighbouring tensors on fixed directions; every value counts."""
+    """Projections of neighboring tensors on fixed directions; every value counts."""
     out = []
     size = -(-len(tensors) // GROUPS)
     for first in range(0, len(tensors), max(1, size)):

@@ -16,8 +16,8 @@ FULL = os.environ.get('SAIP_RECORDING') == 'full'
 FEW = 2
 """Steps of a slow case that are compared unless SAIP_RECORDING=full."""
 STEP_NUMBERS = ('losses', 'weights', 'gradients')
-# Views are float32 images of up to 255 grey levels.
-GREY_LEVELS = 1e-4
+# Views are float32 images of up to 255 gray levels.
+GRAY_LEVELS = 1e-4
 
 
 def case_parameters():
@@ -45,7 +45,7 @@ def test_views_are_those_that_were_recorded(preset, renderer):
         if isinstance(values, str):
             assert found[name] == values, name
         else:
-            np.testing.assert_allclose(found[name], values, rtol=0, atol=GREY_LEVELS)
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=GRAY_LEVELS)
 
 
 @pytest.mark.usefixtures('fresh_mmengine')

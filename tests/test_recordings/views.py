@@ -57,7 +57,7 @@ def plan_digests(preset: str) -> dict[str, str]:
 
 
 def rendered(preset: str, renderer: str) -> dict[str, Any]:
-    """Grey levels of some pixels of every view of two steps, and a digest of the masks."""
+    """Gray levels of some pixels of every view of two steps, and a digest of the masks."""
     making = preprocessor(preset, small=True, renderer=renderer)
     making.select(name for name in making.recipe.names if name != 'extra_local_crop')
     mean, std = (getattr(making, name).view(3) for name in ('mean', 'std'))

@@ -15,9 +15,9 @@ def test_statistics_of_torchvision(size, area):
     numbers = uniforms(0, 'crop', np.arange(count), 0, NUMBERS)
     ours = draw_boxes(numbers, np.tile(size, (count, 1)), area, aspect)
     torch.manual_seed(0)
-    picture = torch.empty(3, *size)
+    image = torch.empty(3, *size)
     theirs = np.array(
-        [RandomResizedCrop.get_params(picture, list(area), list(aspect)) for _ in range(count)]
+        [RandomResizedCrop.get_params(image, list(area), list(aspect)) for _ in range(count)]
     )
     spread = theirs.std(0) + 0.5
     assert np.abs((ours.mean(0) - theirs.mean(0)) / spread).max() < 0.1

@@ -105,7 +105,7 @@ def test_one_block_that_suffices_is_a_square():
 
 
 def test_blocks_are_coarser_than_random_patches():
-    """Neighbours of hidden patches are hidden much more often than the ratio says."""
+    """Neighbors of hidden patches are hidden much more often than the ratio says."""
     grid = (16, 8)
     shares = []
     for masker in (BlockMask('view', FRAME, 0.5), RandomMask('view', FRAME, 0.5)):

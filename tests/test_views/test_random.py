@@ -39,7 +39,7 @@ def test_uniform_moments():
     assert 63 - 5 * 126**0.5 < chi2 < 63 + 5 * 126**0.5
 
 
-def test_neighbours_are_uncorrelated():
+def test_neighbors_are_uncorrelated():
     keys = np.arange(20000)
     base = uniforms(0, 'a', keys, 0, 2)
     others = {

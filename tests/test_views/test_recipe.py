@@ -28,7 +28,7 @@ def test_scaled_sizes():
     assert official['masked'].grids() == [(20, 10)]
 
 
-def test_scales_are_the_written_numbers_and_not_their_binary_neighbours():
+def test_scales_are_the_written_numbers_and_not_their_binary_neighbors():
     # In binary 0.3 is a little less, and 160 * 0.3 / 16 = 3 patches would not be reached exactly.
     assert whole_patches((160, 80), 0.3, 16) == (48, 32)
     assert whole_patches((240, 80), 0.1, 16) == (32, 16)  # 1.5 patches round up
@@ -103,9 +103,9 @@ def mask(**options):
         ({'scene': {'alpha': 7}}, ['scene.alpha', '7']),
         (augment(jitter={'hue': 0.6}), ['anchor.augment.jitter.hue', '0.5']),
         (augment(jitter={'contrast': -0.4}), ['anchor.augment.jitter.contrast']),
-        (augment(jitter={'colour': 0.4}), ["'colour'", 'probability, brightness, contrast']),
+        (augment(jitter={'color': 0.4}), ["'color'", 'probability, brightness, contrast']),
         (augment(gray=None), ['anchor.augment.gray']),
-        (augment(grey=0.2), ["'grey'", 'jitter, gray, flip, blur, solarize']),
+        (augment(gray=0.2), ["'gray'", 'jitter, gray, flip, blur, solarize']),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused_with_the_reason(changes, words):

@@ -27,7 +27,7 @@ def render_all(recipe: Recipe, plan: ViewPlan, canvas: torch.Tensor, ops: Render
 
 @pytest.mark.parametrize('preset', PRESETS)
 @pytest.mark.parametrize('mode', ['bilinear', 'nearest'])
-def test_renderers_agree_within_a_few_grey_levels(preset, mode):
+def test_renderers_agree_within_a_few_gray_levels(preset, mode):
     recipe, batch = make_recipe(preset), make_batch(12)
     plan = draw_plan(recipe, batch)
     ours, reference = (

@@ -34,8 +34,8 @@ def test_crop_and_resize_follow_pillow(size, sparse):
         rows = crop_taps(top, bottom, size[0], 160, tap_count(160 / size[0]))
     else:
         rows = crop_weights(top, bottom, size[0], 160)
-    pictures = images.permute(0, 2, 1, 3).float()
-    drawn = apply_separable(pictures, None, rows, columns, size).round().clamp(0, 255)
+    images = images.permute(0, 2, 1, 3).float()
+    drawn = apply_separable(images, None, rows, columns, size).round().clamp(0, 255)
     for i, (y0, x0, y1, x1) in enumerate(BOXES.tolist()):
         pillow = Image.fromarray(images[i].permute(1, 2, 0).numpy())
         expected = pillow.resize(size[::-1], Image.Resampling.BICUBIC, box=(x0, y0, x1, y1))
@@ -50,13 +50,13 @@ def test_flip_reverses_the_columns():
     assert torch.equal(weights[1], weights[0].flip(0))
 
 
-def test_source_chooses_the_picture():
-    pictures = make_batch(3)['canvas'].permute(0, 2, 1, 3).float()
+def test_source_chooses_the_image():
+    images = make_batch(3)['canvas'].permute(0, 2, 1, 3).float()
     start, stop = torch.zeros(2), torch.full((2,), 80.0)
     rows = torch.eye(160).expand(2, -1, -1)
     columns = crop_weights(start, stop, 80, 80)
-    drawn = apply_separable(pictures, torch.tensor([2, 0]), rows, columns, (160, 80))
-    assert torch.allclose(drawn, pictures[[2, 0]].permute(0, 2, 1, 3), atol=1e-3)
+    drawn = apply_separable(images, torch.tensor([2, 0]), rows, columns, (160, 80))
+    assert torch.allclose(drawn, images[[2, 0]].permute(0, 2, 1, 3), atol=1e-3)
 
 
 def test_blur_repeats_the_edge():

@@ -64,7 +64,7 @@ def test_side_by_side_is_valid_where_nothing_else_is():
 
 
 def constant_scene(preset: str, size: tuple[int, int], alpha: float = 1.0):
-    """A scene of black backgrounds in which paste number i is of grey level 50 (i + 1)."""
+    """A scene of black backgrounds in which paste number i is of gray level 50 (i + 1)."""
     recipe, batch = make_recipe(preset, size), make_batch(8)
     plan, ops = draw_plan(recipe, batch), make_ops(mode='nearest')
     drawn = plan.draws['scene'].values

@@ -59,7 +59,7 @@ def make_recipe(preset: str = 'saip', size: tuple[int, int] = (128, 64), **chang
 
 
 def make_batch(count: int, seed: int = 0) -> dict[str, Tensor]:
-    """Smooth coloured canvases with some texture, like photographs and unlike noise."""
+    """Smooth colored canvases with some texture, like photographs and unlike noise."""
     rng = np.random.default_rng(seed)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 12, 8)))
     smooth = torch.nn.functional.interpolate(coarse, (160, 80), mode='bicubic')
@@ -95,7 +95,7 @@ def make_ops(
     mean: Iterable[float] = (0, 0, 0),
     std: Iterable[float] = (1, 1, 1),
 ) -> RenderOps:
-    """Operations whose views are grey levels unless a normalisation is given."""
+    """Operations whose views are gray levels unless a normalization is given."""
     mean, std = (torch.tensor(list(x), dtype=torch.float32).view(3, 1, 1) for x in (mean, std))
     return kind(mean, std, mode)
 

@@ -1,4 +1,4 @@
-"""Pictures show what the numbers say, and the report is one file that needs nothing else."""
+"""Images show what the numbers say, and the report is one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from saip.visualization.attention import (
     tile_crowd,
 )
 from saip.visualization.curves import draw_curves, draw_losses, read_scalars, smooth
-from saip.visualization.report import Picture, ReportData, write_report
+from saip.visualization.report import Figure, ReportData, write_report
 from saip.visualization.retrieval import (
     HIT,
     MISS,
@@ -124,7 +124,7 @@ def test_ranked_lists_frame_hits_and_misses() -> None:
         draw_ranked_lists([])
 
 
-def test_prepare_normalises() -> None:
+def test_prepare_normalizes() -> None:
     images = prepare(plain('#0a1424'), (48, 16), STATISTICS)
     assert images.shape == (1, 3, 48, 16)
     expected = torch.tensor([0.0, 0.0, (36 - 30) / 4]).view(1, 3, 1, 1).expand(1, 3, 48, 16)
@@ -142,10 +142,10 @@ def test_sizes_are_whole_cells() -> None:
 
 
 def test_heat_lies_where_the_encoder_looks() -> None:
-    picture = plain('#303030')
-    picture.paste('#f0f0f0', (16, 32, 32, 48))
+    image = plain('#303030')
+    image.paste('#f0f0f0', (16, 32, 32, 48))
     encoder = BrightnessEncoder().train()
-    attention = attention_of(encoder, picture, (64, 32), STATISTICS)
+    attention = attention_of(encoder, image, (64, 32), STATISTICS)
     assert encoder.training
     assert attention.shape == (3, 4, 2)
     assert divmod(int(attention[0].argmax()), 2) == (2, 1)
@@ -157,7 +157,7 @@ def test_heat_lies_where_the_encoder_looks() -> None:
     assert (flat == flat[0, 0]).all()
 
 
-def test_coarse_cells_lie_where_they_are_in_the_picture() -> None:
+def test_coarse_cells_lie_where_they_are_in_the_image() -> None:
     # Drawn at 96 rows, three cells; the square is the last one.
     scene = plain('#303030', (64, 70))
     scene.paste('#f0f0f0', (32, 47, 64, 70))
@@ -208,7 +208,7 @@ def test_sheets() -> None:
     people = [plain('red'), plain('blue', (40, 60))]
     sheet = draw_attention(encoder, people, STATISTICS, scales=(1.0, 1.5), height=64)
     assert sheet.height > 2 * 64
-    # A picture of one row gives no strip of thousands of columns.
+    # An image of one row gives no strip of thousands of columns.
     strip = draw_attention(encoder, [plain('red', (500, 1))], STATISTICS, height=64)
     assert strip.width < 3 * 300
     crowd = tile_crowd([plain('red')] * 5, rows=2, cell=(60, 30))
@@ -235,10 +235,10 @@ class Page(HTMLParser):
 def report(tmp_path: Path) -> Path:
     data = ReportData(
         title='A <b>run</b> & more',
-        summary={'pictures': 4800, 'mAP': 17.649, 'folder': '/a/<script>'},
+        summary={'images': 4800, 'mAP': 17.649, 'folder': '/a/<script>'},
         curves={'loss_csm': [(0, 3.0), (1, 2.0)], 'student mAP': [(0, 2.0), (1, 9.0)]},
         retrieval={'before training': {'mAP': 2.0}, 'after training': {'mAP': 9.0}},
-        pictures=[Picture('Views "of" one', 'What a <view> is.', plain('red'))],
+        figures=[Figure('Views "of" one', 'What a <view> is.', plain('red'))],
         introduction='Short & plain.',
     )
     return write_report(tmp_path / 'report', data)
@@ -269,7 +269,7 @@ def test_report_escapes_and_shows_what_it_was_given(report: Path) -> None:
     assert np.abs(shown - (255, 0, 0)).max() <= 2
 
 
-def test_pictures_lie_beside_the_report(report: Path) -> None:
+def test_images_lie_beside_the_report(report: Path) -> None:
     names = sorted(path.name for path in report.parent.iterdir())
     assert names == [
         'report-1-finding-the-same-person.png',
@@ -292,7 +292,7 @@ def test_attention_tool(
     }
     weights = export_backbone(checkpoint, tmp_path)
     plain('green').save(tmp_path / 'person.png')
-    (tmp_path / 'text.png').write_text('no picture')
+    (tmp_path / 'text.png').write_text('no image')
     (tmp_path / 'half.png').write_bytes((tmp_path / 'person.png').read_bytes()[:60])
 
     def run(*arguments: object) -> int:

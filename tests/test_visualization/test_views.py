@@ -9,8 +9,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from saip.visualization.views import HIDDEN_GRAY, QUERY_COLOURS
-from tests.test_datasets.picture_files import fill
+from saip.visualization.views import HIDDEN_GRAY, QUERY_COLORS
+from tests.test_datasets.image_files import fill
 from tests.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
@@ -61,8 +61,8 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
         assert run(config, '--index', 3, '--epoch', epoch, '--out', out) == 0
         sheets.append(np.asarray(Image.open(out)))
     pixels = sheets[0].reshape(-1, 3)
-    for colour in QUERY_COLOURS[:2]:
-        assert (pixels == colour).all(1).sum() > 20
+    for color in QUERY_COLORS[:2]:
+        assert (pixels == color).all(1).sum() > 20
     # Three quarters of the patches of the masked view are hidden.
     assert (pixels == HIDDEN_GRAY).all(1).sum() == 0.75 * 128 * 64
     assert np.array_equal(sheets[0], sheets[1])
@@ -74,7 +74,7 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
     ('arguments', 'message'),
     [
         (['nowhere.py'], 'nowhere.py: no such configuration file'),
-        (['{config}', '--index', '5'], '--index 5: the training set has 5 pictures'),
+        (['{config}', '--index', '5'], '--index 5: the training set has 5 images'),
         (['{config}', '--cfg-options', 'modle.type=x'], "no key 'modle'"),
         (['{config}', '--cfg-options', '{views}.anchor.augment.flip=2'], 'flip: a number'),
         (['{config}', '--cfg-options', '{views}.anchor.flip=2'], "no option 'flip'"),

@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw a metric over the pretraining epochs')
     parser.add_argument('run', metavar='RUN', help='a work directory, or its folder backbones')
     kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument('--data', help='evaluate frozen features on this folder of pictures')
+    kind.add_argument('--data', help='evaluate frozen features on this folder of images')
     kind.add_argument('--task', metavar='CONFIG', help='fine-tune what this config describes')
     parser.add_argument(
         '--metric',
@@ -66,13 +66,13 @@ def main() -> None:
     """Draw the curve and print its table."""
     args = parse_args()
     if args.data:
-        table, picture = retrieval_curve(
+        table, image = retrieval_curve(
             args.run, args.data, args.metric, args.out, **args.settings
         )
     else:
         task = Task(args.task, args.cfg_options, args.gpus, TOOLS)
-        table, picture = finetuning_curve(args.run, task, FRAGMENTS, args.metric, args.out)
-    print(f'{table}\n{picture}')
+        table, image = finetuning_curve(args.run, task, FRAGMENTS, args.metric, args.out)
+    print(f'{table}\n{image}')
 
 
 if __name__ == '__main__':

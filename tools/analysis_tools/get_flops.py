@@ -4,7 +4,7 @@
     python tools/analysis_tools/get_flops.py configs/_base_/backbones/starnet-s3.py --size 384 128
     python tools/analysis_tools/get_flops.py configs/pretrain/saip/CONFIG.py
 
-A pretraining step is counted per picture and part, forward and backward, at the view sizes of its
+A pretraining step is counted per image and part, forward and backward, at the view sizes of its
 configuration (mean over the scales that are drawn).
 """
 

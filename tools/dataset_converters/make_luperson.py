@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('source', help='folder or LMDB of LUPerson')
     parser.add_argument('out', help='folder that gets LUP1M/, LUP2M/ and LUP4M/')
-    parser.add_argument('--ann-file', default='', help='list of pictures, relative to SOURCE')
+    parser.add_argument('--ann-file', default='', help='list of images, relative to SOURCE')
     parser.add_argument(
         '--sets', nargs='+', choices=LUPERSON_SIZES, default=list(LUPERSON_SIZES)
     )

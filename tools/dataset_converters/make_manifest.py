@@ -1,4 +1,4 @@
-"""Verify a folder, list or LMDB of pictures once and write its manifest.
+"""Verify a folder, list or LMDB of images once and write its manifest.
 
 Example:
     python tools/dataset_converters/make_manifest.py data/crops
@@ -17,7 +17,7 @@ from saip.errors import one_line_errors
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('source', help='folder or LMDB of pictures')
+    parser.add_argument('source', help='folder or LMDB of images')
     parser.add_argument(
         'out', nargs='?', help=f'manifest to write; default SOURCE/{MANIFEST_NAME}'
     )
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
         '--ann-file', default='', help='list (.txt) or COCO boxes (.json), relative to SOURCE'
     )
     parser.add_argument(
-        '--data-prefix', default='', help='where the pictures are, relative to SOURCE'
+        '--data-prefix', default='', help='where the images are, relative to SOURCE'
     )
     parser.add_argument('--min-side', type=int, default=MIN_SIDE, help='in pixels')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Draw all views of one training picture, the masked patches and the scene.
+"""Draw all views of one training image, the masked patches and the scene.
 
 python tools/visualization/browse_views.py CONFIG --index 7 --epoch 3 --out views.png
 """
@@ -20,12 +20,12 @@ from saip.registry import DATASETS, MODELS
 from saip.structures import Progress
 from saip.visualization.views import draw_views
 
-NEIGHBOURS = 16
+NEIGHBORS = 16
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Draw the views of one training picture')
+    parser = argparse.ArgumentParser(description='Draw the views of one training image')
     parser.add_argument('config', type=Path, help='pretraining config')
     parser.add_argument('--index', type=int, default=0, help='position in the training set')
     parser.add_argument('--epoch', type=int, default=0, help='its random numbers are drawn')
@@ -35,13 +35,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
-    """Draw the views of picture ``index`` in ``epoch`` as a PNG.
+    """Draw the views of image ``index`` in ``epoch`` as a PNG.
 
-    Its neighbours in the data set make up the micro-batch, from which backgrounds are taken.
+    Its neighbors in the data set make up the micro-batch, from which backgrounds are taken.
 
     Raises:
         InputError: the config cannot be read, is not one of a pretraining or names something
-            wrong, or there is no such picture.
+            wrong, or there is no such image.
     """
     cfg = read_config(str(config), options)
     init_default_scope('saip')
@@ -52,8 +52,8 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         preprocessor = MODELS.build(cfg.model.data_preprocessor)
     if not 0 <= index < len(dataset):
-        raise InputError(f'--index {index}: the training set has {len(dataset)} pictures')
-    count = min(NEIGHBOURS, len(dataset))
+        raise InputError(f'--index {index}: the training set has {len(dataset)} images')
+    count = min(NEIGHBORS, len(dataset))
     batch = default_collate([dataset[(index + i) % len(dataset)] for i in range(count)])
     per_epoch = len(dataset)
     progress = Progress.at(epoch * per_epoch + index, (epoch + 1) * per_epoch, per_epoch)
@@ -66,7 +66,7 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
 
 @one_line_errors()
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     args = parse_args()
     write_atomic(args.out, browse(args.config, args.index, args.epoch, args.cfg_options))
     print(args.out)

@@ -1,6 +1,6 @@
 """Draw where an encoder looks, at several input sizes.
 
-A ViT's picture shows the attention of its image token, other encoders' how similar each cell of
+A ViT's image shows the attention of its image token, other encoders' how similar each cell of
 the last map is to the image token.
 
 python tools/visualization/draw_attention.py CKPT person1.jpg person2.jpg --out attention.png
@@ -42,9 +42,9 @@ def main() -> None:
     args = parse_args()
     if min(args.scales) <= 0:
         raise InputError(f'--scales {min(args.scales):g}: scales are above 0')
-    pictures = [Image.fromarray(decode_image(path)) for path in args.images]
+    images = [Image.fromarray(decode_image(path)) for path in args.images]
     encoder, meta = load_encoder(args.checkpoint, args.which)
-    drawn = draw_attention(encoder, pictures, meta['statistics'], args.scales)
+    drawn = draw_attention(encoder, images, meta['statistics'], args.scales)
     buffer = BytesIO()
     drawn.save(buffer, 'PNG')
     write_atomic(args.out, buffer.getvalue())

@@ -60,7 +60,7 @@ train_pipeline = [
     ),
     dict(type='mmseg.PackSegInputs', meta_keys=meta_keys),
 ]
-# The labels stay as they are: what is compared with them is brought back to the picture's size.
+# The labels stay as they are: what is compared with them is brought back to the image's size.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='saip.PersonAffine', size=size),

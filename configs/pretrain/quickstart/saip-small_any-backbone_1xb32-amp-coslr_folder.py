@@ -1,5 +1,5 @@
 # make quickstart DATA=folder
-# Reports two-view recall on held-back pictures; see README.md.
+# Reports two-view recall on held-back images; see README.md.
 _base_ = [
     '../_base_/methods/saip-small.py',
     '../_base_/data/folder.py',

@@ -1,6 +1,6 @@
 # make quickstart DATA=folder (on a machine with a GPU)
 # The full encoder and views; fewer prototypes and a KoLeo term, since the run is short. An H100
-# trains about 600 pictures a second; never run to its end there.
+# trains about 600 images a second; never run to its end there.
 _base_ = [
     '../_base_/methods/saip.py',
     '../_base_/data/folder.py',

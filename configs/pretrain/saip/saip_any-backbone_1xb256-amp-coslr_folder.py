@@ -1,5 +1,5 @@
 # SAIP_BACKBONE=resnet18 SAIP_FOLDER=crops SAIP_EPOCHS=300 bash tools/dist_train.sh configs/pretrain/saip/saip_any-backbone_1xb256-amp-coslr_folder.py 1 --auto-scale-lr
-# Any file of configs/_base_/backbones on any folder of person crops; no figure exists for your pictures.
+# Any file of configs/_base_/backbones on any folder of person crops; no figure exists for your images.
 _base_ = [
     '../_base_/methods/saip.py',
     '../_base_/data/folder.py',

@@ -1,5 +1,5 @@
 # SAIP_FOLDER=crops SAIP_EPOCHS=300 bash tools/dist_train.sh configs/pretrain/saip/saip_vit-tiny-p16_1xb256-amp-coslr_folder.py 1 --auto-scale-lr
-# Any folder of person crops, on one GPU or several; no figure exists for your pictures.
+# Any folder of person crops, on one GPU or several; no figure exists for your images.
 _base_ = [
     '../_base_/methods/saip.py',
     '../_base_/data/folder.py',

@@ -1,4 +1,4 @@
-"""Any folder, list or LMDB of pictures, verified."""
+"""Any folder, list or LMDB of images, verified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ..verify import MIN_SIDE, other_files, verify, write_checked
 from .report import Count
 
 IMAGENET_COUNT = 1_281_167
-"""Pictures in the training set of ImageNet-1K."""
+"""Images in the training set of ImageNet-1K."""
 
 
 def make_manifest(
@@ -17,16 +17,16 @@ def make_manifest(
     prefix: str = '',
     min_side: int = MIN_SIDE,
     workers: int = 1,
-    name: str = 'pictures',
+    name: str = 'images',
     expected: int | None = None,
 ) -> Count:
-    """Verify all pictures of a source and write their manifest.
+    """Verify all images of a source and write their manifest.
 
     Args:
         source: a folder or an LMDB.
         out: the manifest to write.
         ann_file: list (.txt) or boxes (.json) of the samples, relative to ``source``.
-        prefix: where the pictures are, relative to ``source``.
+        prefix: where the images are, relative to ``source``.
         min_side: smallest width and height of a sample.
         workers: number of processes.
         name: of the set in the report.

@@ -43,7 +43,7 @@ def make_hp1m(
     min_side: int = MIN_SIDE,
     workers: int = 1,
 ) -> list[Count]:
-    """Collect the boxes of the seven sources, verify their pictures and write one manifest.
+    """Collect the boxes of the seven sources, verify their images and write one manifest.
 
     Args:
         root: the folder that holds ``AIC``, ``COCO`` ... (in capitals or not).
@@ -57,7 +57,7 @@ def make_hp1m(
 
     Raises:
         FileNotFoundError: a source or a file of it is missing.
-        DataError: the annotations of a source are malformed, or no picture can be used.
+        DataError: the annotations of a source are malformed, or no image can be used.
     """
     base = Path(root)
     found = find_persons(base, list(only) or list(SOURCES), workers)

@@ -1,8 +1,8 @@
 """How the persons of each of HP1M's seven sources are found, from their native annotations.
 
 Each reader's docstring states the rule. Paths in the result are relative to the folder that
-holds all sources. Boxes are rounded outwards to whole pixels; they are clipped to the pictures,
-and the tiny ones left out, when the pictures are verified.
+holds all sources. Boxes are rounded outwards to whole pixels; they are clipped to the images,
+and the tiny ones left out, when the images are verified.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from saip.errors import MissingFileError
 
-from ..canvas import PictureError, open_picture
+from ..canvas import PictureError, open_image
 from ..coco import coco_boxes, coco_persons, load_json, read_box
 from ..crops import Box, Crop, DataError, clip_box
 from ..odgt import is_person, parse_odgt_line, read_odgt_text
@@ -61,19 +61,19 @@ def _within(path: Path, folder: Path) -> str:
 
 
 def parse_aic(document: object, images: str, where: str) -> list[Crop]:
-    """Read AIC's keypoint annotations: a list of pictures with ``human_annotations``.
+    """Read AIC's keypoint annotations: a list of images with ``human_annotations``.
 
     Raises:
         DataError: the document is malformed.
     """
     if not isinstance(document, list):
-        raise DataError(f'{where}: not a list of pictures')
+        raise DataError(f'{where}: not a list of images')
     crops = []
     for row in document:
         name = row.get('image_id') if isinstance(row, dict) else None
         humans = row.get('human_annotations') if isinstance(row, dict) else None
         if not isinstance(name, str) or not name or not isinstance(humans, dict):
-            raise DataError(f'{where}: a picture without image_id or human_annotations')
+            raise DataError(f'{where}: an image without image_id or human_annotations')
         for human in humans:
             x0, y0, x1, y1 = read_box(humans, human, f'{where}: {name}')
             box = clip_box(x0, y0, x1 - x0, y1 - y0, None)
@@ -95,7 +95,7 @@ def _has_keypoints(annotation: dict) -> bool:
 
 
 def read_coco(folder: Path, workers: int) -> Found:
-    """COCO: persons of train2017 with at least one labelled keypoint, no crowds.
+    """COCO: persons of train2017 with at least one labeled keypoint, no crowds.
 
     This is the rule under which train2017 has the 149,813 persons of Table IX; with those that
     have no keypoints there would be more than 250,000.
@@ -130,7 +130,7 @@ def read_mask(path: Path, any_label: bool) -> list[Box] | str:
         The boxes, or the reason why the file cannot be read.
     """
     try:
-        labels = np.asarray(open_picture(path.read_bytes()))
+        labels = np.asarray(open_image(path.read_bytes()))
     except (PictureError, OSError, SyntaxError, ValueError) as error:
         return f'label map: {error}'
     if labels.ndim == 3:
@@ -139,7 +139,7 @@ def read_mask(path: Path, any_label: bool) -> list[Box] | str:
 
 
 def _from_masks(
-    masks: Iterable[Path], picture_of: Callable[[Path], str], any_label: bool, workers: int
+    masks: Iterable[Path], image_of: Callable[[Path], str], any_label: bool, workers: int
 ) -> Found:
     paths = sorted(masks)
     read = partial(read_mask, any_label=any_label)
@@ -150,7 +150,7 @@ def _from_masks(
         if isinstance(boxes, str):
             found.rejected.append(Rejected(str(path), boxes))
         else:
-            found.crops.extend(Crop(picture_of(path), box) for box in boxes)
+            found.crops.extend(Crop(image_of(path), box) for box in boxes)
     return found
 
 
@@ -163,9 +163,9 @@ def read_cihp(folder: Path, workers: int) -> Found:
 
 
 def read_mhp(folder: Path, workers: int) -> Found:
-    """MHPv2: the tight box of the labelled pixels of every ``train/parsing_annos/*.png``.
+    """MHPv2: the tight box of the labeled pixels of every ``train/parsing_annos/*.png``.
 
-    These files hold one person each and are called PICTURE_PERSONS_PERSON.png.
+    These files hold one person each and are called IMAGE_PERSONS_PERSON.png.
     """
     train = find_one(folder, 'train/')
     images = _within(train / 'images', folder)
@@ -199,7 +199,7 @@ def read_crowdhuman(folder: Path, workers: int) -> Found:
 
     Boxes with the tag ``mask`` or the mark ``ignore`` (crowds, statues, reflections) are not
     persons. The visible box is taken, not the full one: in a crowd, most of a full box shows
-    other people or lies outside of the picture.
+    other people or lies outside of the image.
     """
     annotations = find_one(folder, 'annotation_train.odgt')
     images = _within(find_one(folder, 'Images/'), folder)
@@ -207,7 +207,7 @@ def read_crowdhuman(folder: Path, workers: int) -> Found:
 
 
 def parse_fashionpedia(document: object, images: str, where: str) -> list[Crop]:
-    """Return one crop per picture: the union of the boxes of all its garments and parts.
+    """Return one crop per image: the union of the boxes of all its garments and parts.
 
     Raises:
         DataError: the document is malformed.
@@ -227,7 +227,7 @@ def parse_fashionpedia(document: object, images: str, where: str) -> list[Crop]:
 
 
 def read_fashionpedia(folder: Path, workers: int) -> Found:
-    """Fashionpedia has no person box: one crop per picture, the union of its boxes."""
+    """Fashionpedia has no person box: one crop per image, the union of its boxes."""
     annotations = find_one(folder, 'instances_attributes_train2020.json')
     images = _within(find_one(folder, 'train/'), folder)
     return Found(parse_fashionpedia(load_json(annotations), images, str(annotations)), [])

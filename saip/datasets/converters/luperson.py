@@ -12,20 +12,20 @@ from ..verify import MIN_SIDE, other_files, verify, write_checked
 from .report import Count
 
 LUPERSON_SIZES = {'LUP1M': 1_284_228, 'LUP2M': 2_568_456, 'LUP4M': 4_180_243}
-"""Pictures in each set (Table V of the paper)."""
+"""Images in each set (Table V of the paper)."""
 
 
 def draw_rank(seed: int, path: str) -> bytes:
-    """Return a picture's place in the order in which a seed draws pictures."""
+    """Return an image's place in the order in which a seed draws images."""
     text = f'{seed}/{path}'.encode('utf-8', 'surrogateescape')
     return blake2b(text, digest_size=16).digest()
 
 
 def draw_order(entries: Iterable[Entry], seed: int) -> list[Entry]:
-    """Put pictures in the order in which a seed draws them.
+    """Put images in the order in which a seed draws them.
 
-    The first n are a uniform sample of n pictures, and smaller samples are parts of larger
-    ones. The order of two pictures depends on their paths alone, so pictures that are added or
+    The first n are a uniform sample of n images, and smaller samples are parts of larger
+    ones. The order of two images depends on their paths alone, so images that are added or
     left out move no others.
     """
     return sorted(entries, key=lambda entry: draw_rank(seed, entry.crop.path))
@@ -45,18 +45,18 @@ def make_luperson(
     Args:
         source: the folder or LMDB that holds LUPerson.
         out: folder in which ``LUP1M/saip_manifest.tsv`` and so on are written.
-        ann_file: list of the pictures, relative to ``source``; empty takes all.
+        ann_file: list of the images, relative to ``source``; empty takes all.
         seed: of the draw.
-        sizes: pictures in each set, by name; by default those of the paper.
-        min_side: smallest width and height of a picture.
+        sizes: images in each set, by name; by default those of the paper.
+        min_side: smallest width and height of an image.
         workers: number of processes.
 
     Returns:
-        For each set, how many pictures could be given to it.
+        For each set, how many images could be given to it.
 
     Raises:
         FileNotFoundError: the source is not there.
-        DataError: it holds no picture, or none that can be used.
+        DataError: it holds no image, or none that can be used.
     """
     sizes = LUPERSON_SIZES if sizes is None else sizes
     storage, crops, _ = open_source(source, ann_file)

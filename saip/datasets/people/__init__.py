@@ -1,11 +1,11 @@
-"""Pictures of people drawn by code, for tests and a first run without any data set."""
+"""Images of people drawn by code, for tests and a first run without any data set."""
 
 from .market import (
     SIZES,
     MarketSpec,
     contact_sheet,
-    draw_picture,
-    list_pictures,
+    draw_image,
+    list_images,
     write_market1501,
 )
 from .person import Person, sample_person
@@ -17,8 +17,8 @@ __all__ = [
     'Person',
     'Shot',
     'contact_sheet',
-    'draw_picture',
-    'list_pictures',
+    'draw_image',
+    'list_images',
     'plan_shot',
     'render_shot',
     'sample_person',

@@ -1,4 +1,4 @@
-"""What a camera does to a scene: colour cast, exposure, sharpness, noise."""
+"""What a camera does to a scene: color cast, exposure, sharpness, noise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Camera:
     """A camera of the network.
 
     Attributes:
-        gains: (red, green, blue) colour cast with the exposure.
+        gains: (red, green, blue) color cast with the exposure.
         gamma: exponent of the tone curve.
         black: light that falls on everything, 0..255.
-        saturation: 0 = grey, 1 = unchanged.
+        saturation: 0 = gray, 1 = unchanged.
         sharpness: share of the crop's resolution that the camera resolves.
-        noise: standard deviation of the sensor noise in grey levels.
+        noise: standard deviation of the sensor noise in gray levels.
         quality: JPEG quality.
         place: number of the surroundings that it sees most often.
         pitch: how far it looks down, radians.
@@ -49,8 +49,8 @@ class Light:
     Attributes:
         level: exposure against the camera's mean.
         side: -1 = from the left, 1 = from the right.
-        slope: (x, y) change of brightness across the picture.
-        shadow: height above or below which a shadow falls, in picture heights; 0 = none.
+        slope: (x, y) change of brightness across the image.
+        shadow: height above or below which a shadow falls, in image heights; 0 = none.
         depth: what is left of the light in the shadow.
     """
 
@@ -62,7 +62,7 @@ class Light:
 
 
 def sample_camera(seed: int, camera: int) -> Camera:
-    """Draw the properties of one camera; neighbouring numbers differ in cast and place."""
+    """Draw the properties of one camera; neighboring numbers differ in cast and place."""
     rng = generator(seed, CAMERA, camera)
     hue = GOLDEN_ANGLE * camera + between(rng, -0.4, 0.4) + 0.37 * seed
     cast = between(rng, 0.02, 0.03)
@@ -91,13 +91,13 @@ def expose(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Turn a drawn scene into the picture that a camera takes.
+    """Turn a drawn scene into the image that a camera takes.
 
     Args:
         scene: (H, W, 3) uint8 RGB.
         camera: who takes it.
         light: light of the moment.
-        size: (h, w) of the picture.
+        size: (h, w) of the image.
         rng: for the sensor noise.
 
     Returns:
@@ -106,8 +106,8 @@ def expose(
     height, width = size
     seen = (max(round(width * camera.sharpness), 8), max(round(height * camera.sharpness), 16))
     small = cv2.resize(scene, seen, interpolation=cv2.INTER_AREA)
-    picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    linear = cv2.transform(picture, _colour_matrix(camera)).astype(np.float32)
+    image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    linear = cv2.transform(image, _color_matrix(camera)).astype(np.float32)
     linear *= _light_map(light, size)[..., None]
     linear += camera.black
     curve = np.power(np.clip(linear, 0, 255) * np.float32(1 / 255), np.float32(camera.gamma))
@@ -115,9 +115,9 @@ def expose(
     return np.clip(curve * 255 + noise * camera.noise + 0.5, 0, 255).astype(np.uint8)
 
 
-def _colour_matrix(camera: Camera) -> np.ndarray:
-    grey = np.array([0.299, 0.587, 0.114])
-    mixed = camera.saturation * np.eye(3) + (1 - camera.saturation) * grey
+def _color_matrix(camera: Camera) -> np.ndarray:
+    gray = np.array([0.299, 0.587, 0.114])
+    mixed = camera.saturation * np.eye(3) + (1 - camera.saturation) * gray
     return mixed * np.array(camera.gains)[:, None]
 
 

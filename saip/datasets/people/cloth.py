@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .person import Bag, Colour, Garment, Hair, Person
+from .person import Bag, Color, Garment, Hair, Person
 from .tube import Paint, Pattern
 
 _TURN = np.float32(2 * np.pi)
 
 
-def front_distance(angle: np.ndarray, centre: float) -> np.ndarray:
-    """Signed angular distance from ``centre``, in [-pi, pi)."""
-    return (angle - np.float32(centre) + np.float32(np.pi)) % _TURN - np.float32(np.pi)
+def front_distance(angle: np.ndarray, center: float) -> np.ndarray:
+    """Signed angular distance from ``center``, in [-pi, pi)."""
+    return (angle - np.float32(center) + np.float32(np.pi)) % _TURN - np.float32(np.pi)
 
 
 def patterned(garment: Garment) -> Paint:
     """Paint of a garment's cloth on any body part (logos only on the torso: ``torso``)."""
-    main = np.array(garment.colour, np.float32)
+    main = np.array(garment.color, np.float32)
     second = np.array(garment.second, np.float32)
     count = garment.count
 
@@ -37,7 +37,7 @@ def patterned(garment: Garment) -> Paint:
 
     kinds = {'stripes': stripes, 'bars': bars, 'checks': checks, 'seam': seam}
     if garment.pattern not in kinds:
-        return garment.colour
+        return garment.color
     amount = kinds[garment.pattern]
 
     def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
@@ -54,25 +54,23 @@ def torso(person: Person) -> Pattern:
     inner = np.array(person.inner, np.float32)
 
     def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
-        colour = np.empty((*t.shape, 3), np.float32)
-        colour[...] = cloth(t, angle) if callable(cloth) else cloth
+        color = np.empty((*t.shape, 3), np.float32)
+        color[...] = cloth(t, angle) if callable(cloth) else cloth
         front = np.abs(front_distance(angle, 0.0))
         if garment.pattern == 'logo':
             back = np.abs(front_distance(angle, np.pi))
-            colour[
-                (np.minimum(front, back * 0.7) / 0.55) ** 2 + ((t - 0.4) / 0.17) ** 2 < 1
-            ] = second
-        if garment.pattern == 'block':
-            colour[(t > 0.28) & (t < 0.62)] = second
-        if garment.kind == 'shirt':
-            colour[front < 0.05] *= 0.72
-        shown = inner if shows_inner(garment) else np.array(person.skin, np.float32)
-        colour[opening(garment, t, front)] = shown
-        if person.bag.kind in ('backpack', 'shoulder'):
-            colour[straps(person.bag, t, angle, front)] = np.array(
-                person.bag.colour, np.float32
+            color[(np.minimum(front, back * 0.7) / 0.55) ** 2 + ((t - 0.4) / 0.17) ** 2 < 1] = (
+                second
             )
-        return colour
+        if garment.pattern == 'block':
+            color[(t > 0.28) & (t < 0.62)] = second
+        if garment.kind == 'shirt':
+            color[front < 0.05] *= 0.72
+        shown = inner if shows_inner(garment) else np.array(person.skin, np.float32)
+        color[opening(garment, t, front)] = shown
+        if person.bag.kind in ('backpack', 'shoulder'):
+            color[straps(person.bag, t, angle, front)] = np.array(person.bag.color, np.float32)
+        return color
 
     return paint
 
@@ -107,24 +105,24 @@ def straps(bag: Bag, t: np.ndarray, angle: np.ndarray, front: np.ndarray) -> np.
     return np.zeros(np.shape(front), bool)
 
 
-def head(hair: Hair, skin: Colour, hat: Colour | None) -> Pattern:
+def head(hair: Hair, skin: Color, hat: Color | None) -> Pattern:
     """Paint of the head: face, hair down to a hairline, cap; t runs from crown to chin."""
     face = np.array(skin, np.float32)
-    strands = np.array(hair.colour, np.float32)
+    strands = np.array(hair.color, np.float32)
     brim = 0.0 if hair.style != 'bald' else -1.0
 
     def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
         front = np.abs(front_distance(angle, 0.0))
-        colour = np.empty((*t.shape, 3), np.float32)
-        colour[...] = face
+        color = np.empty((*t.shape, 3), np.float32)
+        color[...] = face
         eyes = (np.abs(front - 0.42) < 0.17) & (np.abs(t - 0.5) < 0.06)
-        colour[eyes] *= 0.4
-        colour[(front < 0.3) & (np.abs(t - 0.8) < 0.035)] *= 0.72
+        color[eyes] *= 0.4
+        color[(front < 0.3) & (np.abs(t - 0.8) < 0.035)] *= 0.72
         hairline = 0.24 + 0.5 * np.clip((front - 0.75) / 0.9, 0.0, 1.0)
-        colour[t < hairline + brim] = strands
+        color[t < hairline + brim] = strands
         if hat is not None:
-            colour[t < 0.34] = np.array(hat, np.float32)
-            colour[(t > 0.29) & (t < 0.34)] *= 0.6
-        return colour
+            color[t < 0.34] = np.array(hat, np.float32)
+            color[(t > 0.29) & (t < 0.34)] *= 0.6
+        return color
 
     return paint

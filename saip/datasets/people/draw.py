@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .cloth import head, patterned, torso
-from .person import Colour, Person
+from .person import Color, Person
 from .pose import Pose, View, project, skeleton
 from .tube import Paint, Tube, draw_tube
 
@@ -23,9 +23,9 @@ class Placement:
     """Where a person stands.
 
     Attributes:
-        x: middle of the body, in picture widths.
-        ground: level of the feet, in picture heights from the top.
-        height: of the body, in picture heights.
+        x: middle of the body, in image widths.
+        ground: level of the feet, in image heights from the top.
+        height: of the body, in image heights.
     """
 
     x: float
@@ -66,7 +66,7 @@ def draw_figure(canvas: np.ndarray, figure: Figure, light: float) -> None:
 
 
 def figure_parts(figure: Figure, size: tuple[int, int]) -> list[Part]:
-    """Return all parts of a person in a picture of ``size`` (h, w); higher order is nearer."""
+    """Return all parts of a person in an image of ``size`` (h, w); higher order is nearer."""
     return body_parts(Body(figure, size))
 
 
@@ -99,12 +99,12 @@ class Body:
         self.near = {name: float(joint[2]) for name, joint in flat.items()}
 
     def see(self, joint: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the picture point of a point in body coordinates, and its nearness."""
+        """Return the image point of a point in body coordinates, and its nearness."""
         flat = project({'': joint}, self.view)['']
         return self.origin + flat[:2] * self.scale, float(flat[2])
 
     def section(self, width: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Half-width in the picture of elliptical sections turned by the view."""
+        """Half-width in the image of elliptical sections turned by the view."""
         return np.hypot(width * np.cos(self.yaw), depth * np.sin(self.yaw))
 
     def tube(self, top: str, bottom: str, *radii: float) -> Tube:
@@ -116,7 +116,7 @@ class Body:
         return Tube(top, bottom, np.array(radii) * self.scale, self.yaw)
 
     def at(self, x: float, y: float, z: float, joint: str) -> np.ndarray:
-        """Picture point at an offset in body coordinates (x left, y up, z forward)."""
+        """Image point at an offset in body coordinates (x left, y up, z forward)."""
         right = x * np.cos(self.yaw) + z * np.sin(self.yaw)
         return self.points[joint] + np.array([right, -y]) * self.scale
 
@@ -160,7 +160,7 @@ def _trunk(body: Body) -> list[Part]:
             0.036,
             0.036,
         )
-        parts.append(Part('hood', hood, _darker(upper.colour, 0.8), _behind(body, 3.5)))
+        parts.append(Part('hood', hood, _darker(upper.color, 0.8), _behind(body, 3.5)))
     return parts
 
 
@@ -170,7 +170,7 @@ def _head(body: Body) -> list[Part]:
     half = float(body.section(np.array(0.05), np.array(0.058))) * size * body.scale
     skull = Tube(crown, chin, HEAD_PROFILE * half, body.yaw, capped=False)
     parts = [Part('head', skull, head(person.hair, person.skin, person.hat), 4.0)]
-    strands = person.hair.colour
+    strands = person.hair.color
     nape = body.at(0.0, -0.075 * size, -0.028, 'crown')
     if person.hair.style in ('long', 'bob'):
         fall = body.at(0.0, -0.2 if person.hair.style == 'long' else -0.12, -0.045, 'crown')
@@ -248,7 +248,7 @@ def _arm(body: Body, side: str) -> list[Part]:
 
 def _bag(body: Body) -> list[Part]:
     bag = body.person.bag
-    paint, dark = bag.colour, _darker(bag.colour, 0.65)
+    paint, dark = bag.color, _darker(bag.color, 0.65)
     if bag.kind == 'backpack':
         width = float(body.section(np.array(0.082), np.array(0.05)))
         depth = 0.105 * body.person.build.girth
@@ -285,6 +285,6 @@ def _behind(body: Body, order: float) -> float:
     return order if body.facing < 0.2 else 0.9
 
 
-def _darker(colour: Colour, factor: float) -> Colour:
-    red, green, blue = colour
+def _darker(color: Color, factor: float) -> Color:
+    red, green, blue = color
     return (red * factor, green * factor, blue * factor)

@@ -1,4 +1,4 @@
-"""Folders of drawn pictures: they appear complete or not at all, and know what they hold."""
+"""Folders of drawn images: they appear complete or not at all, and know what they hold."""
 
 from __future__ import annotations
 
@@ -68,10 +68,12 @@ def _is_finished(out: Path, stamp: dict) -> bool:
         return False
     path = out / STAMP
     if not path.is_file():
-        raise InputError(f'{out} exists and is no set of drawn people: name another folder')
+        raise InputError(
+            f'{out} exists and is no set of synthetic persons: name another folder'
+        )
     found = load_json(path)
     if not isinstance(found, dict):
-        raise InputError(f'{path}: not what a set of drawn people is described by')
+        raise InputError(f'{path}: not what a set of synthetic persons is described by')
     differing = sorted(key for key in stamp | found if stamp.get(key) != found.get(key))
     if differing:
         what = ', '.join(

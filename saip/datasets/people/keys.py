@@ -1,4 +1,4 @@
-"""Random numbers keyed by what they are for, so that every picture can be drawn alone."""
+"""Random numbers keyed by what they are for, so that every image can be drawn alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def generator(seed: int, stream: int, *key: int) -> np.random.Generator:
 
 
 def choose(rng: np.random.Generator, options: Sequence[T], weights: Sequence[float]) -> T:
-    """Draw one of ``options`` with the given (not necessarily normalised) weights."""
+    """Draw one of ``options`` with the given (not necessarily normalized) weights."""
     place = float(rng.random()) * sum(weights)
     for option, weight in zip(options, weights, strict=True):
         place -= weight

@@ -1,4 +1,4 @@
-"""Write drawn people as a re-identification set in the layout of Market-1501."""
+"""Write synthetic persons as a re-identification set in the layout of Market-1501."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..parallel import parallel_map
 from .folder import CONTACT_SHEET, write_folder
 from .shot import STRANGERS, Shot, encode_jpeg, plan_misdetection, plan_shot, render_shot
 
-# Raise it whenever the same parameters give other pictures: a finished set is recognised by it.
+# Raise it whenever the same parameters give other images: a finished set is recognized by it.
 VERSION = 2
 TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
 # Shot numbers of one identity and camera: training or query from 0, gallery after the query.
@@ -31,13 +31,13 @@ class MarketSpec:
         train_identities: identities of the training set, numbered from 1.
         test_identities: identities of query and gallery, numbered on from those.
         cameras: every identity is seen by all of them.
-        train_shots: training pictures per identity and camera.
-        gallery_shots: gallery pictures per test identity and camera, beside one query.
-        distractors: gallery pictures of nobody in the set (identity 0000).
-        junk: gallery pictures that an evaluation ignores (identity -1).
-        height: of a picture, pixels.
-        width: of a picture, pixels.
-        seed: another seed gives other people, cameras and pictures.
+        train_shots: training images per identity and camera.
+        gallery_shots: gallery images per test identity and camera, beside one query.
+        distractors: gallery images of nobody in the set (identity 0000).
+        junk: gallery images that an evaluation ignores (identity -1).
+        height: of an image, pixels.
+        width: of an image, pixels.
+        seed: another seed gives other people, cameras and images.
     """
 
     train_identities: int
@@ -69,7 +69,7 @@ SIZES: dict[str, MarketSpec] = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class MarketImage:
     """One file of a set: where it goes and what is drawn.
 
     Attributes:
@@ -83,50 +83,48 @@ class Picture:
     key: tuple[int, int, int]
 
 
-def list_pictures(spec: MarketSpec) -> list[Picture]:
-    """Return all pictures of a set, in the order training, query, gallery."""
+def list_images(spec: MarketSpec) -> list[MarketImage]:
+    """Return all images of a set, in the order training, query, gallery."""
     cameras = range(1, spec.cameras + 1)
     first_test = spec.train_identities + 1
     train, test = range(1, first_test), range(first_test, first_test + spec.test_identities)
     gallery_shots = range(1, 1 + spec.gallery_shots)
-    pictures = [
+    images = [
         _shot_of(TRAIN, i, c, s)
         for i in train
         for c in cameras
         for s in range(spec.train_shots)
     ]
-    pictures += [_shot_of(QUERY, i, c, 0) for i in test for c in cameras]
-    pictures += [
-        _shot_of(GALLERY, i, c, s) for i in test for c in cameras for s in gallery_shots
-    ]
+    images += [_shot_of(QUERY, i, c, 0) for i in test for c in cameras]
+    images += [_shot_of(GALLERY, i, c, s) for i in test for c in cameras for s in gallery_shots]
     for number in range(spec.distractors):
         camera = 1 + number % spec.cameras
         path = f'{GALLERY}/0000_c{camera}s1_{51 + 25 * number:06d}_00.jpg'
         kind = 'empty' if number % 2 else 'cut'
-        pictures.append(Picture(path, kind, (2 * STRANGERS + number, camera, 0)))
+        images.append(MarketImage(path, kind, (2 * STRANGERS + number, camera, 0)))
     for number in range(spec.junk):
         camera = 1 + number % spec.cameras
         path = f'{GALLERY}/-1_c{camera}s1_{51 + 25 * number:06d}_00.jpg'
         identity = test[number % len(test)]
-        pictures.append(Picture(path, 'cut', (identity, camera, _JUNK_SHOT + number)))
-    return pictures
+        images.append(MarketImage(path, 'cut', (identity, camera, _JUNK_SHOT + number)))
+    return images
 
 
-def _shot_of(folder: str, identity: int, camera: int, shot: int) -> Picture:
+def _shot_of(folder: str, identity: int, camera: int, shot: int) -> MarketImage:
     name = f'{identity:04d}_c{camera}s1_{51 + 25 * shot:06d}_00.jpg'
-    return Picture(f'{folder}/{name}', 'person', (identity, camera, shot))
+    return MarketImage(f'{folder}/{name}', 'person', (identity, camera, shot))
 
 
-def draw_picture(spec: MarketSpec, picture: Picture) -> bytes:
-    """Draw one picture of a set, JPEG bytes; the same alone and among others."""
-    shot = _plan(spec, picture)
+def draw_image(spec: MarketSpec, image: MarketImage) -> bytes:
+    """Draw one image of a set, JPEG bytes; the same alone and among others."""
+    shot = _plan(spec, image)
     return encode_jpeg(render_shot(shot, (spec.height, spec.width)), shot.camera.quality)
 
 
-def _plan(spec: MarketSpec, picture: Picture) -> Shot:
-    if picture.kind == 'person':
-        return plan_shot(spec.seed, *picture.key)
-    return plan_misdetection(spec.seed, *picture.key, person=picture.kind == 'cut')
+def _plan(spec: MarketSpec, image: MarketImage) -> Shot:
+    if image.kind == 'person':
+        return plan_shot(spec.seed, *image.key)
+    return plan_misdetection(spec.seed, *image.key, person=image.kind == 'cut')
 
 
 def contact_sheet(spec: MarketSpec, identities: int = 12, cameras: int = 6) -> np.ndarray:
@@ -167,11 +165,11 @@ def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1)
 def _fill(root: Path, spec: MarketSpec, workers: int) -> None:
     for folder in (TRAIN, QUERY, GALLERY):
         (root / folder).mkdir()
-    write = functools.partial(_write_picture, root=root, spec=spec)
-    parallel_map(write, list_pictures(spec), workers, 'people drawn')
+    write = functools.partial(_write_image, root=root, spec=spec)
+    parallel_map(write, list_images(spec), workers, 'people drawn')
     sheet = cv2.imencode('.png', contact_sheet(spec)[..., ::-1])[1]
     (root / CONTACT_SHEET).write_bytes(sheet.tobytes())
 
 
-def _write_picture(picture: Picture, root: Path, spec: MarketSpec) -> None:
-    (root / picture.path).write_bytes(draw_picture(spec, picture))
+def _write_image(image: MarketImage, root: Path, spec: MarketSpec) -> None:
+    (root / image.path).write_bytes(draw_image(spec, image))

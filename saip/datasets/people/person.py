@@ -1,6 +1,6 @@
 """Who a person is: build, hair, garments and what they carry.
 
-Nothing here depends on a camera or a pose. Lengths are fractions of the body height, colours
+Nothing here depends on a camera or a pose. Lengths are fractions of the body height, colors
 are RGB in 0..255.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from .keys import PERSON, between, chance, choose, generator
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
-# Few, mostly muted colours: many people then share them, as in a street, and a colour histogram
+# Few, mostly muted colors: many people then share them, as in a street, and a color histogram
 # alone does not tell them apart.
-PALETTE: dict[str, tuple[Colour, float]] = {
+PALETTE: dict[str, tuple[Color, float]] = {
     'black': ((34, 34, 38), 4.0),
     'charcoal': ((68, 70, 76), 3.0),
-    'grey': ((128, 130, 134), 3.0),
+    'gray': ((128, 130, 134), 3.0),
     'white': ((222, 222, 218), 3.0),
     'navy': ((38, 48, 92), 3.0),
     'blue': ((62, 102, 176), 2.0),
@@ -34,12 +34,12 @@ PALETTE: dict[str, tuple[Colour, float]] = {
     'pink': ((208, 140, 158), 0.9),
     'teal': ((52, 128, 134), 0.8),
 }
-LOWER_NAMES = ('black', 'charcoal', 'navy', 'denim', 'grey', 'beige', 'brown', 'olive', 'white')
+LOWER_NAMES = ('black', 'charcoal', 'navy', 'denim', 'gray', 'beige', 'brown', 'olive', 'white')
 LOWER_WEIGHTS = (4.0, 2.5, 2.5, 3.0, 1.5, 1.5, 0.8, 0.8, 0.5)
 SHOE_NAMES = ('black', 'white', 'brown', 'charcoal', 'red', 'blue')
 SHOE_WEIGHTS = (4.0, 2.5, 2.0, 1.5, 0.6, 0.6)
 
-SKINS: tuple[Colour, ...] = (
+SKINS: tuple[Color, ...] = (
     (240, 206, 180),
     (226, 184, 152),
     (206, 158, 120),
@@ -47,7 +47,7 @@ SKINS: tuple[Colour, ...] = (
     (120, 82, 60),
     (86, 58, 44),
 )
-HAIRS: tuple[Colour, ...] = (
+HAIRS: tuple[Color, ...] = (
     (28, 24, 24),
     (58, 42, 34),
     (98, 68, 44),
@@ -74,16 +74,16 @@ class Garment:
 
     Attributes:
         kind: cut, see ``UPPER_KINDS`` and ``LOWER_KINDS``.
-        colour: main colour.
-        second: colour of the pattern.
+        color: main color.
+        second: color of the pattern.
         pattern: see ``PATTERNS``.
         count: how many stripes or checks fit along the body part.
         fit: looseness, 1 = normal.
     """
 
     kind: str
-    colour: Colour
-    second: Colour
+    color: Color
+    second: Color
     pattern: str
     count: float
     fit: float
@@ -94,7 +94,7 @@ class Hair:
     """Hair: ``style`` is one of ``HAIR_STYLES``."""
 
     style: str
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Bag:
     """What is carried, and on which side (1 = the person's left)."""
 
     kind: str
-    colour: Colour
+    color: Color
     side: int
 
 
@@ -112,18 +112,18 @@ class Person:
 
     Attributes:
         inner: the shirt seen through an open jacket or coat.
-        hat: colour of a cap; None without one.
+        hat: color of a cap; None without one.
     """
 
     build: Build
-    skin: Colour
+    skin: Color
     hair: Hair
     upper: Garment
     lower: Garment
-    inner: Colour
-    shoes: Colour
+    inner: Color
+    shoes: Color
     bag: Bag
-    hat: Colour | None
+    hat: Color | None
 
 
 UPPER_KINDS = ('tshirt', 'shirt', 'hoodie', 'jacket', 'coat', 'vest', 'dress')
@@ -160,20 +160,20 @@ def sample_person(seed: int, identity: int) -> Person:
         upper=upper,
         lower=_sample_lower(rng),
         inner=_named(
-            rng, ('white', 'grey', 'black', 'red', 'blue', 'yellow'), (3, 2, 2, 1, 1, 1)
+            rng, ('white', 'gray', 'black', 'red', 'blue', 'yellow'), (3, 2, 2, 1, 1, 1)
         ),
         shoes=_named(rng, SHOE_NAMES, SHOE_WEIGHTS),
-        bag=Bag(bag_kind, _any_colour(rng), 1 if chance(rng, 0.5) else -1),
-        hat=_any_colour(rng) if chance(rng, 0.16) else None,
+        bag=Bag(bag_kind, _any_color(rng), 1 if chance(rng, 0.5) else -1),
+        hat=_any_color(rng) if chance(rng, 0.16) else None,
     )
 
 
 def _sample_upper(rng: np.random.Generator) -> Garment:
-    colour = _any_colour(rng)
+    color = _any_color(rng)
     return Garment(
         kind=choose(rng, UPPER_KINDS, UPPER_WEIGHTS),
-        colour=colour,
-        second=_contrasting(rng, colour),
+        color=color,
+        second=_contrasting(rng, color),
         pattern=choose(rng, PATTERNS, PATTERN_WEIGHTS),
         count=float(rng.integers(4, 9)),
         fit=between(rng, 0.95, 1.2),
@@ -181,38 +181,38 @@ def _sample_upper(rng: np.random.Generator) -> Garment:
 
 
 def _sample_lower(rng: np.random.Generator) -> Garment:
-    colour = _named(rng, LOWER_NAMES, LOWER_WEIGHTS)
+    color = _named(rng, LOWER_NAMES, LOWER_WEIGHTS)
     return Garment(
         kind=choose(rng, LOWER_KINDS, LOWER_KIND_WEIGHTS),
-        colour=colour,
-        second=_contrasting(rng, colour),
+        color=color,
+        second=_contrasting(rng, color),
         pattern=choose(rng, ('plain', 'seam', 'checks', 'bars'), (6, 1.5, 0.8, 0.5)),
         count=float(rng.integers(4, 8)),
         fit=between(rng, 0.85, 1.35),
     )
 
 
-def _any_colour(rng: np.random.Generator) -> Colour:
+def _any_color(rng: np.random.Generator) -> Color:
     return _named(rng, tuple(PALETTE), tuple(weight for _, weight in PALETTE.values()))
 
 
 def _named(
     rng: np.random.Generator, names: tuple[str, ...], weights: tuple[float, ...]
-) -> Colour:
+) -> Color:
     return _shifted(rng, PALETTE[choose(rng, names, weights)][0], 10)
 
 
-def _contrasting(rng: np.random.Generator, colour: Colour) -> Colour:
-    """Draw a colour that a low-resolution picture can tell from ``colour``."""
+def _contrasting(rng: np.random.Generator, color: Color) -> Color:
+    """Draw a color that a low-resolution image can tell from ``color``."""
     for _ in range(8):
-        other = _any_colour(rng)
-        if sum(abs(a - b) for a, b in zip(colour, other, strict=True)) > 150:
+        other = _any_color(rng)
+        if sum(abs(a - b) for a, b in zip(color, other, strict=True)) > 150:
             return other
-    return (232, 232, 228) if sum(colour) < 380 else (32, 32, 36)
+    return (232, 232, 228) if sum(color) < 380 else (32, 32, 36)
 
 
-def _shifted(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
+def _shifted(rng: np.random.Generator, color: Color, spread: float) -> Color:
     red, green, blue = (
-        min(255.0, max(0.0, value + between(rng, -spread, spread))) for value in colour
+        min(255.0, max(0.0, value + between(rng, -spread, spread))) for value in color
     )
     return (red, green, blue)

@@ -1,8 +1,8 @@
-"""A walking skeleton in three dimensions and its projection into a picture.
+"""A walking skeleton in three dimensions and its projection into an image.
 
 Body coordinates, in fractions of the body height: x to the person's left, y up from the ground,
 z forward. A view turns the body by ``yaw`` (0 = facing the camera, pi/2 = walking to the right
-of the picture, pi = seen from behind) and looks down by ``pitch``.
+of the image, pi = seen from behind) and looks down by ``pitch``.
 """
 
 from __future__ import annotations

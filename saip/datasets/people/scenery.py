@@ -12,10 +12,10 @@ from .keys import SCENERY, between, chance, generator
 FAMILIES = ('street', 'park', 'plaza', 'hall')
 PLACES = 8
 PANORAMA = (256, 1024)
-# Places are paler than people: a share of their contrast to a common grey is kept. At full
-# contrast a network finds the place of a picture before it finds the person.
+# Places are paler than people: a share of their contrast to a common gray is kept. At full
+# contrast a network finds the place of an image before it finds the person.
 CONTRAST = 0.5
-_GREY = np.array((146.0, 144.0, 140.0), np.float32)
+_GRAY = np.array((146.0, 144.0, 140.0), np.float32)
 
 _WALLS = {
     'street': ((150, 138, 126), (120, 112, 108), (166, 152, 132), (134, 92, 78)),
@@ -33,7 +33,7 @@ _FLOORS = {
 
 @lru_cache(maxsize=16)
 def panorama(seed: int, place: int) -> np.ndarray:
-    """Draw a place, (256, 1024, 3) uint8; pictures show windows of it.
+    """Draw a place, (256, 1024, 3) uint8; images show windows of it.
 
     The result is shared between calls: do not write to it.
     """
@@ -75,24 +75,24 @@ def backdrop(
     return cv2.resize(cut, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def draw_pole(canvas: np.ndarray, x: float, width: float, grey: float) -> None:
-    """Draw a lamp post over the whole height, at ``x`` and ``width`` in picture widths."""
+def draw_pole(canvas: np.ndarray, x: float, width: float, gray: float) -> None:
+    """Draw a lamp post over the whole height, at ``x`` and ``width`` in image widths."""
     size = canvas.shape[1]
     left, right = int((x - width / 2) * size), int((x + width / 2) * size) + 1
-    canvas[:, max(left, 0) : max(right, 0)] = (grey, grey, grey * 1.04)
+    canvas[:, max(left, 0) : max(right, 0)] = (gray, gray, gray * 1.04)
     edge = left + max((right - left) // 4, 1)
-    canvas[:, max(left, 0) : max(edge, 0)] = (grey * 0.7, grey * 0.7, grey * 0.72)
+    canvas[:, max(left, 0) : max(edge, 0)] = (gray * 0.7, gray * 0.7, gray * 0.72)
 
 
 def draw_box(
-    canvas: np.ndarray, x: float, top: float, width: float, colour: tuple[float, float, float]
+    canvas: np.ndarray, x: float, top: float, width: float, color: tuple[float, float, float]
 ) -> None:
-    """Draw a bench, bin or car bonnet from ``top`` to the lower edge, in picture sizes."""
+    """Draw a bench, bin or car bonnet from ``top`` to the lower edge, in image sizes."""
     height, size = canvas.shape[:2]
     left, right = int((x - width / 2) * size), int((x + width / 2) * size)
     upper = int(top * height)
-    cv2.rectangle(canvas, (left, upper), (right, height), colour, -1)
-    lid = tuple(min(255.0, value * 1.35 + 10) for value in colour)
+    cv2.rectangle(canvas, (left, upper), (right, height), color, -1)
+    lid = tuple(min(255.0, value * 1.35 + 10) for value in color)
     cv2.rectangle(canvas, (left, upper), (right, upper + height // 40), lid, -1)
 
 
@@ -100,15 +100,15 @@ def _facades(view: np.ndarray, rng: np.random.Generator, walls: tuple, horizon: 
     x = 0
     while x < view.shape[1]:
         width = int(rng.integers(60, 200))
-        colour = np.array(walls[int(rng.integers(len(walls)))]) * between(rng, 0.72, 1.15)
-        view[:horizon, x : x + width] = np.clip(colour, 0, 255)
-        pane = np.clip(colour * between(rng, 0.4, 0.75), 0, 255)
+        color = np.array(walls[int(rng.integers(len(walls)))]) * between(rng, 0.72, 1.15)
+        view[:horizon, x : x + width] = np.clip(color, 0, 255)
+        pane = np.clip(color * between(rng, 0.4, 0.75), 0, 255)
         step_x, step_y = int(rng.integers(22, 48)), int(rng.integers(30, 64))
         if chance(rng, 0.7):
             for left in range(x + 8, x + width - step_x // 2, step_x):
                 for top in range(8, horizon - step_y // 2, step_y):
                     view[top : top + step_y // 2, left : left + step_x // 2] = pane
-        view[:horizon, x : x + 3] = np.clip(colour * 0.6, 0, 255)
+        view[:horizon, x : x + 3] = np.clip(color * 0.6, 0, 255)
         x += width
 
 
@@ -143,9 +143,9 @@ def _thing(view: np.ndarray, rng: np.random.Generator, family: str, horizon: int
     elif kind == 1 and family in ('park', 'street'):
         cv2.line(view, (x, horizon - 60), (x, base), (82, 64, 50), 9, cv2.LINE_AA)
         for _ in range(9):
-            centre = (x + int(rng.integers(-34, 34)), horizon - 70 + int(rng.integers(-40, 30)))
+            center = (x + int(rng.integers(-34, 34)), horizon - 70 + int(rng.integers(-40, 30)))
             green = tuple(int(v * between(rng, 0.75, 1.2)) for v in (66, 104, 58))
-            cv2.circle(view, centre, int(rng.integers(12, 26)), green, -1, cv2.LINE_AA)
+            cv2.circle(view, center, int(rng.integers(12, 26)), green, -1, cv2.LINE_AA)
     elif kind == 2:
         size = (int(rng.integers(24, 90)), int(rng.integers(24, 60)))
         cv2.rectangle(view, (x, base - size[1]), (x + size[0], base), tone, -1)
@@ -169,6 +169,6 @@ def _mottled(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     )
     grain = rng.standard_normal((height, width)).astype(np.float32)
     lit = cv2.GaussianBlur(view, (0, 0), 1.3).astype(np.float32)
-    lit = _GREY + CONTRAST * (lit - _GREY)
+    lit = _GRAY + CONTRAST * (lit - _GRAY)
     lit *= 1.0 + 0.045 * stains[..., None] + 0.035 * grain[..., None]
     return np.clip(lit, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""One picture of one person: draw all its random numbers, then render them."""
+"""One image of one person: draw all its random numbers, then render them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .person import sample_person
 from .pose import Pose, View
 from .scenery import PLACES, backdrop, draw_box, draw_pole
 
-# Scenes are drawn larger than the picture and reduced, which smooths their edges.
+# Scenes are drawn larger than the image and reduced, which smooths their edges.
 OVERSAMPLING = 2
 # Boxes of people are narrower than a crop's 1:2; cutting them out makes people broader.
 BOX_WIDTH = 0.84
@@ -28,17 +28,17 @@ OCCLUDER_WEIGHTS = (8.6, 0.7, 0.7)
 
 @dataclass(frozen=True)
 class Occluder:
-    """Something in front: ``kind`` of ``OCCLUDERS``, place and size in picture sizes."""
+    """Something in front: ``kind`` of ``OCCLUDERS``, place and size in image sizes."""
 
     kind: str
     x: float
     size: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Everything that is drawn in one picture.
+    """Everything that is drawn in one image.
 
     Attributes:
         figures: people from far to near.
@@ -60,7 +60,7 @@ class Shot:
 
 
 def plan_shot(seed: int, identity: int, camera: int, shot: int) -> Shot:
-    """Draw all random choices of one picture; depends on nothing but the four numbers."""
+    """Draw all random choices of one image; depends on nothing but the four numbers."""
     rng = generator(seed, SHOT, identity, camera, shot)
     taken_by = sample_camera(seed, camera)
     main = Figure(
@@ -101,9 +101,9 @@ def plan_misdetection(seed: int, identity: int, camera: int, shot: int, person: 
 
     Args:
         seed: seed of the set.
-        identity: whose body is partly seen, or any other number to vary the picture.
+        identity: whose body is partly seen, or any other number to vary the image.
         camera: who looks.
-        shot: picture number.
+        shot: image number.
         person: True for a badly cut box of that person, False for background without anybody.
     """
     plan = plan_shot(seed, identity, camera, shot)
@@ -120,7 +120,7 @@ def plan_misdetection(seed: int, identity: int, camera: int, shot: int, person: 
 
 
 def render_shot(shot: Shot, size: tuple[int, int] = (128, 64)) -> np.ndarray:
-    """Draw a planned picture, (h, w, 3) uint8 RGB."""
+    """Draw a planned image, (h, w, 3) uint8 RGB."""
     seed, identity, camera, number = shot.key
     canvas_size = (size[0] * OVERSAMPLING, round(size[1] * OVERSAMPLING * BOX_WIDTH))
     canvas = backdrop(seed, shot.place, shot.window, canvas_size)
@@ -129,22 +129,22 @@ def render_shot(shot: Shot, size: tuple[int, int] = (128, 64)) -> np.ndarray:
         draw_figure(canvas, figure, shot.light.side)
     item = shot.occluder
     if item.kind == 'pole':
-        draw_pole(canvas, item.x, 0.06 + 0.08 * item.size, item.colour[0])
+        draw_pole(canvas, item.x, 0.06 + 0.08 * item.size, item.color[0])
     elif item.kind == 'box':
-        draw_box(canvas, item.x, 0.92 - 0.27 * item.size, 0.4 + 0.5 * item.size, item.colour)
+        draw_box(canvas, item.x, 0.92 - 0.27 * item.size, 0.4 + 0.5 * item.size, item.color)
     noise = generator(seed, SHOT, identity, camera, number, 2)
     return expose(canvas, shot.camera, shot.light, size, noise)
 
 
-def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
-    """Encode an (h, w, 3) uint8 RGB picture as JPEG.
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Encode an (h, w, 3) uint8 RGB image as JPEG.
 
     Raises:
         RuntimeError: OpenCV could not encode it.
     """
-    done, data = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise RuntimeError(f'cannot encode a picture of shape {picture.shape} as JPEG')
+        raise RuntimeError(f'cannot encode an image of shape {image.shape} as JPEG')
     return data.tobytes()
 
 
@@ -167,7 +167,7 @@ def _sample_view(rng: np.random.Generator, camera: Camera) -> View:
 
 
 def _placed(rng: np.random.Generator) -> Placement:
-    """The imperfect box of a detector: off-centre, too loose, or with the feet cut off."""
+    """The imperfect box of a detector: off-center, too loose, or with the feet cut off."""
     cut = chance(rng, 0.15)
     tall = between(rng, 1.03, 1.22) if cut else between(rng, 0.85, 0.98)
     top = between(rng, 0.0, 0.04) if cut else between(rng, 0.01, max(0.99 - tall, 0.02))
@@ -197,7 +197,7 @@ def _sample_occluder(rng: np.random.Generator) -> Occluder:
         kind=choose(rng, OCCLUDERS, OCCLUDER_WEIGHTS),
         x=between(rng, 0.1, 0.9),
         size=between(rng, 0, 1),
-        colour=(tone, tone * between(rng, 0.8, 1.1), tone * between(rng, 0.7, 1.1)),
+        color=(tone, tone * between(rng, 0.8, 1.1), tone * between(rng, 0.7, 1.1)),
     )
 
 

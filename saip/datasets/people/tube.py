@@ -15,10 +15,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .person import Colour
+from .person import Color
 
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Paint = Colour | Pattern
+Paint = Color | Pattern
 # A box (x0, y0, x1, y1) of pixels, and the covered share of each, (y1 - y0, x1 - x0) uint8.
 Cover = tuple[tuple[int, int, int, int], np.ndarray]
 
@@ -29,7 +29,7 @@ _RAMP = np.linspace(-1.0, 1.0, 128, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Tube:
-    """A tube in picture coordinates (pixels).
+    """A tube in image coordinates (pixels).
 
     Attributes:
         top: (2,) start of the axis.
@@ -83,8 +83,8 @@ def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Cov
     Args:
         canvas: (H, W, 3) uint8.
         tube: what to draw; parts outside the canvas are cut off.
-        paint: one colour, or the colours (h, w, 3) of surface points (t, angle), each (h, w).
-        light: where the light comes from, -1 = left of the picture, 1 = right.
+        paint: one color, or the colors (h, w, 3) of surface points (t, angle), each (h, w).
+        light: where the light comes from, -1 = left of the image, 1 = right.
 
     Returns:
         What it covers, see ``cover_of``.
@@ -95,9 +95,9 @@ def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Cov
     (x0, y0, x1, y1), mask = cover
     t, across = _surface(tube, x0, y0, x1, y1)
     if callable(paint):
-        colour = paint(t, np.arcsin(across) - np.float32(tube.yaw))
+        color = paint(t, np.arcsin(across) - np.float32(tube.yaw))
         shade = _shade(across, light)
-        painted = cv2.convertScaleAbs(cv2.multiply(colour, cv2.merge([shade, shade, shade])))
+        painted = cv2.convertScaleAbs(cv2.multiply(color, cv2.merge([shade, shade, shade])))
     else:
         ramp = np.minimum(_shade(_RAMP, light)[:, None] * np.array(paint), 255).astype(np.uint8)
         painted = ramp[((across + 1) * ((len(_RAMP) - 1) / 2)).astype(np.uint8)]
@@ -167,6 +167,6 @@ def _surface(tube: Tube, x0: int, y0: int, x1: int, y1: int) -> tuple[np.ndarray
     places = np.linspace(0.0, 1.0, len(tube.profile))
     # Looked up in steps of 1/255: interpolating for every pixel would cost a third of the time.
     narrow = 1 / np.maximum(np.interp(_STEPS, places, tube.profile), 1e-3)
-    # Right of the picture is positive when the tube hangs down.
+    # Right of the image is positive when the tube hangs down.
     across = (x * down - y * right) * narrow.astype(np.float32)[(t * 255).astype(np.uint8)]
     return t, np.minimum(np.maximum(across, -1.0), 1.0)

@@ -16,7 +16,7 @@ SPLITS = ('train', 'val', 'test')
 
 PA100K_LAYOUT = 'PA-100K is a folder with annotation.mat and data/000001.jpg to data/100000.jpg'
 PETA_LAYOUT = (
-    'PETA is a folder with the pictures images/00001.png to images/19000.png and peta_zs.json, '
+    'PETA is a folder with the images images/00001.png to images/19000.png and peta_zs.json, '
     'which tools/dataset_converters/make_petazs.py makes from the published dataset_zs_run0.pkl'
 )
 
@@ -25,11 +25,11 @@ UNKNOWN = 2
 
 
 class Annotations(NamedTuple):
-    """Labelled pictures.
+    """Labeled images.
 
     Attributes:
         names: N file names.
-        labels: (N, A) uint8, 1 where a picture shows an attribute, else 0.
+        labels: (N, A) uint8, 1 where an image shows an attribute, else 0.
         attributes: names of the A attributes.
     """
 
@@ -79,7 +79,7 @@ def read_pa100k(path: str | Path, split: str, count: int) -> Annotations:
         if rows.ndim != 2 or len(rows) != len(part_names):
             raise DataError(
                 f'{path}: {part}_label has shape {rows.shape}, but {part}_images_name names '
-                f'{len(part_names)} pictures; there must be a row for each'
+                f'{len(part_names)} images; there must be a row for each'
             )
         names += part_names
         labels.append(rows)
@@ -174,11 +174,11 @@ def _checked(
 ) -> Annotations:
     """Compare what belongs together, and turn unknown labels into absent ones."""
     if not names:
-        raise DataError(f'{path}: names no picture of this split')
+        raise DataError(f'{path}: names no image of this split')
     if len(attributes) != count or labels.shape != (len(names), count):
-        labelled = ' x '.join(map(str, labels.shape[1:]))
+        labeled = ' x '.join(map(str, labels.shape[1:]))
         raise DataError(
-            f'{path}: has {len(attributes)} attributes and labels for {labelled}; this data set '
+            f'{path}: has {len(attributes)} attributes and labels for {labeled}; this data set '
             f'has {count}'
         )
     strange = np.argwhere(~np.isin(labels, (0, 1, UNKNOWN)))

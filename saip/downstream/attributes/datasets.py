@@ -1,4 +1,4 @@
-"""Pictures of persons with attributes: PA-100K and the zero-shot split of PETA."""
+"""Images of persons with attributes: PA-100K and the zero-shot split of PETA."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from saip.registry import DATASETS
 
 
 class AttributeImages(BaseDataset):
-    """Pictures, each with a 0 or 1 for every attribute; what the data sets here share.
+    """Images, each with a 0 or 1 for every attribute; what the data sets here share.
 
     A record holds ``img_path`` and ``gt_score``, (A,) float32. ``metainfo['classes']`` are the
-    names of the attributes, ``metainfo['positive_ratio']`` the share of the split's pictures
-    that show each. All annotations are read, and all pictures looked for, at the start.
+    names of the attributes, ``metainfo['positive_ratio']`` the share of the split's images
+    that show each. All annotations are read, and all images looked for, at the start.
 
     Args:
         data_root: folder of the data set.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         ann_file: annotation file in ``data_root``.
-        data_prefix: folder of the pictures in ``data_root``.
+        data_prefix: folder of the images in ``data_root``.
         kwargs: other arguments of mmpretrain's ``BaseDataset``, such as ``pipeline``.
 
     Raises:
-        FileNotFoundError: the annotation file, the folder or a picture is missing.
+        FileNotFoundError: the annotation file, the folder or an image is missing.
         DataError: the annotations are of another form, or of another number of attributes.
         ValueError: there is no such split.
     """
@@ -52,10 +52,10 @@ class AttributeImages(BaseDataset):
 
     @abstractmethod
     def read_annotations(self) -> Annotations:
-        """Read the pictures of the split."""
+        """Read the images of the split."""
 
     def load_data_list(self) -> list[dict]:
-        """Return a record per picture, in the order of the annotations."""
+        """Return a record per image, in the order of the annotations."""
         names, labels, attributes = self.read_annotations()
         folder = Path(self.img_prefix)
         paths = [str(folder / name) for name in names]
@@ -70,13 +70,13 @@ class AttributeImages(BaseDataset):
 
 @DATASETS.register_module()
 class PA100K(AttributeImages):
-    """PA-100K (Liu et al., HydraPlus-Net, 2017): 26 attributes, 80,000 + 10,000 + 10,000 pictures.
+    """PA-100K (Liu et al., HydraPlus-Net, 2017): 26 attributes, 80,000 + 10,000 + 10,000 images.
 
     Args:
         data_root: folder with ``annotation.mat`` and ``data/*.jpg``.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         ann_file: annotation file in ``data_root``.
-        data_prefix: folder of the pictures in ``data_root``.
+        data_prefix: folder of the images in ``data_root``.
         kwargs: see :class:`AttributeImages`.
     """
 
@@ -102,13 +102,13 @@ class PA100K(AttributeImages):
 class PETAZeroShot(AttributeImages):
     """PETA (Deng et al., 2014) in the zero-shot split of Jia et al. (2021), 35 attributes.
 
-    No person of the test pictures is in the others.
+    No person of the test images is in the others.
 
     Args:
         data_root: folder with ``peta_zs.json`` and ``images/*.png``.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         ann_file: annotation file in ``data_root``.
-        data_prefix: folder of the pictures in ``data_root``.
+        data_prefix: folder of the images in ``data_root``.
         kwargs: see :class:`AttributeImages`.
     """
 

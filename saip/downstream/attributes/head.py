@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from saip.downstream.attributes.loss import RatioWeightedBCE
-from saip.models.ops.batch_norm import synchronise_batch_norm
+from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.registry import MODELS
 
 
@@ -20,8 +20,8 @@ class AttributeHead(MultiLabelLinearClsHead):
     """Linear layer, optionally BatchNorm of its logits, and ratio-weighted cross-entropy.
 
     The baseline has no norm in SOLIDER's settings, which the configurations follow, and one in
-    other versions. Predictions carry ``pred_score``, (A,) probabilities, and, of pictures with
-    labels, ``loss``, shape (). The linear layer keeps torch's initialisation, as the baseline's.
+    other versions. Predictions carry ``pred_score``, (A,) probabilities, and, of images with
+    labels, ``loss``, shape (). The linear layer keeps torch's initialization, as the baseline's.
 
     Args:
         num_classes: number A of attributes.
@@ -47,7 +47,7 @@ class AttributeHead(MultiLabelLinearClsHead):
         )
         self.norm = nn.BatchNorm1d(num_classes) if with_norm else nn.Identity()
         if get_world_size() > 1:
-            synchronise_batch_norm(self)
+            synchronize_batch_norm(self)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Tuple that ends with image tokens (N, D) -> logits (N, A)."""
@@ -56,11 +56,11 @@ class AttributeHead(MultiLabelLinearClsHead):
     def _get_predictions(
         self, cls_score: Tensor, data_samples: list[DataSample] | None
     ) -> list[DataSample]:
-        """Add the loss of labelled pictures: the learning rate may follow it."""
+        """Add the loss of labeled images: the learning rate may follow it."""
         samples = super()._get_predictions(cls_score, data_samples)
         if self.loss_module.ready and all('gt_score' in sample for sample in samples):
             truth = torch.stack([sample.gt_score.float() for sample in samples])
-            losses = self.loss_module.per_picture(cls_score, truth)
+            losses = self.loss_module.per_image(cls_score, truth)
             for sample, loss in zip(samples, losses, strict=True):
                 sample.set_field(loss, 'loss')
         return samples

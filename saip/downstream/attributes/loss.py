@@ -15,20 +15,20 @@ def ratio_weights(truth: Tensor, positive_ratio: Tensor) -> Tensor:
     """Weights of labels (Jia et al., 2021): exp(1 - r) of a positive one, exp(r) of a negative.
 
     Args:
-        truth: (N, A), 1 where a picture shows an attribute, else 0.
-        positive_ratio: (A,) share r of the training pictures that show an attribute.
+        truth: (N, A), 1 where an image shows an attribute, else 0.
+        positive_ratio: (A,) share r of the training images that show an attribute.
     """
     return torch.exp(torch.where(truth > 0.5, 1 - positive_ratio, positive_ratio))
 
 
 class RatioWeightedBCE(nn.Module):
-    """Weighted binary cross-entropy on logits: the sum over attributes, the mean over pictures.
+    """Weighted binary cross-entropy on logits: the sum over attributes, the mean over images.
 
     Args:
         num_attributes: number A of attributes.
 
     Attributes:
-        positive_ratio: (A,) share of the training pictures that show each attribute. It comes
+        positive_ratio: (A,) share of the training images that show each attribute. It comes
             from the training set (:class:`saip.PositiveRatioHook`) or from a checkpoint, and is
             not a number until then.
     """
@@ -48,10 +48,10 @@ class RatioWeightedBCE(nn.Module):
         return self._known
 
     def set_ratio(self, positive_ratio: Sequence[float]) -> None:
-        """Set the share of the training pictures that show each attribute, A numbers."""
+        """Set the share of the training images that show each attribute, A numbers."""
         self.positive_ratio.copy_(self.positive_ratio.new_tensor(positive_ratio))
 
-    def per_picture(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def per_image(self, logits: Tensor, truth: Tensor) -> Tensor:
         """(N, A) logits and labels -> (N,) weighted cross-entropy summed over attributes.
 
         Raises:
@@ -73,6 +73,6 @@ class RatioWeightedBCE(nn.Module):
         Args:
             logits: (N, A).
             truth: (N, A), 0 or 1.
-            avg_factor: number of pictures, as mmpretrain's heads give it.
+            avg_factor: number of images, as mmpretrain's heads give it.
         """
-        return self.per_picture(logits, truth).sum() / avg_factor
+        return self.per_image(logits, truth).sum() / avg_factor

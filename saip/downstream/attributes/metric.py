@@ -1,4 +1,4 @@
-"""Scores of attribute recognition: by attribute (mA), and by picture."""
+"""Scores of attribute recognition: by attribute (mA), and by image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THRESHOLD = 0.5
 def balanced_accuracies(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Mean of the true positive and the true negative rate, (A,); their mean is mA.
 
-    A rate of nothing counts as 0, as in the baseline: an attribute that no picture shows has
+    A rate of nothing counts as 0, as in the baseline: an attribute that no image shows has
     at most 0.5.
 
     Args:
@@ -31,8 +31,8 @@ def balanced_accuracies(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (found + refused) / 2
 
 
-def picture_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Accuracy, precision, recall: means over pictures; F1 of the means, not mean of F1.
+def image_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Accuracy, precision, recall: means over images; F1 of the means, not mean of F1.
 
     Accuracy is the share of the attributes common to prediction and truth among those of either.
     A share of nothing counts as 0, as in the baseline.
@@ -58,7 +58,7 @@ def picture_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]
 
 @METRICS.register_module()
 class AttributeMetric(BaseMetric):
-    """mA, and accuracy, precision, recall and F1 by picture, in percent; the mean loss.
+    """mA, and accuracy, precision, recall and F1 by image, in percent; the mean loss.
 
     Reads predictions with ``pred_score`` and ``gt_score``, (A,), and ``loss`` if there is one.
     An attribute is predicted where its probability is above 0.5.
@@ -75,7 +75,7 @@ class AttributeMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep predictions and labels of a batch, one result per picture in order."""
+        """Keep predictions and labels of a batch, one result per image in order."""
         for sample in data_samples:
             result = {
                 'predicted': (sample['pred_score'] > THRESHOLD).cpu().numpy(),
@@ -86,13 +86,13 @@ class AttributeMetric(BaseMetric):
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Score all pictures, and name the attributes that cannot be scored fully."""
+        """Score all images, and name the attributes that cannot be scored fully."""
         predicted = np.stack([result['predicted'] for result in results])
         truth = np.stack([result['truth'] for result in results])
         self._report_constant(truth)
         # mA first: checkpoint hooks with save_best='auto' follow the first metric.
         scores = {'mA': float(balanced_accuracies(predicted, truth).mean())}
-        scores.update(picture_scores(predicted, truth))
+        scores.update(image_scores(predicted, truth))
         metrics = {name: 100 * value for name, value in scores.items()}
         if all('loss' in result for result in results):
             metrics['loss'] = float(np.mean([result['loss'] for result in results]))
@@ -105,7 +105,7 @@ class AttributeMetric(BaseMetric):
             listed = ', '.join(str(names[i]) for i in constant)
             print_log(
                 f'{len(constant)} of {truth.shape[1]} attributes are shown by none or by all of '
-                f'the pictures; mA counts at most 50 % for each of them: {listed}',
+                f'the images; mA counts at most 50 % for each of them: {listed}',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -55,7 +55,7 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
         target: the JSON file.
 
     Returns:
-        Number of pictures of each part.
+        Number of images of each part.
 
     Raises:
         FileNotFoundError: there is no such pickle.
@@ -67,7 +67,7 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
         attributes = [str(name) for name in content['attr_name']]
         labels = np.asarray(content['label'])
         parts = {part: _rows(content['partition'][part]) for part in SPLITS}
-        # Only where colours and other attributes are in the file as well.
+        # Only where colors and other attributes are in the file as well.
         evaluated = list(content.get('label_idx', {}).get('eval', range(len(attributes))))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -116,7 +116,7 @@ def _check(
 ) -> None:
     if labels.shape != (len(names), len(attributes)):
         raise InputError(
-            f'{source}: label has shape {labels.shape}, but there are {len(names)} pictures and '
+            f'{source}: label has shape {labels.shape}, but there are {len(names)} images and '
             f'{len(attributes)} attributes'
         )
     rows = [row for part in parts.values() for row in part]
@@ -125,4 +125,4 @@ def _check(
             f'{source}: partition has rows {min(rows)} to {max(rows)}; there are {len(names)}'
         )
     if len(set(rows)) < len(rows):
-        raise InputError(f'{source}: a picture is in more than one part of partition')
+        raise InputError(f'{source}: an image is in more than one part of partition')

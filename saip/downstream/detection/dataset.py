@@ -9,7 +9,7 @@ from typing import Any
 from mmdet.datasets import CrowdHumanDataset
 from mmengine.logging import print_log
 
-from saip.datasets.canvas import PictureError, open_picture, upright_size
+from saip.datasets.canvas import PictureError, open_image, upright_size
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
 from saip.datasets.odgt import is_person
@@ -17,7 +17,7 @@ from saip.registry import DATASETS
 
 from .annotations import LAYOUT, is_empty, read_odgt
 
-# In mmdet's own words a box to ignore; it touches no picture.
+# In mmdet's own words a box to ignore; it touches no image.
 _OUTSIDE = dict(bbox=[-2, -2, -1, -1], bbox_label=-1, ignore_flag=1)
 
 
@@ -25,8 +25,8 @@ _OUTSIDE = dict(bbox=[-2, -2, -1, -1], bbox_label=-1, ignore_flag=1)
 class CrowdHuman(CrowdHumanDataset):
     """mmdet's CrowdHuman data set, which looks at its files before it begins.
 
-    Sizes come from the headers of the pictures, so nothing is decoded and nothing is written to
-    the data folder. A training picture with a single box gets a second one, outside of it and to
+    Sizes come from the headers of the images, so nothing is decoded and nothing is written to
+    the data folder. A training image with a single box gets a second one, outside of it and to
     be ignored: mmdet's ``MultiInstanceAssigner`` takes the two best boxes of each proposal, and
     where there is only one it fails, or mixes up the proposals. Boxes without an area are left out
     of the training, with a warning that counts them. In a test everything stays, since the metric
@@ -35,49 +35,49 @@ class CrowdHuman(CrowdHumanDataset):
     Args:
         data_root: folder of the set.
         ann_file: an ``.odgt`` file in it.
-        skip_unusable: leave out training pictures without a person, with a warning that counts
+        skip_unusable: leave out training images without a person, with a warning that counts
             them, instead of stopping.
         **kwargs: options of the parent, of which ``data_prefix['img']`` is the folder of the
-            pictures.
+            images.
 
     Raises:
-        FileNotFoundError: the annotations, the folder of the pictures or a picture is missing.
-        DataError: a line of the annotations is no record, a training picture shows no person, a
-            test picture has no box at all, nobody is in the set, or a file is no picture.
+        FileNotFoundError: the annotations, the folder of the images or an image is missing.
+        DataError: a line of the annotations is no record, a training image shows no person, a
+            test image has no box at all, nobody is in the set, or a file is no image.
     """
 
     def __init__(
         self, data_root: str, ann_file: str, skip_unusable: bool = False, **kwargs: Any
     ) -> None:
         self.skip_unusable = skip_unusable
-        # Past mmdet's constructor, which prepares to decode all pictures for their sizes.
+        # Past mmdet's constructor, which prepares to decode all images for their sizes.
         super(CrowdHumanDataset, self).__init__(
             data_root=data_root, ann_file=ann_file, **kwargs
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return what mmdet needs to know of each picture."""
+        """Return what mmdet needs to know of each image."""
         path = Path(self.ann_file)
         records = read_odgt(path)
         folder = Path(self.data_prefix['img'])
-        pictures = (str(folder / f'{record["ID"]}.jpg') for record in records)
-        require_files(pictures, str(path), LAYOUT)
+        images = (str(folder / f'{record["ID"]}.jpg') for record in records)
+        require_files(images, str(path), LAYOUT)
         if self.test_mode:
             _require_boxes(path, records)
         else:
             records = self._learnable(path, records)
         if not any(is_person(box) for record in records for box in record['gtboxes']):
-            raise DataError(f'{path}: no picture with a person. {LAYOUT}')
+            raise DataError(f'{path}: no image with a person. {LAYOUT}')
         self.extra_ann_exist = True
         self.extra_anns = {
-            record['ID']: picture_size(folder / f'{record["ID"]}.jpg') for record in records
+            record['ID']: image_size(folder / f'{record["ID"]}.jpg') for record in records
         }
         data_list = [self.parse_data_info(record) for record in records]
         del self.extra_anns
         return data_list
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
-        """Return what mmdet needs to know of a picture."""
+        """Return what mmdet needs to know of an image."""
         parsed = super().parse_data_info(raw_data_info)
         if len(parsed['instances']) == 1 and not self.test_mode:
             parsed['instances'].append(dict(_OUTSIDE))
@@ -87,7 +87,7 @@ class CrowdHuman(CrowdHumanDataset):
         """Return the records to learn from, without boxes that have no area.
 
         Raises:
-            DataError: a picture shows no person, and ``skip_unusable`` is off.
+            DataError: an image shows no person, and ``skip_unusable`` is off.
         """
         kept: list[dict[str, Any]] = []
         empty, deserted = [], []
@@ -101,12 +101,12 @@ class CrowdHuman(CrowdHumanDataset):
                 deserted.append(place)
         if deserted and not self.skip_unusable:
             raise DataError(
-                f'{path}, {deserted[0]} shows no person (pictures of this kind in the file: '
+                f'{path}, {deserted[0]} shows no person (images of this kind in the file: '
                 f'{len(deserted)}). Correct them, or leave them out with skip_unusable=True for '
                 f'this data set. {LAYOUT}'
             )
         _warn(path, 'boxes (fbox) without an area', empty)
-        _warn(path, 'pictures without a person', deserted)
+        _warn(path, 'images without a person', deserted)
         return kept
 
 
@@ -117,21 +117,21 @@ def _warn(path: Path, what: str, places: list[str]) -> None:
         print_log(text, logger='current', level=logging.WARNING)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) as the picture is loaded, read from its header alone.
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) as the image is loaded, read from its header alone.
 
     Raises:
-        DataError: the file is no picture.
+        DataError: the file is no image.
     """
     try:
-        with open(path, 'rb') as file, open_picture(file) as picture:
-            return upright_size(picture)
+        with open(path, 'rb') as file, open_image(file) as image:
+            return upright_size(image)
     except (OSError, PictureError) as error:
-        raise DataError(f'{path}: not a readable picture ({error}); copy it again') from error
+        raise DataError(f'{path}: not a readable image ({error}); copy it again') from error
 
 
 def _require_boxes(path: Path, records: list[dict[str, Any]]) -> None:
-    """Refuse a picture without any box, which mmdet's metric cannot take."""
+    """Refuse an image without any box, which mmdet's metric cannot take."""
     for number, record in enumerate(records, 1):
         if not record['gtboxes']:
             raise DataError(

@@ -14,12 +14,12 @@ from saip.registry import MODELS
 class CrowdDetHead(MultiInstanceBBoxHead):
     """mmdet's ``MultiInstanceBBoxHead`` with whole numbers as predicted labels.
 
-    mmdet's are floating-point zeros, with which its visualizer cannot look up names and colours.
+    mmdet's are floating-point zeros, with which its visualizer cannot look up names and colors.
     Arguments are the parent's.
     """
 
     def predict_by_feat(self, *args: Any, **kwargs: Any) -> list[InstanceData]:
-        """Return the detections of each picture: ``bboxes`` (N, 4), ``scores``, ``labels``."""
+        """Return the detections of each image: ``bboxes`` (N, 4), ``scores``, ``labels``."""
         results = super().predict_by_feat(*args, **kwargs)
         for result in results:
             # They have none yet where detections of several views are still to be merged.

@@ -24,7 +24,7 @@ class LIPParts(LIPDataset):
     """mmsegmentation's LIP data set, which looks at its files before it begins.
 
     The options are the parent's: ``ann_file`` is the list of the names, ``data_prefix`` has the
-    folders ``img_path`` of the pictures and ``seg_map_path`` of the label maps.
+    folders ``img_path`` of the images and ``seg_map_path`` of the label maps.
 
     Raises:
         FileNotFoundError: the list, a folder, or a file that the list names is missing.
@@ -49,7 +49,7 @@ def _read_names(path: Path) -> list[str]:
         raise MissingFileError(f'{path}: no such file. {LAYOUT}')
     names = [line.strip() for line in path.read_text().splitlines()]
     if not names:
-        raise DataError(f'{path}: names no picture. {LAYOUT}')
+        raise DataError(f'{path}: names no image. {LAYOUT}')
     if '' in names:
         raise DataError(f'{path}: line {names.index("") + 1} is empty. {LAYOUT}')
     return names

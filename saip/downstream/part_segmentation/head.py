@@ -39,7 +39,7 @@ class ParsingLogits(NamedTuple):
 
 
 class EarlierLogits(NamedTuple):
-    """What an earlier model says of the same pictures, as targets.
+    """What an earlier model says of the same images, as targets.
 
     Attributes:
         fused: (B, C, h, w).

@@ -10,8 +10,8 @@ from torch import Tensor, stack
 def part_edges(labels: Tensor, ignored: int) -> Tensor:
     """Where parts meet: (B, H, W) labels -> (B, H, W) of 0 and 1, int64.
 
-    A pixel is on an edge where itself or one of its eight neighbours has another label than a
-    neighbour below, right or above of it, pixels to ignore apart. On label maps this is
+    A pixel is on an edge where itself or one of its eight neighbors has another label than a
+    neighbor below, right or above of it, pixels to ignore apart. On label maps this is
     mmsegmentation's ``GenerateEdge(edge_width=3)``; predictions need it on their device.
     """
     edges = labels.new_zeros(labels.shape)

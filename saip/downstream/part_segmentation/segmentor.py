@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from saip.errors import InputError
-from saip.models.ops.batch_norm import synchronise_batch_norm
+from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.registry import MODELS
 
 from .affine import restore_labels
@@ -32,7 +32,7 @@ class SelfCorrectingSegmentor(EncoderDecoder):
     gradient) correct the labels, whose weight in the targets is 1 / (n + 1) with the n cycles so
     far, and it is the average that predicts. The average and n are in the checkpoints.
 
-    In distributed training every BatchNorm of the head is a synchronised one, as the encoder's are.
+    In distributed training every BatchNorm of the head is a synchronized one, as the encoder's are.
 
     Args:
         backbone: configuration, for example of ``saip.FeaturePyramid``.
@@ -52,8 +52,8 @@ class SelfCorrectingSegmentor(EncoderDecoder):
             backbone, decode_head, data_preprocessor=data_preprocessor, test_cfg=test_cfg
         )
         if get_world_size() > 1:
-            synchronise_batch_norm(self.decode_head)
-        # No BaseModule, so that it is not initialised: the first cycle's end writes all of it.
+            synchronize_batch_norm(self.decode_head)
+        # No BaseModule, so that it is not initialized: the first cycle's end writes all of it.
         self.averaged = StochasticWeightAverage(self._network())
         self.cycles = 0
         """Number of cycles that have ended: ``averaged.steps``, which lies on the device, where
@@ -102,9 +102,9 @@ class SelfCorrectingSegmentor(EncoderDecoder):
         return EarlierLogits(logits.fused, logits.edges, 1 / (self.cycles + 1))
 
     def inference(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H, W) logits, the pictures whole.
+        """(B, 3, H, W) -> (B, C, H, W) logits, the images whole.
 
-        The parent warns of every batch of pictures of different sizes, since it enlarges all to
+        The parent warns of every batch of images of different sizes, since it enlarges all to
         the size of the first; here each goes back to its own, in :meth:`postprocess_result`.
         """
         return self.encode_decode(inputs, batch_img_metas)
@@ -117,12 +117,12 @@ class SelfCorrectingSegmentor(EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: Sequence[Any] | None = None
     ) -> Sequence[Any]:
-        """Write ``pred_sem_seg``, (1, h, w) of the picture before it was fitted into the crop.
+        """Write ``pred_sem_seg``, (1, h, w) of the image before it was fitted into the crop.
 
         The labels go back, not the logits, each pixel to its nearest, as SCHP does it.
 
         Raises:
-            ValueError: the samples do not say how the picture was fitted.
+            ValueError: the samples do not say how the image was fitted.
         """
         if data_samples is None:
             return super().postprocess_result(seg_logits, None)
@@ -130,7 +130,7 @@ class SelfCorrectingSegmentor(EncoderDecoder):
             if 'affine' not in sample.metainfo:
                 raise InputError(
                     'SelfCorrectingSegmentor: the samples hold no matrix to bring predictions back '
-                    'to the picture; the pipeline needs saip.PersonAffine, and PackSegInputs '
+                    'to the image; the pipeline needs saip.PersonAffine, and PackSegInputs '
                     "'affine' among its meta_keys"
                 )
             matrix, size = sample.metainfo['affine'], sample.metainfo['ori_shape']

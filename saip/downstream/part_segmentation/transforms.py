@@ -1,4 +1,4 @@
-"""Transforms of pictures with part labels."""
+"""Transforms of images with part labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmseg.datasets import LoadAnnotations
 from saip.datasets.crops import DataError
 from saip.registry import TRANSFORMS
 
-from .affine import fit, warp_labels, warp_picture
+from .affine import fit, warp_image, warp_labels
 
 IGNORED = 255
 """Label of pixels that belong to no part, not even the background."""
@@ -28,8 +28,8 @@ class LoadPartLabels(LoadAnnotations):
         num_classes: number of labels, the background included.
 
     Raises:
-        DataError: the file is no picture, has colours instead of labels, a label out of range, or
-            another size than the picture.
+        DataError: the file is no image, has colors instead of labels, a label out of range, or
+            another size than the image.
     """
 
     def __init__(self, num_classes: int = 20) -> None:
@@ -47,13 +47,13 @@ class LoadPartLabels(LoadAnnotations):
         labels = results['gt_seg_map']
         if labels.ndim != 2:
             raise DataError(
-                f'{path}: {labels.shape[-1]} channels; a label map has one, whose grey values (or '
+                f'{path}: {labels.shape[-1]} channels; a label map has one, whose gray values (or '
                 'palette indices) are the numbers of the parts'
             )
         size, expected = labels.shape, tuple(results['ori_shape'][:2])
         if size != expected:
             raise DataError(
-                f'{path}: {size[1]} x {size[0]} pixels, but its picture {results["img_path"]} has '
+                f'{path}: {size[1]} x {size[0]} pixels, but its image {results["img_path"]} has '
                 f'{expected[1]} x {expected[0]}; both must be of the same size'
             )
         wrong = labels[(labels >= self.num_classes) & (labels != IGNORED)]
@@ -66,12 +66,12 @@ class LoadPartLabels(LoadAnnotations):
 
 @TRANSFORMS.register_module()
 class PersonAffine(BaseTransform):
-    """Fits the whole picture into a crop, in training scaled and rotated at random, as SCHP does.
+    """Fits the whole image into a crop, in training scaled and rotated at random, as SCHP does.
 
-    The picture's proportions are kept; outside it the crop is black and its label is 255. The box
+    The image's proportions are kept; outside it the crop is black and its label is 255. The box
     that is cropped has sides multiplied by a normal draw around 1, at most one standard deviation
     off; the rotation is a normal draw around 0, at most two standard deviations off. Without these
-    arguments nothing is random. ``affine`` in the results is the (2, 3) matrix from the picture
+    arguments nothing is random. ``affine`` in the results is the (2, 3) matrix from the image
     to the crop; predictions go back through it, so ``PackSegInputs`` has to keep it.
 
     Args:
@@ -96,7 +96,7 @@ class PersonAffine(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Warp ``img``, and ``gt_seg_map`` if it has been loaded before."""
         matrix = fit(results['img'].shape[:2], self.size, *self._draw())
-        results['img'] = warp_picture(results['img'], matrix, self.size)
+        results['img'] = warp_image(results['img'], matrix, self.size)
         results['img_shape'] = self.size
         if 'gt_seg_map' in results:
             labels = results['gt_seg_map']

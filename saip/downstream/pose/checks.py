@@ -37,7 +37,7 @@ def check_annotations(path: Path, layout: Layout) -> frozenset[PictureId]:
     """Check an annotation file in COCO's format.
 
     Returns:
-        The ids of its pictures.
+        The ids of its images.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,12 +49,12 @@ def check_annotations(path: Path, layout: Layout) -> frozenset[PictureId]:
         document = load_json(path)
         for found in coco_boxes(document, str(path), lambda row: True):
             if found.size is None:
-                raise DataError(f'{path}: picture {found.file_name} has no width and height')
+                raise DataError(f'{path}: image {found.file_name} has no width and height')
             _check_annotation(found.annotation, path, layout)
     except DataError as error:
         raise DataError(f'{error}. {layout.text}') from error
     assert isinstance(document, dict)  # coco_boxes has seen to it
-    return frozenset(picture['id'] for picture in document['images'])
+    return frozenset(image['id'] for image in document['images'])
 
 
 def _check_annotation(row: dict, path: Path, layout: Layout) -> None:
@@ -76,13 +76,13 @@ def _check_annotation(row: dict, path: Path, layout: Layout) -> None:
 
 
 def check_detections(
-    path: Path, pictures: frozenset[PictureId], annotations: str, layout: Layout
+    path: Path, images: frozenset[PictureId], annotations: str, layout: Layout
 ) -> None:
     """Check a file with the boxes that a detector found.
 
     Args:
         path: of the file.
-        pictures: ids of the pictures that may be named.
+        images: ids of the images that may be named.
         annotations: where these ids come from, for messages.
         layout: of the data set.
 
@@ -108,9 +108,9 @@ def check_detections(
         if row['category_id'] != PERSON:
             continue
         people += 1
-        picture = row.get('image_id')
-        if not isinstance(picture, int | str) or picture not in pictures:
-            raise DataError(f'{where} is in picture {picture!r:.40}, unknown to {annotations}')
+        image = row.get('image_id')
+        if not isinstance(image, int | str) or image not in images:
+            raise DataError(f'{where} is in image {image!r:.40}, unknown to {annotations}')
         read_box(row, 'bbox', where)
         if not isinstance(row.get('score'), int | float):
             raise DataError(f'{where} has no score')

@@ -16,12 +16,12 @@ _DETECTIONS = 'person_detection_results/*.json with the boxes of a person detect
 
 
 class CheckedKeypoints(BaseCocoStyleDataset):
-    """Looks at annotations, detections and pictures before a data set of mmpose begins.
+    """Looks at annotations, detections and images before a data set of mmpose begins.
 
     The options are mmpose's.
 
     Raises:
-        FileNotFoundError: the annotations, the detections or a picture is missing.
+        FileNotFoundError: the annotations, the detections or an image is missing.
         DataError: one of these files is of another form, or nobody in it can be learnt from.
     """
 
@@ -29,13 +29,13 @@ class CheckedKeypoints(BaseCocoStyleDataset):
 
     def load_data_list(self) -> list[dict]:
         """Return a record per person, of the annotations or of the detections."""
-        pictures = check_annotations(Path(self.ann_file), self.layout)
+        images = check_annotations(Path(self.ann_file), self.layout)
         if self.bbox_file:
-            check_detections(Path(self.bbox_file), pictures, self.ann_file, self.layout)
+            check_detections(Path(self.bbox_file), images, self.ann_file, self.layout)
         records: list[dict] = super().load_data_list()
         if not records:
             raise DataError(
-                f'{self.ann_file}: no picture in it has an annotated person (or animal): one with '
+                f'{self.ann_file}: no image in it has an annotated person (or animal): one with '
                 f'a box, num_keypoints above 0 and iscrowd 0. {self.layout.text}'
             )
         require_files((r['img_path'] for r in records), self.ann_file, self.layout.text)

@@ -20,7 +20,7 @@ SPLITS = ('train', 'test')
 
 
 class ReIDImages(BaseDataset):
-    """Pictures of persons, each with an identity and a camera.
+    """Images of persons, each with an identity and a camera.
 
     A record is ``img_path``, ``gt_label``, ``pid``, ``camid`` and ``is_query`` (1 or 0). In
     training ``gt_label`` counts the identities from 0, in the test it is ``pid``. The test set
@@ -34,7 +34,7 @@ class ReIDImages(BaseDataset):
         kwargs: other arguments of mmpretrain's ``BaseDataset``, such as ``pipeline``.
 
     Raises:
-        FileNotFoundError: a folder, a list or a picture is missing.
+        FileNotFoundError: a folder, a list or an image is missing.
         DataError: a file has another name or form than the layout's, or a query cannot be
             answered.
     """
@@ -50,14 +50,14 @@ class ReIDImages(BaseDataset):
 
     @abstractmethod
     def read_train(self) -> Records:
-        """Read the training pictures."""
+        """Read the training images."""
 
     @abstractmethod
     def read_test(self) -> tuple[Records, Records]:
         """Read queries and gallery."""
 
     def load_data_list(self) -> Records:
-        """Return a record per picture."""
+        """Return a record per image."""
         if self.split == 'test':
             queries, gallery = self.read_test()
             queries = self._check_queries(queries, gallery)
@@ -77,7 +77,7 @@ class ReIDImages(BaseDataset):
                 f'{lonely[0]["img_path"]}: the gallery shows identity {lonely[0]["pid"]} under '
                 f'no camera but {lonely[0]["camid"]}, which took this query, so it cannot be '
                 f'answered, nor can {len(lonely) - 1} more of {len(queries)} queries. The '
-                'gallery needs a picture of each by another camera; skip_unanswerable=True '
+                'gallery needs an image of each by another camera; skip_unanswerable=True '
                 'leaves these queries out'
             )
         return queries
@@ -116,15 +116,15 @@ class MSMT17(ReIDImages):
     """MSMT17 (Wei et al., 2018), 1,041 identities in training and 3,060 in the test.
 
     ``data_root`` is the published folder (MSMT17_V1) with ``list_train.txt``, ``list_val.txt``,
-    ``list_query.txt``, ``list_gallery.txt`` and the pictures. A line is a path, whose third
+    ``list_query.txt``, ``list_gallery.txt`` and the images. A line is a path, whose third
     field is the camera, and an identity: ``0000/0000_000_01_0303morning_0008_0.jpg 0``.
     Training is the union of the lists train and val, as in the baselines.
 
     Args:
         data_root: folder of the data set.
         split: ``train`` or ``test``.
-        train_folder: of the pictures of the training lists; in V2 ``mask_train_v2``.
-        test_folder: of the pictures of the test lists; in V2 ``mask_test_v2``.
+        train_folder: of the images of the training lists; in V2 ``mask_train_v2``.
+        test_folder: of the images of the test lists; in V2 ``mask_test_v2``.
         kwargs: see :class:`ReIDImages`.
     """
 
@@ -132,7 +132,7 @@ class MSMT17(ReIDImages):
     EXAMPLE = '0000/0000_000_01_0303morning_0008_0.jpg 0'
     LAYOUT = (
         'MSMT17 has list_train.txt, list_val.txt, list_query.txt, list_gallery.txt and the '
-        'pictures in train/ and test/'
+        'images in train/ and test/'
     )
 
     def __init__(
@@ -158,12 +158,12 @@ class MSMT17(ReIDImages):
         return queries, self._read_list('list_gallery.txt', self.test_folder, 0)
 
     def _read_list(self, name: str, folder: str, is_query: int) -> Records:
-        path, pictures = Path(self.data_root, name), Path(self.data_root, folder)
+        path, images = Path(self.data_root, name), Path(self.data_root, folder)
         if not path.is_file():
             raise MissingFileError(f'no list {path}: {self.LAYOUT}')
-        if not pictures.is_dir():
+        if not images.is_dir():
             raise MissingFileError(
-                f'no folder {pictures}: {self.LAYOUT}; in V2 the folders are mask_train_v2/ and '
+                f'no folder {images}: {self.LAYOUT}; in V2 the folders are mask_train_v2/ and '
                 'mask_test_v2/, set train_folder and test_folder of the data set'
             )
         names, records = [], []
@@ -174,7 +174,7 @@ class MSMT17(ReIDImages):
                     f'{path}:{number}: {line.strip()!r} is not PATH IDENTITY with the camera as '
                     f'third field of the path, such as {self.EXAMPLE}'
                 )
-            names.append(str(pictures / match[1]))
+            names.append(str(images / match[1]))
             record = dict(pid=int(match[3]), camid=int(match[2]), is_query=is_query)
             records.append({'img_path': names[-1], **record})
         if not records:

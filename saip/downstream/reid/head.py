@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from saip.downstream.reid.loss import batch_hard_triplet
-from saip.models.ops.batch_norm import synchronise_batch_norm
+from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.registry import MODELS
 
 
@@ -22,7 +22,7 @@ class BNNeckHead(ClsHead):
     Luo et al., Bag of Tricks for person ReID (2019), in the settings of TransReID: the image
     token goes into the triplet loss and is what a search compares, the normed token is
     classified. The norm has no bias and the classifier none either. Losses are ``loss_id``
-    (cross-entropy) and ``loss_triplet``, over the pictures of the process; the statistics of
+    (cross-entropy) and ``loss_triplet``, over the images of the process; the statistics of
     the norm are those of all processes.
 
     Predictions carry ``feature``, the image token (D,).
@@ -50,7 +50,7 @@ class BNNeckHead(ClsHead):
         self.norm.bias.requires_grad_(False)
         self.classifier = nn.Linear(in_channels, num_classes, bias=False)
         if get_world_size() > 1:
-            synchronise_batch_norm(self)
+            synchronize_batch_norm(self)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Tuple that ends with image tokens (N, D) -> logits (N, C)."""
@@ -70,7 +70,7 @@ class BNNeckHead(ClsHead):
     def predict(
         self, feats: tuple[Tensor, ...], data_samples: list[DataSample] | None = None
     ) -> list[DataSample]:
-        """Write the image token of each picture into its sample as ``feature``."""
+        """Write the image token of each image into its sample as ``feature``."""
         tokens = self.pre_logits(feats).float()
         samples = [DataSample() for _ in tokens] if data_samples is None else data_samples
         for sample, token in zip(samples, tokens, strict=True):

@@ -1,4 +1,4 @@
-"""Loss between pictures: persons apart, pictures of one person together."""
+"""Loss between images: persons apart, images of one person together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from saip.models.ops.precision import full_precision
 def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
     """Soft-margin triplet loss on the hardest pairs of a batch, shape ().
 
-    For every picture the farthest one of its identity and the nearest one of another, both by
+    For every image the farthest one of its identity and the nearest one of another, both by
     Euclidean distance d: mean of log(1 + exp(d_positive - d_negative)) (Hermans et al., In
     Defense of the Triplet Loss, 2017). A batch of one identity has no negative and gives 0.
 
     Args:
-        features: (N, D), not normalised.
+        features: (N, D), not normalized.
         labels: (N,) identities.
     """
     with full_precision(features.device):

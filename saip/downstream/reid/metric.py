@@ -1,4 +1,4 @@
-"""CMC and mAP of a test set, and pictures of what was found."""
+"""CMC and mAP of a test set, and images of what was found."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ReIDMetric(BaseMetric):
     """mAP and Rank-k in percent, by the rule of :func:`saip.evaluation.cmc.cmc_map`.
 
     Reads predictions with ``feature`` (D,), ``pid``, ``camid``, ``is_query`` and ``img_path``.
-    Features are compared by their angle: the distance of l2-normalised features.
+    Features are compared by their angle: the distance of l2-normalized features.
 
     Args:
         ranks: the ranks k of ``Rank-k``.
         rerank: ``k1``, ``k2`` and ``own_weight`` of a re-ranking, whose scores are reported
             beside the others as ``reranked_*``; None does none. See
             :class:`saip.downstream.reid.rerank.ReRanking`.
-        show_dir: folder for a picture of some queries and what was found for them; None draws
+        show_dir: folder for an image of some queries and what was found for them; None draws
             none.
         collect_device: how results of several processes meet. 'gpu' goes through the process
             group (of any backend, gloo too); 'cpu' through files on a disk that all share.
@@ -57,15 +57,15 @@ class ReIDMetric(BaseMetric):
         self.show_dir = show_dir
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep features and labels of a batch, one result per picture in order."""
-        # One copy per batch: a copy per picture would wait for the device each time.
+        """Keep features and labels of a batch, one result per image in order."""
+        # One copy per batch: a copy per image would wait for the device each time.
         features = torch.stack([sample['feature'] for sample in data_samples]).cpu().numpy()
         for feature, sample in zip(features, data_samples, strict=True):
             labels = {key: int(sample[key]) for key in LABELS}
             self.results.append({'feature': feature, 'img_path': sample['img_path'], **labels})
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Score all pictures."""
+        """Score all images."""
         features = torch.from_numpy(np.stack([r['feature'] for r in results])).to(get_device())
         labels = {key: np.array([r[key] for r in results]) for key in LABELS}
         # mAP first: checkpoint hooks with save_best='auto' follow the first metric.

@@ -1,4 +1,4 @@
-"""What a search found, as pictures."""
+"""What a search found, as images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saip.evaluation.features import normalise
+from saip.evaluation.features import normalize
 from saip.visualization.retrieval import RankedList
 
 
@@ -20,18 +20,18 @@ def rank_queries(
     queries: int = 10,
     found: int = 10,
 ) -> list[RankedList]:
-    """Return the nearest gallery pictures of some queries, evenly spread over all of them.
+    """Return the nearest gallery images of some queries, evenly spread over all of them.
 
-    Pictures of the query's identity under its own camera are left out, as in the metric.
+    Images of the query's identity under its own camera are left out, as in the metric.
 
     Args:
         features: (N, D) of queries and gallery.
         labels: (N,) arrays ``pid``, ``camid`` and ``is_query`` (1 query, 0 gallery).
         paths: N files.
         queries: how many queries.
-        found: how many pictures of each.
+        found: how many images of each.
     """
-    features = normalise(features)
+    features = normalize(features)
     pid, camid = labels['pid'], labels['camid']
     numbers = np.flatnonzero(labels['is_query'])
     places = np.linspace(0, len(numbers) - 1, min(queries, len(numbers))).round().astype(int)
@@ -41,7 +41,7 @@ def rank_queries(
         allowed = np.flatnonzero((labels['is_query'] == 0) & ~removed)
         near = (features[torch.from_numpy(allowed)] @ features[query]).cpu().numpy()
         best = allowed[np.argsort(-near, kind='stable')[:found]]
-        pictures = [Image.open(paths[i]).convert('RGB') for i in best]
+        images = [Image.open(paths[i]).convert('RGB') for i in best]
         hits = (pid[best] == pid[query]).tolist()
-        lists.append(RankedList(Image.open(paths[query]).convert('RGB'), pictures, hits))
+        lists.append(RankedList(Image.open(paths[query]).convert('RGB'), images, hits))
     return lists

@@ -1,8 +1,8 @@
-"""Re-ranking by shared neighbours (Zhong et al., k-reciprocal Encoding, 2017).
+"""Re-ranking by shared neighbors (Zhong et al., k-reciprocal Encoding, 2017).
 
-Legend: Q queries, G gallery pictures, N = Q + G, D width of a feature.
+Legend: Q queries, G gallery images, N = Q + G, D width of a feature.
 
-A picture is described by who is near it in both directions; pictures with similar descriptions
+An image is described by who is near it in both directions; images with similar descriptions
 are close. A description has about a hundred entries and is kept as such, so that memory grows
 with N and not with its square.
 """
@@ -17,23 +17,23 @@ import torch
 from torch import Tensor
 
 from saip.errors import InputError
-from saip.evaluation.features import normalise
+from saip.evaluation.features import normalize
 
 BLOCK_ELEMENTS = 2**24
-"""Distances held at once while neighbours are searched."""
+"""Distances held at once while neighbors are searched."""
 
 Sparse = list[tuple[np.ndarray, np.ndarray]]
-"""Per picture the numbers of others, ascending, and their weights."""
+"""Per image the numbers of others, ascending, and their weights."""
 
 
 @dataclass(frozen=True)
 class ReRanking:
-    """How far neighbours are asked, and how much they count.
+    """How far neighbors are asked, and how much they count.
 
     Attributes:
-        k1: neighbours that may be reciprocal.
-        k2: neighbours over which a description is averaged.
-        own_weight: weight of the original distance, the neighbours' is 1 minus it.
+        k1: neighbors that may be reciprocal.
+        k2: neighbors over which a description is averaged.
+        own_weight: weight of the original distance, the neighbors' is 1 minus it.
     """
 
     k1: int = 20
@@ -50,19 +50,19 @@ class ReRanking:
 def rerank(query: Tensor, gallery: Tensor, options: ReRanking) -> Tensor:
     """Return (Q, G) float32 distances on the CPU, the smaller the more alike.
 
-    They are ``own_weight`` times the squared Euclidean distance of the normalised features,
+    They are ``own_weight`` times the squared Euclidean distance of the normalized features,
     divided by the query's largest, plus the rest times the Jaccard distance of the descriptions.
 
     Args:
-        query: (Q, D) features, not necessarily normalised.
+        query: (Q, D) features, not necessarily normalized.
         gallery: (G, D) features.
         options: how.
     """
-    features = torch.cat([normalise(query), normalise(gallery)])
-    neighbours, farthest = _search(features, options.k1 + 1)
-    described = _describe(features, neighbours, farthest, options.k1)
+    features = torch.cat([normalize(query), normalize(gallery)])
+    neighbors, farthest = _search(features, options.k1 + 1)
+    described = _describe(features, neighbors, farthest, options.k1)
     if options.k2 > 1:
-        described = [_mean([described[j] for j in row[: options.k2]]) for row in neighbours]
+        described = [_mean([described[j] for j in row[: options.k2]]) for row in neighbors]
     number = len(query)
     scale = torch.from_numpy(farthest[:number]).clamp(min=torch.finfo(torch.float32).tiny)
     result = torch.empty(number, len(gallery))
@@ -85,7 +85,7 @@ def _search(features: Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
     nearest, farthest = [], []
     for rows in _blocks(total, total):
         distance = (2 - 2 * features[rows] @ features.T).clamp(min=0)
-        # A picture is its own first neighbour, before any copy of it.
+        # An image is its own first neighbor, before any copy of it.
         own = torch.arange(rows.start, rows.stop, device=features.device)
         distance[own - rows.start, own] = -1
         nearest.append(distance.topk(min(count, total), largest=False).indices.cpu())
@@ -93,24 +93,24 @@ def _search(features: Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
     return torch.cat(nearest).numpy(), torch.cat(farthest).numpy()
 
 
-def _reciprocal(neighbours: np.ndarray, i: int, k: int) -> np.ndarray:
+def _reciprocal(neighbors: np.ndarray, i: int, k: int) -> np.ndarray:
     """Return those of the k + 1 nearest of ``i`` that have it among their k + 1 nearest."""
-    forward = neighbours[i, : k + 1]
-    return forward[(neighbours[forward, : k + 1] == i).any(1)]
+    forward = neighbors[i, : k + 1]
+    return forward[(neighbors[forward, : k + 1] == i).any(1)]
 
 
-def _describe(features: Tensor, neighbours: np.ndarray, farthest: np.ndarray, k: int) -> Sparse:
-    """Describe each picture by its reciprocal neighbours, weighted by nearness, sum 1.
+def _describe(features: Tensor, neighbors: np.ndarray, farthest: np.ndarray, k: int) -> Sparse:
+    """Describe each image by its reciprocal neighbors, weighted by nearness, sum 1.
 
-    A neighbour's own reciprocal neighbours join where more than two thirds of them are in the
+    A neighbor's own reciprocal neighbors join where more than two thirds of them are in the
     set already.
     """
     half = round(k / 2)
-    closer = [_reciprocal(neighbours, i, half) for i in range(len(neighbours))]
+    closer = [_reciprocal(neighbors, i, half) for i in range(len(neighbors))]
     rows = features.cpu().numpy()
     described = []
-    for i in range(len(neighbours)):
-        own = _reciprocal(neighbours, i, k)
+    for i in range(len(neighbors)):
+        own = _reciprocal(neighbors, i, k)
         joined = [own]
         for j in own:
             if np.isin(closer[j], own).sum() > 2 / 3 * len(closer[j]):

@@ -1,4 +1,4 @@
-"""Batches of P identities with K pictures each."""
+"""Batches of P identities with K images each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from saip.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class IdentityBatchSampler:
-    """Yields batches of ``batch_size / instances`` identities with ``instances`` pictures each.
+    """Yields batches of ``batch_size / instances`` identities with ``instances`` images each.
 
-    The rule of the ReID baseline: the pictures of every identity are shuffled and cut into
+    The rule of the ReID baseline: the images of every identity are shuffled and cut into
     groups, and steps take groups of identities drawn at random until too few identities have
-    any left; an identity with too few pictures repeats some. With several processes a step
+    any left; an identity with too few images repeats some. With several processes a step
     draws the identities of all of them at once, so that in a step no two processes have an
     identity in common. The length of an epoch is fixed, as schedulers need it: all groups, as
     many whole steps as they give. Where too few identities have groups left, the others are
@@ -29,8 +29,8 @@ class IdentityBatchSampler:
     Args:
         sampler: mmengine's ``DefaultSampler``; it brings the data set (with
             ``get_gt_labels()``), the seed, the epoch, and which process of how many this is.
-        batch_size: pictures per process and step.
-        instances: pictures K per identity.
+        batch_size: images per process and step.
+        instances: images K per identity.
 
     Raises:
         ValueError: ``batch_size`` is not at least two times ``instances`` and a multiple of it,
@@ -44,20 +44,20 @@ class IdentityBatchSampler:
         if batch_size % instances or batch_size < 2 * instances:
             raise InputError(
                 f'train_dataloader.batch_size={batch_size}: a batch is two identities or more '
-                f'with {instances} pictures each, so it is a multiple of {instances} from '
+                f'with {instances} images each, so it is a multiple of {instances} from '
                 f'{2 * instances} on'
             )
         labels = np.asarray(sampler.dataset.get_gt_labels())
-        self.pictures = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        self.images = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self.identities = batch_size // instances
         per_step = self.identities * sampler.world_size
-        if len(self.pictures) < per_step:
+        if len(self.images) < per_step:
             raise InputError(
                 f'train_dataloader.batch_size={batch_size}: a step takes {self.identities} '
                 f'identities in each of {sampler.world_size} processes, but the training set '
-                f'has {len(self.pictures)}; lower it'
+                f'has {len(self.images)}; lower it'
             )
-        groups = sum(max(1, len(own) // instances) for own in self.pictures)
+        groups = sum(max(1, len(own) // instances) for own in self.images)
         self.length = groups // per_step
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class IdentityBatchSampler:
     def _steps(self) -> Iterator[list[np.ndarray]]:
         """Yield the groups of each step, those of all processes one after the other."""
         rng = np.random.default_rng([self.sampler.seed, self.sampler.epoch])
-        left = [self._deal(own, rng) for own in self.pictures]
+        left = [self._deal(own, rng) for own in self.images]
         wanted = self.identities * self.sampler.world_size
         for _ in range(self.length):
             ready = [i for i, groups in enumerate(left) if groups]
@@ -82,15 +82,15 @@ class IdentityBatchSampler:
                 empty = np.array([i for i, groups in enumerate(left) if not groups])
                 dealt = rng.choice(empty, wanted - len(ready), replace=False)
                 for i in dealt:
-                    left[i] = self._deal(self.pictures[i], rng)
+                    left[i] = self._deal(self.images[i], rng)
                 ready += dealt.tolist()
             chosen = rng.choice(np.array(ready), wanted, replace=False)
             yield [left[i].pop() for i in chosen]
 
-    def _deal(self, pictures: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-        """Shuffle the pictures of an identity and cut them into groups; a rest is left out."""
+    def _deal(self, images: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        """Shuffle the images of an identity and cut them into groups; a rest is left out."""
         size = self.instances
-        if len(pictures) < size:
-            return [rng.choice(pictures, size)]
-        shuffled = rng.permutation(pictures)
+        if len(images) < size:
+            return [rng.choice(images, size)]
+        shuffled = rng.permutation(images)
         return [shuffled[i : i + size] for i in range(0, len(shuffled) - size + 1, size)]

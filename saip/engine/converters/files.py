@@ -158,7 +158,7 @@ def fit(encoder: torch.nn.Module, tensors: StateDict, whose: str) -> None:
 
 @torch.no_grad()
 def check_features(ours: BaseEncoder, theirs: Callable[[Tensor], Tensor], whose: str) -> None:
-    """Compare image tokens of a picture of noise, (1, D): what no key or shape shows.
+    """Compare image tokens of an image of noise, (1, D): what no key or shape shows.
 
     Raises:
         CheckpointError: they differ.

@@ -152,7 +152,7 @@ def _build(
     encoder = build_vit(weights, num_heads or _heads(weights), img_size)
     fit(encoder, weights, "mmpretrain's VisionTransformer")
     note = (
-        'note: the file does not say how its pixels were normalised; the statistics of ImageNet '
+        'note: the file does not say how its pixels were normalized; the statistics of ImageNet '
         'are recorded'
     )
     return encoder, STATISTICS, (note,)

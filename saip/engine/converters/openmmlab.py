@@ -64,7 +64,7 @@ def openmmlab_to_saip(
         notes = (f'note: it was fed BGR; the input channels of {name} are reversed for RGB',)
     if statistics != STATISTICS:
         notes += (
-            f'note: its pixels were normalised with mean {statistics["mean"]} and std '
+            f'note: its pixels were normalized with mean {statistics["mean"]} and std '
             f'{statistics["std"]}, which the file records; SAIP configurations use those of '
             'ImageNet unless data_preprocessor.mean and .std say otherwise',
         )
@@ -109,18 +109,18 @@ def _statistics(meta: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
                     'color_order': 'RGB' if reordered else 'BGR',
                 }, ()
     return STATISTICS, (
-        'note: the file does not say how its pixels were normalised, nor the order of its '
-        'colours; the statistics of ImageNet, RGB, are recorded',
+        'note: the file does not say how its pixels were normalized, nor the order of its '
+        'colors; the statistics of ImageNet, RGB, are recorded',
     )
 
 
 def _take_rgb(tensors: StateDict) -> str:
-    """Reverse the input channels of the convolution that reads the picture; return its name."""
+    """Reverse the input channels of the convolution that reads the image; return its name."""
     first = [key for key, x in tensors.items() if x.ndim == 4 and x.shape[1] == 3]
     if len(first) != 1:
         raise CheckpointError(
             f'it was fed BGR, and {len(first)} convolutions instead of one have 3 input channels, '
-            'so it cannot be told which reads the picture'
+            'so it cannot be told which reads the image'
         )
     tensors[first[0]] = tensors[first[0]].flip(1)
     return first[0].removeprefix(PREFIX)

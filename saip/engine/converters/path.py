@@ -1,7 +1,7 @@
 """Parameter names of PATH's released encoders (HumanBench), to ours.
 
 The file holds ``{'model': {...}}`` in timm's names. Its position table belongs to the patches of a
-square picture; a release made from a task with a class token has one more row in front, for
+square image; a release made from a task with a class token has one more row in front, for
 that token.
 """
 

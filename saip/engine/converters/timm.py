@@ -181,7 +181,7 @@ def timm_statistics(model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         )
     if found != STATISTICS:
         notes.append(
-            f'note: {name} saw pixels normalised with mean {found["mean"]} and std '
+            f'note: {name} saw pixels normalized with mean {found["mean"]} and std '
             f'{found["std"]}, which the file records; SAIP configurations use those of ImageNet '
             'unless data_preprocessor.mean and .std say otherwise'
         )
@@ -211,7 +211,7 @@ def _classifier_prefixes(model: Any) -> tuple[str, ...]:
 
 
 def _own_size(model: VisionTransformer, weights: StateDict) -> Size | None:
-    """The model's own picture size if the weights have as many positions; else None."""
+    """The model's own image size if the weights have as many positions; else None."""
     grid: Any = model.patch_embed.grid_size
     size: Any = model.patch_embed.img_size
     fits = grid[0] * grid[1] == weights['pos_embed'].shape[1] - 1

@@ -71,7 +71,7 @@ def build_vit(state_dict: StateDict, num_heads: int, img_size: Size | None) -> B
     Args:
         state_dict: the weights.
         num_heads: heads per block.
-        img_size: (height, width) of the pictures whose patches have the position embeddings;
+        img_size: (height, width) of the images whose patches have the position embeddings;
             None infers it from their number.
 
     Raises:
@@ -85,7 +85,7 @@ def build_vit(state_dict: StateDict, num_heads: int, img_size: Size | None) -> B
         img_size = (rows * patch, columns * patch)
     if (img_size[0] // patch) * (img_size[1] // patch) != patches:
         raise CheckpointError(
-            f'pictures of {img_size[0]}x{img_size[1]} do not have the {patches} patches of '
+            f'images of {img_size[0]}x{img_size[1]} do not have the {patches} patches of '
             f'{patch} pixels of this file'
         )
     architecture: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Count the pictures that could not be read, and stop when they are many."""
+"""Count the images that could not be read, and stop when they are many."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ SHOWN_NAMES = 10
 
 
 class TooManyBadFilesError(StoppedError):
-    """More pictures are bad than a run may pass over."""
+    """More images are bad than a run may pass over."""
 
 
 @HOOKS.register_module()
 class BadFilesHook(Hook):
-    """Stop a training in which too many pictures are replaced, with a summary of them.
+    """Stop a training in which too many images are replaced, with a summary of them.
 
-    The batches are looked at before they go to the device, so nothing is synchronised. Each
-    process checks its own pictures after every iteration; at the end of an epoch they are added
+    The batches are looked at before they go to the device, so nothing is synchronized. Each
+    process checks its own images after every iteration; at the end of an epoch they are added
     up over all processes, reported, and checked again.
 
     Args:
-        limit: largest share of bad pictures among those seen in the epoch.
-        min_seen: number of pictures that a process must have seen before it may stop the run
+        limit: largest share of bad images among those seen in the epoch.
+        min_seen: number of images that a process must have seen before it may stop the run
             within an epoch.
 
     Raises:
@@ -96,4 +96,4 @@ class BadFilesHook(Hook):
     def _summary(seen: int, bad: int, names: set[str]) -> str:
         shown: Sequence[str] = sorted(names)[:SHOWN_NAMES]
         more = f' and {len(names) - len(shown)} more' if len(names) > len(shown) else ''
-        return f'{bad} of {seen} pictures could not be read: {", ".join(shown)}{more}'
+        return f'{bad} of {seen} images could not be read: {", ".join(shown)}{more}'

@@ -109,6 +109,6 @@ def spreads_in(metrics: Mapping[str, float]) -> dict[str, FeatureSpread]:
             continue
         subject = name[: -len(ending)]
         prefix = subject.rpartition('/')[0]
-        pictures = int(metrics[f'{prefix}/pictures' if prefix else 'pictures'])
-        found[subject] = FeatureSpread.from_metrics(metrics, subject, pictures)
+        images = int(metrics[f'{prefix}/images' if prefix else 'images'])
+        found[subject] = FeatureSpread.from_metrics(metrics, subject, images)
     return found

@@ -51,7 +51,7 @@ class BaseEncoder(BaseModule):
         """Encode (B, 3, h, w) images to normed image and patch tokens of the last block.
 
         Args:
-            images: (B, 3, h, w), normalised.
+            images: (B, 3, h, w), normalized.
             keep: (B, K) raster indices of the visible patches of ``patch_stride`` pixels; None
                 encodes all. The patch tokens are those of the kept patches, in this order.
         """
@@ -103,10 +103,10 @@ class BaseEncoder(BaseModule):
 
     @abstractmethod
     def reset_parameters(self) -> None:
-        """Initialise all weights at random."""
+        """Initialize all weights at random."""
 
     def init_weights(self) -> None:
-        """Initialise at random, or load ``init_cfg=dict(type='Pretrained', ...)`` strictly.
+        """Initialize at random, or load ``init_cfg=dict(type='Pretrained', ...)`` strictly.
 
         mmengine's own loading is silent about missing and unmatched keys, so a Pretrained
         ``init_cfg`` is taken out of its sight and honoured here.
@@ -119,7 +119,7 @@ class BaseEncoder(BaseModule):
             cfg = self.init_cfg = cfg[0]
         if isinstance(cfg, list | tuple) and any(c.get('type') == 'Pretrained' for c in cfg):
             raise WeightsError(
-                'init_cfg: give one dict of type Pretrained, not a list with other initialisers'
+                'init_cfg: give one dict of type Pretrained, not a list with other initializers'
             )
         pretrained = isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'
         if not pretrained:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
-from saip.models.ops.batch_norm import synchronise_batch_norm
+from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.models.ops.freeze import freeze_unread
 from saip.models.ops.visible_cells import VisibleCells
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
@@ -32,12 +32,12 @@ class HierarchicalEncoder(BaseEncoder):
     * Image token: the network's own pooling of its last map. Patch tokens: the last map.
     * Dense features: the stage of stride 16, before any norm; their image token is the mean of
       the (visible) patch tokens.
-    * Images are padded with zeros, the mean colour, at the bottom and right to a multiple of 16;
+    * Images are padded with zeros, the mean color, at the bottom and right to a multiple of 16;
       grids are read from the maps.
     * Of masked images the hidden patches are filled with zeros and the network runs on visible
       cells (:class:`saip.models.ops.visible_cells.VisibleCells`). Final patch tokens are then
       those of the kept patches as well: the last map, resampled to the grid of stride 16.
-    * In distributed training every BatchNorm is a synchronised one.
+    * In distributed training every BatchNorm is a synchronized one.
 
     Args:
         img_size: (height, width) that the encoder is trained at; any other size works.
@@ -107,7 +107,7 @@ class HierarchicalEncoder(BaseEncoder):
         self._set_dense_level()
         check_strides(self, self.out_strides)
         if get_world_size() > 1:
-            synchronise_batch_norm(self._network())
+            synchronize_batch_norm(self._network())
         if self.out_type == 'featmap':
             freeze_unread(self, self.forward)
 
@@ -136,7 +136,7 @@ class HierarchicalEncoder(BaseEncoder):
         """Last map (B, C, h, w) -> image token (B, D)."""
 
     def reset_parameters(self) -> None:
-        """Take the weights of a new network, whose initialisation is its library's."""
+        """Take the weights of a new network, whose initialization is its library's."""
         self._network().load_state_dict(self._create().state_dict(), strict=True)
 
     def resample_pos_embed(
@@ -154,7 +154,7 @@ class HierarchicalEncoder(BaseEncoder):
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
         """Encode several batches one after the other; each stops at the stage it is read from.
 
-        BatchNorm in training mode normalises every request by its own statistics.
+        BatchNorm in training mode normalizes every request by its own statistics.
         """
         return [self._encode(request) for request in requests]
 
@@ -222,7 +222,7 @@ class HierarchicalEncoder(BaseEncoder):
         than the patch tokens, their mean stands for it.
 
         Args:
-            images: (B, 3, h, w), normalised.
+            images: (B, 3, h, w), normalized.
         """
         output = self.encode(images)
         tokens = output.require_patch_tokens()
@@ -243,7 +243,7 @@ class HierarchicalEncoder(BaseEncoder):
 
 
 def _reads_pixels_apart(network: nn.Module) -> bool:
-    """Whether a 1x1 convolution with a stride reads the picture itself, as in FastViT."""
+    """Whether a 1x1 convolution with a stride reads the image itself, as in FastViT."""
     return any(
         isinstance(layer, nn.Conv2d)
         and layer.in_channels == 3

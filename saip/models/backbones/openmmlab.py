@@ -14,7 +14,7 @@ from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, Out
 from saip.registry import MODELS
 
 PROBE = 256
-"""Side in pixels of the picture that shows a backbone's channels and strides."""
+"""Side in pixels of the image that shows a backbone's channels and strides."""
 
 
 @MODELS.register_module()
@@ -91,13 +91,13 @@ class OpenMMLabEncoder(HierarchicalEncoder):
             ) from error
 
     def reset_parameters(self) -> None:
-        """Take the weights of a new backbone that its library has initialised."""
+        """Take the weights of a new backbone that its library has initialized."""
         model = self._create()
         model.init_weights()
         self.mm_model.load_state_dict(model.state_dict(), strict=True)
 
     def _probe(self) -> dict[int, int]:
-        """Channels by stride, from the maps of an empty picture.
+        """Channels by stride, from the maps of an empty image.
 
         Raises:
             InputError: they are not those of ``strides``.

@@ -30,7 +30,7 @@ class FeaturePyramid(BaseModule):
     Args:
         encoder: configuration of the encoder; its ``init_cfg`` loads its weights strictly.
         strides: of the maps, in the order in which :meth:`forward` returns them.
-        init_cfg: only for initialisers; pretrained weights belong to ``encoder``.
+        init_cfg: only for initializers; pretrained weights belong to ``encoder``.
 
     Attributes:
         pyramid_channels: channels of the maps, in the order of ``strides``.
@@ -74,7 +74,7 @@ class FeaturePyramid(BaseModule):
         freeze_unread(self.encoder, self._read)
 
     def init_weights(self) -> None:
-        """Initialise the encoder, or load its weights, and the pyramid's own layers.
+        """Initialize the encoder, or load its weights, and the pyramid's own layers.
 
         Each cell of a deconvolution whose stride equals its kernel sums over the input channels
         alone, so weights of variance 1 / channels keep the scale of the encoder's map.

@@ -77,19 +77,19 @@ class TimmEncoder(HierarchicalEncoder):
         )
 
     def _try_out(self, channels: list[int]) -> None:
-        """Encode an empty picture that is neither square nor of the network's own size.
+        """Encode an empty image that is neither square nor of the network's own size.
 
         Raises:
             InputError: the network takes one size only, or its maps are not (B, C, h, w).
         """
         self.timm_model.eval()
-        picture = torch.zeros(1, 3, 96, 64)
+        image = torch.zeros(1, 3, 96, 64)
         try:
             with torch.no_grad():
-                last, maps = self.timm_model.forward_intermediates(picture)
+                last, maps = self.timm_model.forward_intermediates(image)
         except (AssertionError, RuntimeError, ValueError) as error:
             raise InputError(
-                f'{self._title()} cannot encode a picture of 96x64 pixels ({error}); networks '
+                f'{self._title()} cannot encode an image of 96x64 pixels ({error}); networks '
                 'for one input size are not supported'
             ) from error
         finally:

@@ -301,7 +301,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         """Last-block attention of the image token over the patches, (B, H, h, w).
 
         Args:
-            images: (B, 3, h, w), normalised.
+            images: (B, 3, h, w), normalized.
         """
         request = EncodeRequest(images, Outputs(image_token=True, relations=True))
         features = self.encode_requests([request])[0]

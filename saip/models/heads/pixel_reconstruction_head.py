@@ -13,7 +13,7 @@ from saip.models.ops.patchify import patchify
 from saip.registry import MODELS
 from saip.structures import PatchMask
 
-# Keeps flat patches finite; the value of MAE's normalised pixels.
+# Keeps flat patches finite; the value of MAE's normalized pixels.
 VARIANCE_EPSILON = 1e-6
 
 
@@ -23,7 +23,7 @@ class PixelReconstructionHead(BaseModule):
 
     Args:
         patch_size: side of a patch in pixels.
-        norm_pix: normalise each target patch by its own mean and (unbiased) deviation.
+        norm_pix: normalize each target patch by its own mean and (unbiased) deviation.
         scored: ``masked`` scores the hidden patches, ``all`` every patch.
     """
 

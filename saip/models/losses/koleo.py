@@ -10,7 +10,7 @@ EPSILON = 1e-8
 
 
 def koleo_loss(features: Tensor) -> Tensor:
-    """Mean negative log distance of each feature to its nearest neighbour on the unit sphere.
+    """Mean negative log distance of each feature to its nearest neighbor on the unit sphere.
 
     The Kozachenko-Leonenko estimate of the features' differential entropy, up to constants
     (Sablayrolles et al., Spreading vectors for similarity search, 2019).
@@ -22,7 +22,7 @@ def koleo_loss(features: Tensor) -> Tensor:
         Scalar.
     """
     x = F.normalize(features.float() if features.dtype.itemsize < 4 else features, dim=-1)
-    # Half precision cannot tell the neighbours of nearly collapsed features apart.
+    # Half precision cannot tell the neighbors of nearly collapsed features apart.
     with torch.no_grad(), full_precision(x.device):
         cosines = (x @ x.T).fill_diagonal_(-2)
     nearest = x[cosines.argmax(dim=1)]

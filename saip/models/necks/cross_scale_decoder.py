@@ -1,6 +1,6 @@
 """CSR decoder: reconstructs a masked view with the help of the anchor.
 
-Legend: B pictures, K visible and L all patches of the masked view, M anchor patches, S scored
+Legend: B images, K visible and L all patches of the masked view, M anchor patches, S scored
 patches, D width of the decoder.
 """
 

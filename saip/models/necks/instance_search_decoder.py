@@ -73,13 +73,13 @@ class InstanceSearchDecoder(BaseModule):
         """
         cells = scene.require_patch_tokens()
         keys = self.key_norm(self.key_embed(cells))
-        x = torch.cat([self._summarise(query) for query in queries], dim=1)  # (B, Q, D)
+        x = torch.cat([self._summarize(query) for query in queries], dim=1)  # (B, Q, D)
         kernels = self.kernel(self.query_norm(self.cross_block(x, keys)))
         # (B, L, C) -> (B, C, h, w) -> (B, D, L)
         maps = self.mask_head(cells.transpose(1, 2).unflatten(-1, scene.grid)).flatten(2)
         return (kernels @ maps).unflatten(-1, scene.grid)
 
-    def _summarise(self, query: EncoderOutput) -> Tensor:
+    def _summarize(self, query: EncoderOutput) -> Tensor:
         """(B, T, C) tokens of one query -> (B, 1, D)."""
         image_token, patches = query.require_image_token(), query.require_patch_tokens()
         x = self.query_embed(torch.cat([image_token[:, None], patches], dim=1))

@@ -14,10 +14,10 @@ from saip.registry import MODELS
 
 @MODELS.register_module()
 class DINOProjector(BaseModule):
-    """MLP, l2 normalisation, cosine with K prototypes (paper, Appendix A; DINO's head).
+    """MLP, l2 normalization, cosine with K prototypes (paper, Appendix A; DINO's head).
 
-    The prototypes are a weight-normalised linear layer whose gains are fixed at 1, which is the
-    cosine with normalised rows.
+    The prototypes are a weight-normalized linear layer whose gains are fixed at 1, which is the
+    cosine with normalized rows.
 
     Args:
         in_channels: width of the image token.
@@ -46,7 +46,7 @@ class DINOProjector(BaseModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Xavier-uniform MLP; prototypes as torch initialises a linear layer."""
+        """Xavier-uniform MLP; prototypes as torch initializes a linear layer."""
         self.mlp.apply(init_linear)
         bound = self.prototypes.shape[1] ** -0.5
         nn.init.uniform_(self.prototypes, -bound, bound)

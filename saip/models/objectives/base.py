@@ -23,8 +23,8 @@ class Parts:
         encoder: the encoder to be trained.
         expert: the expert; None for methods without one.
         views: names of the views that each entry of the recipe makes.
-        mean: (3, 1, 1) of the normalisation, in grey levels.
-        std: (3, 1, 1) of the normalisation, in grey levels.
+        mean: (3, 1, 1) of the normalization, in gray levels.
+        std: (3, 1, 1) of the normalization, in gray levels.
     """
 
     encoder: BaseEncoder

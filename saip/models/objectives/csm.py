@@ -27,7 +27,7 @@ ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @MODELS.register_module()
 class CrossScaleMatching(BaseObjective):
-    """Image tokens of one picture at different scales agree on their prototypes.
+    """Image tokens of one image at different scales agree on their prototypes.
 
     Args:
         parts: encoder, which gives the projector's input width, expert, which projects its

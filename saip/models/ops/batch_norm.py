@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class CPUSyncBatchNorm(_BatchNorm):
-    """Synchronised BatchNorm for tensors on the CPU.
+    """Synchronized BatchNorm for tensors on the CPU.
 
     torch's own refuses them, and DistributedDataParallel refuses its subclasses on the CPU.
     """
@@ -33,10 +33,10 @@ class CPUSyncBatchNorm(_BatchNorm):
         count = sums[-1].detach()
         mean = sums[:-1] / count
         shape = [1, -1] + [1] * (x.ndim - 2)
-        centred = wide - mean.view(shape)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        centered = wide - mean.view(shape)
+        variance = all_reduce(centered.square().sum(axes)) / count
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        out = centred * (variance + self.eps).rsqrt().view(shape)
+        out = centered * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
         return out.to(x.dtype)
@@ -64,23 +64,23 @@ class CPUSyncBatchNormAct(CPUSyncBatchNorm):
         return self.act(self.drop(super().forward(x)))
 
 
-def synchronise_batch_norm(network: nn.Module) -> None:
-    """Replace every BatchNorm below ``network`` by a synchronised one with the same tensors.
+def synchronize_batch_norm(network: nn.Module) -> None:
+    """Replace every BatchNorm below ``network`` by a synchronized one with the same tensors.
 
     By torch's where there is a GPU. State-dict keys and the parameter objects stay the same.
     """
     if torch.cuda.is_available():
         convert_sync_batchnorm(network)
     else:
-        _synchronise_on_cpu(network)
+        _synchronize_on_cpu(network)
 
 
-def _synchronise_on_cpu(network: nn.Module) -> None:
+def _synchronize_on_cpu(network: nn.Module) -> None:
     for name, child in network.named_children():
         if isinstance(child, _BatchNorm):
             network.add_module(name, _twin(child))
         else:
-            _synchronise_on_cpu(child)
+            _synchronize_on_cpu(child)
 
 
 def _twin(norm: _BatchNorm) -> CPUSyncBatchNorm:

@@ -1,4 +1,4 @@
-"""Pictures as sequences of patches, on rectangular grids."""
+"""Images as sequences of patches, on rectangular grids."""
 
 from torch import Tensor
 

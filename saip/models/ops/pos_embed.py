@@ -24,7 +24,7 @@ def resample_grid(rows: Tensor, source: Grid, target: Grid) -> Tensor:
     if tuple(source) == tuple(target):
         return rows
     maps = rows.T.reshape(1, -1, *source)
-    # Half-precision bicubic interpolation loses the small differences between neighbours.
+    # Half-precision bicubic interpolation loses the small differences between neighbors.
     wide = maps if maps.dtype.itemsize >= 4 else maps.float()
     out = F.interpolate(wide, size=tuple(target), mode='bicubic', align_corners=False)
     return out.to(rows.dtype).flatten(2)[0].T

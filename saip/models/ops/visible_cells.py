@@ -23,13 +23,13 @@ class VisibleCells:
     2023, who compute sparsely). In a pass under :meth:`applied_to`
 
     * the input of every spatial convolution is zero in hidden cells;
-    * every BatchNorm normalises over visible cells, gives zero elsewhere, and leaves its running
+    * every BatchNorm normalizes over visible cells, gives zero elsewhere, and leaves its running
       statistics alone, because these describe whole images;
     * in maps coarser than the patches a cell is visible if one of its patches is, and BatchNorm
       uses all cells, since their visible number differs from image to image.
 
     Attention, pooling and squeeze-and-excitation are not changed: they see hidden cells, whose
-    values come from the fill and from visible neighbours, never from hidden pixels.
+    values come from the fill and from visible neighbors, never from hidden pixels.
 
     Args:
         keep: (B, K) raster indices of the visible patches.

@@ -142,7 +142,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         self.backbone.read_dense_from_last_block()
 
     def init_weights(self) -> None:
-        """Initialise, then make what the expert averages equal to the student.
+        """Initialize, then make what the expert averages equal to the student.
 
         Here and not before training, where it would overwrite a resumed expert.
         """

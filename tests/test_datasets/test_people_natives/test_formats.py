@@ -15,7 +15,7 @@ from saip.datasets.people.natives.coco_format import polygons, run_lengths
 from saip.datasets.people.natives.peta import GROUPED
 
 # What the annotation files of the public downloads hold, file by file.
-COCO_PICTURE = {
+COCO_IMAGE = {
     'license', 'file_name', 'coco_url', 'height', 'width', 'date_captured', 'flickr_url', 'id',
 }  # fmt: skip
 COCO_PERSON = {
@@ -27,15 +27,15 @@ WHOLEBODY = {
       for field in ('box', 'kpts', 'valid')),
     'foot_kpts', 'foot_valid',
 }  # fmt: skip
-HUMANART_PICTURE = {
-    'file_name', 'height', 'width', 'id', 'page_url', 'image_url', 'picture_name', 'author',
+HUMANART_IMAGE = {
+    'file_name', 'height', 'width', 'id', 'page_url', 'image_url', 'image_name', 'author',
     'description', 'category',
 }  # fmt: skip
 HUMANART_PERSON = {
     'keypoints', 'keypoints_21', 'self_contact', 'num_keypoints', 'num_keypoints_21', 'iscrowd',
     'image_id', 'area', 'bbox', 'category_id', 'id', 'annotator',
 }  # fmt: skip
-AP10K_PICTURE = {'license', 'id', 'file_name', 'width', 'height', 'background'}
+AP10K_IMAGE = {'license', 'id', 'file_name', 'width', 'height', 'background'}
 AP10K_ANIMAL = {
     'id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd', 'num_keypoints', 'keypoints',
 }  # fmt: skip
@@ -50,7 +50,7 @@ def points(row, name='keypoints'):
     return np.array(row[name], float).reshape(-1, 3)
 
 
-def picture_size(path):
+def image_size(path):
     return cv2.imread(str(path)).shape[:2]
 
 
@@ -68,12 +68,12 @@ def test_coco(drawn, split, count):
     assert {'info', 'licenses', 'images', 'annotations', 'categories'} == document.keys()
     assert len(document['images']) == count
     assert document['categories'][0].keys() == CATEGORY
-    for picture in document['images']:
-        assert picture.keys() == COCO_PICTURE
-        assert re.fullmatch(r'\d{12}\.jpg', picture['file_name'])
-        assert int(picture['file_name'][:-4]) == picture['id']
-        path = root / f'{split}2017' / picture['file_name']
-        assert picture_size(path) == (picture['height'], picture['width'])
+    for image in document['images']:
+        assert image.keys() == COCO_IMAGE
+        assert re.fullmatch(r'\d{12}\.jpg', image['file_name'])
+        assert int(image['file_name'][:-4]) == image['id']
+        path = root / f'{split}2017' / image['file_name']
+        assert image_size(path) == (image['height'], image['width'])
     rows = document['annotations']
     assert len({row['id'] for row in rows}) == len(rows) >= count
     for row in rows:
@@ -183,17 +183,17 @@ def test_detections(drawn, name, path, truth):
     document = read(drawn(name) / 'annotations' / truth)
     rows = [row for row in document['annotations'] if not row['iscrowd']]
     detections = read(drawn(name) / 'person_detection_results' / path)
-    by_picture = defaultdict(list)
+    by_image = defaultdict(list)
     for row in detections:
         assert row.keys() == {'bbox', 'category_id', 'image_id', 'score'}
         assert 0 < row['score'] < 1
-        by_picture[row['image_id']].append(np.array(row['bbox']))
-    assert by_picture.keys() <= {picture['id'] for picture in document['images']}
+        by_image[row['image_id']].append(np.array(row['bbox']))
+    assert by_image.keys() <= {image['id'] for image in document['images']}
     for row in rows:
         box = np.array(row['bbox'])
         tolerance = 0.15 * max(box[2:])
         assert any(
-            np.abs(found - box).max() <= tolerance for found in by_picture[row['image_id']]
+            np.abs(found - box).max() <= tolerance for found in by_image[row['image_id']]
         )
     assert len(detections) > len(rows)
 
@@ -204,14 +204,14 @@ def test_humanart(drawn):
         document = read(root / f'annotations/{split}_humanart.json')
         assert len(document['categories'][0]['keypoints']) == 21
         groups = set()
-        for picture in document['images']:
-            assert picture.keys() == HUMANART_PICTURE
-            top, images, group, category, name = picture['file_name'].split('/')
+        for image in document['images']:
+            assert image.keys() == HUMANART_IMAGE
+            top, images, group, category, name = image['file_name'].split('/')
             assert (top, images) == ('HumanArt', 'images')
-            assert category == picture['category'].replace(' ', '_')
-            assert picture['id'] % 10**12 == int(name[:-4])
-            path = root.parent / picture['file_name']
-            assert picture_size(path) == (picture['height'], picture['width'])
+            assert category == image['category'].replace(' ', '_')
+            assert image['id'] % 10**12 == int(name[:-4])
+            path = root.parent / image['file_name']
+            assert image_size(path) == (image['height'], image['width'])
             groups.add(group)
         assert groups == {'2D_virtual_human', '3D_virtual_human', 'real_human'}
         for row in document['annotations']:
@@ -223,17 +223,17 @@ def test_humanart(drawn):
 
 def test_ap10k(drawn):
     root = drawn('ap10k')
-    pictures = set()
+    images = set()
     for split, count in (('train', 12), ('val', 4), ('test', 8)):
         document = read(root / f'annotations/ap10k-{split}-split1.json')
         assert len(document['images']) == count
         sizes = {}
-        for picture in document['images']:
-            assert picture.keys() == AP10K_PICTURE
-            assert picture['id'] not in pictures
-            pictures.add(picture['id'])
-            sizes[picture['id']] = picture_size(root / 'data' / picture['file_name'])
-            assert sizes[picture['id']] == (picture['height'], picture['width'])
+        for image in document['images']:
+            assert image.keys() == AP10K_IMAGE
+            assert image['id'] not in images
+            images.add(image['id'])
+            sizes[image['id']] = image_size(root / 'data' / image['file_name'])
+            assert sizes[image['id']] == (image['height'], image['width'])
         known = {category['id']: category for category in document['categories']}
         assert {category['name'] for category in known.values()} >= {'dog', 'horse', 'zebra'}
         for row in document['annotations']:
@@ -249,15 +249,15 @@ def test_ap10k(drawn):
 
 def test_crowdhuman(drawn):
     root = drawn('crowdhuman')
-    tags, hidden, pictures = Counter(), 0, set()
+    tags, hidden, images = Counter(), 0, set()
     for split, count in (('train', 8), ('val', 6)):
         lines = (root / f'annotation_{split}.odgt').read_text().splitlines()
         assert len(lines) == count
         for row in map(json.loads, lines):
             assert row.keys() == {'ID', 'gtboxes'}
             assert re.fullmatch(r'\d+,[0-9a-f]{16}', row['ID'])
-            pictures.add(row['ID'])
-            height, width = picture_size(root / 'Images' / f'{row["ID"]}.jpg')
+            images.add(row['ID'])
+            height, width = image_size(root / 'Images' / f'{row["ID"]}.jpg')
             for number, box in enumerate(row['gtboxes']):
                 tags[box['tag']] += 1
                 assert box.keys() == {'tag', 'hbox', 'head_attr', 'fbox', 'vbox', 'extra'}
@@ -270,7 +270,7 @@ def test_crowdhuman(drawn):
                 assert box['head_attr'].keys() == {'ignore', 'occ', 'unsure'}
                 assert box['extra']['box_id'] == number
                 hidden += box['extra']['occ']
-    assert len(pictures) == 14
+    assert len(images) == 14
     assert tags['person'] > 40
     assert tags['mask'] >= 1
     assert 5 < hidden < tags['person'] - 5
@@ -289,7 +289,7 @@ def test_lip(drawn):
                 str(root / f'{split}_segmentations/{stem}.png'), cv2.IMREAD_UNCHANGED
             )
             assert labels.dtype == np.uint8
-            assert labels.shape == picture_size(root / f'{split}_images/{stem}.jpg')
+            assert labels.shape == image_size(root / f'{split}_images/{stem}.jpg')
             seen |= set(np.unique(labels))
     assert seen >= {0, 1, 2, 5, 9, 13, 14, 15, 16, 17, 18, 19}
     assert max(seen) <= 19
@@ -358,7 +358,7 @@ def test_peta(drawn):
     assert split['attr_name'] == [names[number] for number in GROUPED]
     np.testing.assert_array_equal(split['label'], labels[:, GROUPED])
     part = split['partition']
-    # Two pictures of everybody follow each other; nobody is in two splits.
+    # Two images of everybody follow each other; nobody is in two splits.
     people = {name: set(part[name] // 2) for name in ('train', 'val', 'test')}
     assert not people['train'] & people['val'] | people['test'] & (
         people['train'] | people['val']

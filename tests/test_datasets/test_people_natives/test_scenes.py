@@ -120,7 +120,7 @@ def test_landmarks_of_a_whole_person_lie_on_their_parts(identity):
     _, rendered = portrait(character)
     labels = rendered.parts(0, lip_table(character))
     points = rendered.seen[0].landmarks
-    assert (points[:, 2] > 0).all(), 'all of the body is in the picture'
+    assert (points[:, 2] > 0).all(), 'all of the body is in the image'
 
     def label(index):
         x, y, _ = points[index]
@@ -150,18 +150,18 @@ def test_left_is_left_of_the_person():
         _, rendered = portrait(plain_character(), yaw=yaw)
         points = rendered.seen[0].landmarks
         for left in (5, 7, 9, 11, 13, 15):
-            # Facing the camera, somebody's left is right in the picture.
+            # Facing the camera, somebody's left is right in the image.
             assert sign * (points[left, 0] - points[left + 1, 0]) > 0
 
 
-def test_a_face_turned_away_is_not_labelled_and_hidden_joints_are_hidden():
+def test_a_face_turned_away_is_not_labeled_and_hidden_joints_are_hidden():
     _, rendered = portrait(plain_character(), yaw=np.pi)
     points = rendered.seen[0].landmarks
     assert rendered.seen[0].turned_away
     assert not points[:3, 2].any()
     _, rendered = portrait(plain_character(), yaw=np.pi / 2)
     points = rendered.seen[0].landmarks
-    # Seen walking to the right of the picture, one side is in front of the other.
+    # Seen walking to the right of the image, one side is in front of the other.
     shoulders = sorted(points[5:7, 2])
     assert shoulders == [1, 2]
 
@@ -172,7 +172,7 @@ def test_what_stands_in_front_hides():
     post = Thing('hedge', 0.5, 0.99, 0.92, (60, 90, 60))
     _, covered = portrait(character, things=(post,))
     before, after = free.seen[0].landmarks, covered.seen[0].landmarks
-    # The ankles go, and since nothing of the body is seen around them, they are not labelled.
+    # The ankles go, and since nothing of the body is seen around them, they are not labeled.
     assert (before[15:17, 2] == 2).all()
     assert not after[15:17, 2].any()
     assert (after[5:7, 2] == 2).all()
@@ -193,23 +193,23 @@ def test_full_box_of_somebody_half_outside_is_that_of_the_whole():
 
 
 def test_the_part_map_is_what_is_drawn():
-    """Garments in colours that nothing else has: their pixels are those of their labels."""
+    """Garments in colors that nothing else has: their pixels are those of their labels."""
     character = plain_character(gloves=(20, 20, 230))
-    upper = replace(character.person.upper, colour=(230, 20, 20))
-    lower = replace(character.person.lower, colour=(20, 220, 20))
+    upper = replace(character.person.upper, color=(230, 20, 20))
+    lower = replace(character.person.lower, color=(20, 220, 20))
     character = with_person(character, upper=upper, lower=lower)
     _, rendered = portrait(character, size=(320, 200))
     labels = rendered.parts(0, lip_table(character))
-    picture = rendered.picture.astype(int)
-    others = picture.sum(-1)[..., None] - picture
-    strong = 2 * picture - others > 60
+    image = rendered.image.astype(int)
+    others = image.sum(-1)[..., None] - image
+    strong = 2 * image - others > 60
     for channel, name in ((0, 'Upper-clothes'), (1, 'Pants'), (2, 'Glove')):
-        drawn, labelled = strong[..., channel], labels == LIP[name]
+        drawn, labeled = strong[..., channel], labels == LIP[name]
         if name == 'Upper-clothes':
-            # The collar of a shirt is of another colour.
-            labelled &= rendered.owners % CODES != code('inner')
-        both = (drawn & labelled).sum()
-        assert both / (drawn | labelled).sum() > 0.85, name
+            # The collar of a shirt is of another color.
+            labeled &= rendered.owners % CODES != code('inner')
+        both = (drawn & labeled).sum()
+        assert both / (drawn | labeled).sum() > 0.85, name
 
 
 def test_bags_hide_the_body_but_do_not_belong_to_it():
@@ -320,30 +320,30 @@ def test_small_toes_are_on_the_outside_and_heels_behind():
     assert small[1, 0] < big[1, 0] - 1
     _, rendered = portrait(plain_character(), yaw=np.pi / 2)
     for toe, heel in ((17, 19), (20, 22)):
-        # Walking to the right of the picture.
+        # Walking to the right of the image.
         assert rendered.seen[0].landmarks[heel, 0] < rendered.seen[0].landmarks[toe, 0] - 5
 
 
 def test_an_open_jacket_shows_what_is_below():
     character = plain_character()
-    upper = replace(character.person.upper, kind='jacket', colour=(210, 30, 30))
+    upper = replace(character.person.upper, kind='jacket', color=(210, 30, 30))
     jacket = with_person(character, upper=upper, inner=(30, 30, 230))
     _, rendered = portrait(jacket, size=(320, 200))
     labels = rendered.parts(0, lip_table(jacket))
-    red, _, blue = np.moveaxis(rendered.picture.astype(int), -1, 0)
-    for colour, other, name in ((red, blue, 'Coat'), (blue, red, 'Upper-clothes')):
-        drawn, labelled = colour - other > 40, labels == LIP[name]
-        assert (drawn & labelled).sum() / (drawn | labelled).sum() > 0.7, name
+    red, _, blue = np.moveaxis(rendered.image.astype(int), -1, 0)
+    for color, other, name in ((red, blue, 'Coat'), (blue, red, 'Upper-clothes')):
+        drawn, labeled = color - other > 40, labels == LIP[name]
+        assert (drawn & labeled).sum() / (drawn | labeled).sum() > 0.7, name
 
 
 def test_the_same_numbers_give_the_same_scene_in_any_order():
     one = render_scene(plan_crowd(0, 5, SIZE, CROWD))
     render_scene(plan_crowd(0, 6, SIZE, CROWD))
     two = render_scene(plan_crowd(0, 5, SIZE, CROWD))
-    np.testing.assert_array_equal(one.picture, two.picture)
+    np.testing.assert_array_equal(one.image, two.image)
     np.testing.assert_array_equal(one.owners, two.owners)
     other = render_scene(plan_crowd(1, 5, SIZE, CROWD))
-    assert np.abs(one.picture.astype(int) - other.picture).mean() > 5
+    assert np.abs(one.image.astype(int) - other.image).mean() > 5
 
 
 def test_box_of_nothing_is_none():

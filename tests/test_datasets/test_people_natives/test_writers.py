@@ -58,12 +58,12 @@ def test_same_bytes_with_any_number_of_processes(name, drawn, tmp_path):
 
 
 @pytest.mark.parametrize('name', DRAWN)
-def test_another_seed_gives_other_pictures_in_the_same_layout(name, drawn, tmp_path):
+def test_another_seed_gives_other_images_in_the_same_layout(name, drawn, tmp_path):
     _, write = natives.DATASETS[name]
     write(tmp_path / 'set', 'tiny', seed=1)
     one, two = read_all(drawn(name)), read_all(tmp_path / 'set')
-    pictures = [path for path in one if path.endswith(('.jpg', '.png'))]
-    common = [path for path in pictures if path in two]
+    images = [path for path in one if path.endswith(('.jpg', '.png'))]
+    common = [path for path in images if path in two]
     assert all(one[path] != two[path] for path in common)
     assert {Path(path).parent for path in one} == {Path(path).parent for path in two}
 
@@ -153,4 +153,4 @@ def test_a_foreign_folder_is_one_line(tmp_path, run_tool, capsys):
         run_tool(tmp_path, '--datasets', 'lip', '--size', 'tiny')
     error = capsys.readouterr().err
     assert error.startswith('make_people.py: error: ')
-    assert 'LIP exists and is no set of drawn people' in error
+    assert 'LIP exists and is no set of synthetic persons' in error

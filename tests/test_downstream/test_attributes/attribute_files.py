@@ -1,4 +1,4 @@
-"""Attribute data sets of a few tiny pictures, in exactly the published layouts."""
+"""Attribute data sets of a few tiny images, in exactly the published layouts."""
 
 import json
 import pickle
@@ -20,9 +20,9 @@ PETA_NAMES = tuple(f'peta{i}' for i in range(35))
 COUNTS = {'train': 6, 'val': 3, 'test': 5}
 
 
-def random_labels(pictures: int, attributes: int, seed: int) -> np.ndarray:
+def random_labels(images: int, attributes: int, seed: int) -> np.ndarray:
     """The last attribute is shown by nobody."""
-    labels = np.random.default_rng(seed).integers(0, 2, (pictures, attributes), np.uint8)
+    labels = np.random.default_rng(seed).integers(0, 2, (images, attributes), np.uint8)
     labels[:, -1] = 0
     return labels
 
@@ -30,8 +30,8 @@ def random_labels(pictures: int, attributes: int, seed: int) -> np.ndarray:
 def draw(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
-        grey = np.random.default_rng(i).integers(0, 256, (8, 4, 3), np.uint8)
-        cv2.imwrite(str(folder / name), cv2.resize(grey, (20, 48)))
+        gray = np.random.default_rng(i).integers(0, 256, (8, 4, 3), np.uint8)
+        cv2.imwrite(str(folder / name), cv2.resize(gray, (20, 48)))
 
 
 def cells(texts) -> np.ndarray:
@@ -42,7 +42,7 @@ def cells(texts) -> np.ndarray:
 
 
 def pa100k_variables(counts: dict[str, int] = COUNTS) -> dict:
-    """What annotation.mat holds, for fewer pictures."""
+    """What annotation.mat holds, for fewer images."""
     mat, first = {'attributes': cells(PA100K_NAMES)}, 1
     for seed, (part, count) in enumerate(counts.items()):
         names = [f'{number:06d}.jpg' for number in range(first, first + count)]
@@ -62,7 +62,7 @@ def write_pa100k(root: Path, counts: dict[str, int] = COUNTS, **changes) -> dict
 
 
 def peta_content(counts: dict[str, int] = COUNTS, seed: int = 3) -> dict:
-    """What peta_zs.json holds, for fewer pictures."""
+    """What peta_zs.json holds, for fewer images."""
     parts = [part for part, count in counts.items() for _ in range(count)]
     labels = random_labels(len(parts), 35, seed)
     return {

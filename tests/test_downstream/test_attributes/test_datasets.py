@@ -1,4 +1,4 @@
-"""PA-100K and PETA's zero-shot split: labels, pictures, and what is wrong with a folder."""
+"""PA-100K and PETA's zero-shot split: labels, images, and what is wrong with a folder."""
 
 import json
 
@@ -97,7 +97,7 @@ def test_a_missing_file_is_named_with_the_right_layout(tmp_path):
         peta(tmp_path)
 
 
-def test_a_missing_folder_or_picture_is_named(tmp_path):
+def test_a_missing_folder_or_image_is_named(tmp_path):
     write_pa100k(tmp_path)
     (tmp_path / 'data' / '000012.jpg').unlink()
     with pytest.raises(
@@ -130,7 +130,7 @@ LABELS = pa100k_variables()['train_label']
             r'26 attributes and labels for 25; this data set has 26',
         ),
         ({'attributes': cells(['Hat'])}, r'1 attributes and labels for 26'),
-        ({'train_label': LABELS[:4]}, r'train_label has shape \(4, 26\), .* names 6 pictures'),
+        ({'train_label': LABELS[:4]}, r'train_label has shape \(4, 26\), .* names 6 images'),
         ({'train_label': LABELS + 7}, r'000001\.jpg has label .* for Female; allowed are 0'),
         ({'train_label': None}, r'no variable train_label; .* <part>_images_name'),
         ({'train_images_name': np.ones((6, 1))}, r'train_images_name: cell 1 holds .*not one'),
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_mat_file_is_named(tmp_path):
         ),
         (lambda c: c['data_list'][0]['gt_score'].pop(), r'gt_score has \[34, 35\] values'),
         (lambda c: c['metainfo']['attributes'].pop(), '34 attributes and labels for 35'),
-        (lambda c: c.update(data_list=c['data_list'][-1:]), 'names no picture of this split'),
+        (lambda c: c.update(data_list=c['data_list'][-1:]), 'names no image of this split'),
     ],
 )
 def test_a_wrong_json_file_is_named(tmp_path, change, message):
@@ -170,7 +170,7 @@ def test_a_wrong_json_file_is_named(tmp_path, change, message):
         peta(tmp_path)
 
 
-def test_a_broken_picture_is_an_error_in_evaluation(tmp_path):
+def test_a_broken_image_is_an_error_in_evaluation(tmp_path):
     write_pa100k(tmp_path)
     (tmp_path / 'data' / '000010.jpg').write_text('text')
     data = pa100k(tmp_path, 'test', pipeline=[dict(type='LoadImageFromFile')], test_mode=True)

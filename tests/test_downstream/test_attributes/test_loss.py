@@ -16,7 +16,7 @@ def loss_with(ratio):
     return loss
 
 
-def test_four_pictures_by_hand():
+def test_four_images_by_hand():
     # Probabilities 1/2, 3/4 and 1/4 have the logits 0, ln 3 and -ln 3.
     logits = torch.tensor([[0.0, LN3], [LN3, 0.0], [-LN3, -LN3], [LN3, LN3]])
     truth = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
@@ -25,15 +25,15 @@ def test_four_pictures_by_hand():
         math.exp(0.5),
     )  # a positive label of ratio 1/4; any of ratio 1/2
     common = math.exp(0.25)  # a negative label of ratio 1/4
-    pictures = [
+    images = [
         rare * LN2 + half * LN4,
         rare * (LN4 - LN3) + half * LN2,
         common * (LN4 - LN3) + half * (LN4 - LN3),
         common * LN4 + half * (LN4 - LN3),
     ]
     loss = loss_with([0.25, 0.5])
-    assert loss.per_picture(logits, truth).tolist() == pytest.approx(pictures)
-    assert loss(logits, truth, avg_factor=4).item() == pytest.approx(sum(pictures) / 4)
+    assert loss.per_image(logits, truth).tolist() == pytest.approx(images)
+    assert loss(logits, truth, avg_factor=4).item() == pytest.approx(sum(images) / 4)
 
 
 def test_against_plain_loops():
@@ -63,7 +63,7 @@ def test_equal_shares_weigh_all_labels_alike():
 def test_bfloat16_logits_are_summed_in_float32():
     logits = torch.randn(3, 26).bfloat16()
     truth = torch.ones(3, 26)
-    loss = loss_with([0.2] * 26).per_picture(logits, truth)
+    loss = loss_with([0.2] * 26).per_image(logits, truth)
     assert loss.dtype == torch.float32
     expected = math.exp(0.8) * torch.log1p(torch.exp(-logits.double())).sum(1)
     assert loss.tolist() == pytest.approx(expected.tolist(), rel=1e-5)

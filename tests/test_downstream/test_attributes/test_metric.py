@@ -8,10 +8,10 @@ from saip.downstream.attributes import metric as module
 from saip.downstream.attributes.metric import (
     AttributeMetric,
     balanced_accuracies,
-    picture_scores,
+    image_scores,
 )
 
-# Four pictures, three attributes, the last of which nobody shows.
+# Four images, three attributes, the last of which nobody shows.
 TRUTH = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)
 PREDICTED = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 0], [1, 0, 0]], bool)
 
@@ -33,7 +33,7 @@ def evaluate(predicted, truth, **extra):
     return metric.evaluate(len(samples))
 
 
-def test_four_pictures_by_hand():
+def test_four_images_by_hand():
     # a0: 1 of 2 found, 0 of 2 refused; a1: 2 of 2 and 2 of 2; a2: none to find, 3 of 4 refused.
     by_attribute = [(1 / 2 + 0) / 2, (1 + 1) / 2, (0 + 3 / 4) / 2]
     assert balanced_accuracies(PREDICTED, TRUTH).tolist() == pytest.approx(by_attribute)
@@ -53,12 +53,12 @@ def test_four_pictures_by_hand():
 
 
 def by_loops(predicted, truth):
-    """mA and the scores of pictures, one label at a time."""
-    pictures, attributes = truth.shape
+    """mA and the scores of images, one label at a time."""
+    images, attributes = truth.shape
     total = 0.0
     for j in range(attributes):
         counts = {(p, t): 0 for p in (False, True) for t in (False, True)}
-        for i in range(pictures):
+        for i in range(images):
             counts[bool(predicted[i, j]), bool(truth[i, j])] += 1
         shown = counts[True, True] + counts[False, True]
         absent = counts[True, False] + counts[False, False]
@@ -66,11 +66,11 @@ def by_loops(predicted, truth):
         refused = counts[False, False] / absent if absent else 0
         total += (found + refused) / 2
     shares = {'accuracy': 0.0, 'precision': 0.0, 'recall': 0.0}
-    for i in range(pictures):
+    for i in range(images):
         said = {j for j in range(attributes) if predicted[i, j]}
         real = {j for j in range(attributes) if truth[i, j]}
         for name, of in (('accuracy', said | real), ('precision', said), ('recall', real)):
-            shares[name] += len(said & real) / len(of) / pictures if of else 0
+            shares[name] += len(said & real) / len(of) / images if of else 0
     p, r = shares['precision'], shares['recall']
     return {'mA': total / attributes, **shares, 'F1': 2 * p * r / (p + r) if p + r else 0}
 
@@ -81,9 +81,9 @@ def test_against_plain_loops_with_an_absent_attribute(seed):
     truth = generator.random((40, 9)) < generator.random(9) * 0.8
     predicted = truth ^ (generator.random((40, 9)) < 0.2)
     truth[:, 4] = False  # absent
-    truth[:, 7] = True  # on every picture
+    truth[:, 7] = True  # on every image
     truth[3] = False
-    predicted[[3, 5]] = False  # a picture of nothing and a prediction of nothing
+    predicted[[3, 5]] = False  # an image of nothing and a prediction of nothing
     expected = {f'attributes/{k}': 100 * v for k, v in by_loops(predicted, truth).items()}
     assert evaluate(predicted, truth) == pytest.approx(expected)
 
@@ -95,7 +95,7 @@ def test_an_absent_attribute_gives_half_of_its_true_negatives():
 
 
 def test_nothing_predicted_is_no_division_by_zero():
-    scores = picture_scores(np.zeros_like(TRUTH), TRUTH)
+    scores = image_scores(np.zeros_like(TRUTH), TRUTH)
     assert scores == {'accuracy': 0, 'precision': 0, 'recall': 0, 'F1': 0}
 
 
@@ -105,8 +105,8 @@ def test_a_probability_of_one_half_is_no_prediction():
     assert metric.results[0]['predicted'].tolist() == [False, True]
 
 
-def test_the_loss_is_averaged_over_pictures():
-    # Not over batches, which hold three pictures and one.
+def test_the_loss_is_averaged_over_images():
+    # Not over batches, which hold three images and one.
     found = evaluate(PREDICTED, TRUTH, loss=[1.0, 2.0, 3.0, 10.0])
     assert found['attributes/loss'] == 4
 

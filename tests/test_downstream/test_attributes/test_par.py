@@ -55,7 +55,7 @@ SMALL = SHORT | {
 
 @pytest.fixture(scope='module')
 def drawn(tmp_path_factory):
-    """Both data sets with drawn people, below one folder."""
+    """Both data sets with synthetic persons, below one folder."""
     root = tmp_path_factory.mktemp('drawn')
     natives.write_pa100k(root / 'PA100K')
     natives.write_peta(root / 'PETA')
@@ -65,7 +65,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture
 def sets(tmp_path, monkeypatch, fresh_mmengine):
-    """PA-100K with noise for pictures, found through SAIP_DATA."""
+    """PA-100K with noise for images, found through SAIP_DATA."""
     (tmp_path / 'data' / 'PA100K').mkdir(parents=True)
     write_pa100k(tmp_path / 'data' / 'PA100K')
     monkeypatch.setenv('SAIP_DATA', str(tmp_path / 'data'))
@@ -91,7 +91,7 @@ def two_iterations_and_an_evaluation(name, options, work_dir):
         for score in ('mA', 'accuracy', 'precision', 'recall', 'F1', 'loss')
     }
     assert 0 <= metrics['attributes/mA'] <= 100
-    # In another batch size: the scores are those of pictures, not of batches.
+    # In another batch size: the scores are those of images, not of batches.
     for key, value in metrics.items():
         logged = history.get_scalar(f'val/{key}').current()
         assert logged == pytest.approx(value, rel=1e-4), key
@@ -143,12 +143,12 @@ def test_another_number_of_attributes_is_refused(sets, tmp_path):
 
 
 def test_a_training_set_without_ratios_is_refused():
-    class Pictures:
+    class Images:
         metainfo = {'classes': ('Hat',)}
 
-    loader = SimpleNamespace(dataset=Pictures())
+    loader = SimpleNamespace(dataset=Images())
     runner = SimpleNamespace(train_dataloader=loader, model=torch.nn.Identity())
-    with pytest.raises(ValueError, match=r'Pictures does not state .* saip\.PA100K'):
+    with pytest.raises(ValueError, match=r'Images does not state .* saip\.PA100K'):
         PositiveRatioHook().before_train(runner)
 
 
@@ -215,13 +215,13 @@ def test_the_head_norms_its_logits_if_asked():
     assert logits.std(0, unbiased=False).tolist() == pytest.approx([1] * 4, abs=1e-3)
 
 
-def test_predictions_carry_probabilities_and_the_loss_of_labelled_pictures():
+def test_predictions_carry_probabilities_and_the_loss_of_labeled_images():
     head = AttributeHead(num_classes=2, in_channels=3)
     head.loss_module.set_ratio([0.5, 0.5])
     torch.nn.init.zeros_(head.fc.weight)
     torch.nn.init.zeros_(head.fc.bias)
-    labelled = DataSample().set_gt_score(torch.tensor([1.0, 0.0]))
-    (sample,) = head.predict((torch.randn(1, 3),), [labelled])
+    labeled = DataSample().set_gt_score(torch.tensor([1.0, 0.0]))
+    (sample,) = head.predict((torch.randn(1, 3),), [labeled])
     assert sample.pred_score.tolist() == [0.5, 0.5]
     assert sample.loss.item() == pytest.approx(2 * math.exp(0.5) * math.log(2))
     (sample,) = head.predict((torch.randn(1, 3),), [DataSample()])

@@ -1,4 +1,4 @@
-"""A few pictures and annotations in the public layout of CrowdHuman, written by hand."""
+"""A few images and annotations in the public layout of CrowdHuman, written by hand."""
 
 import json
 from pathlib import Path
@@ -23,22 +23,22 @@ def write_odgt(path: Path, records: dict[str, list[dict[str, Any]]]) -> Path:
     return path
 
 
-def write_picture(path: Path, height: int = 100, width: int = 80, **options: Any) -> None:
+def write_image(path: Path, height: int = 100, width: int = 80, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(noise).save(path, **options)
 
 
 def write_set(root: Path, records: dict[str, list[dict[str, Any]]]) -> Path:
-    """The same pictures for training and validation, 80 pixels wide and 100 high."""
+    """The same images for training and validation, 80 pixels wide and 100 high."""
     for name in records:
-        write_picture(root / 'Images' / f'{name}.jpg')
+        write_image(root / 'Images' / f'{name}.jpg')
     for split in ('train', 'val'):
         write_odgt(root / f'annotation_{split}.odgt', records)
     return root
 
 
-def two_pictures() -> dict[str, list[dict[str, Any]]]:
+def two_images() -> dict[str, list[dict[str, Any]]]:
     """Two people, one of them to be ignored, and a region to ignore; then one person alone."""
     return {
         'a,1': [

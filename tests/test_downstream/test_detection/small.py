@@ -11,7 +11,7 @@ LONG, SHORT = 192, 128
 
 
 def options(work_dir: Path, root: Path) -> dict[str, Any]:
-    """Options for seconds: 192x128 pixels, two pictures a batch, few proposals."""
+    """Options for seconds: 192x128 pixels, two images a batch, few proposals."""
     changes = {
         'model.data_preprocessor.batch_augments.0.scale': (LONG, SHORT),
         'model.roi_head.bbox_head.fc_out_channels': 32,

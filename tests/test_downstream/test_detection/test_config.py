@@ -32,13 +32,13 @@ def test_no_operator_of_torchvision(cfg):
     assert found == [False]
 
 
-def test_pictures_become_rgb_with_the_statistics_of_the_pretraining(cfg):
+def test_images_become_rgb_with_the_statistics_of_the_pretraining(cfg):
     cfg.model.data_preprocessor.batch_augments = None
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         preprocess = ROOT_MODELS.build(cfg.model.data_preprocessor)
     blue_green_red = torch.tensor([10, 20, 30], dtype=torch.uint8)  # as mmcv loads
-    picture = blue_green_red.view(3, 1, 1).expand(3, 64, 64)
-    (result,) = preprocess(dict(inputs=[picture], data_samples=None))['inputs']
+    image = blue_green_red.view(3, 1, 1).expand(3, 64, 64)
+    (result,) = preprocess(dict(inputs=[image], data_samples=None))['inputs']
     expected = [(30 - 123.675) / 58.395, (20 - 116.28) / 57.12, (10 - 103.53) / 57.375]
     assert result[:, 0, 0].tolist() == pytest.approx(expected, rel=1e-5)
 
@@ -60,7 +60,7 @@ def test_five_levels_at_the_strides_of_the_anchors(name, monkeypatch):
 def test_the_protocol(cfg):
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr) == ('AdamW', 2e-4)
-    # 8 processes with 2 pictures are the batch that the learning rate is for.
+    # 8 processes with 2 images are the batch that the learning rate is for.
     assert 8 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
     assert cfg.model.data_preprocessor.batch_augments[0].scale == (1400, 800)
     # The metric compares with the lines of the file in their order.

@@ -14,15 +14,15 @@ from saip.datasets.crops import DataError
 from saip.downstream.detection import CrowdHuman
 from saip.downstream.detection import dataset as module
 from saip.registry import DATASETS
-from tests.test_datasets.picture_files import text_orientation
+from tests.test_datasets.image_files import text_orientation
 
-from .crowd_files import box, two_pictures, write_picture, write_set
+from .crowd_files import box, two_images, write_image, write_set
 from .small import CONFIG
 
 
 @pytest.fixture
 def crowd(tmp_path):
-    return write_set(tmp_path / 'CrowdHuman', two_pictures())
+    return write_set(tmp_path / 'CrowdHuman', two_images())
 
 
 def dataset(root: Path, split: str = 'train', **options) -> CrowdHuman:
@@ -69,10 +69,10 @@ def test_annotations_may_have_any_name(crowd):
 
 
 @pytest.mark.parametrize(('orientation', 'size'), [(1, (40, 60)), (3, (40, 60)), (6, (60, 40))])
-def test_sizes_are_those_of_the_pictures_as_they_are_loaded(crowd, orientation, size):
+def test_sizes_are_those_of_the_images_as_they_are_loaded(crowd, orientation, size):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    write_picture(crowd / 'Images/b,2.jpg', 40, 60, exif=exif)
+    write_image(crowd / 'Images/b,2.jpg', 40, 60, exif=exif)
     data = shipped(crowd)
     info = data.get_data_info(1)
     assert (info['height'], info['width']) == size
@@ -80,12 +80,12 @@ def test_sizes_are_those_of_the_pictures_as_they_are_loaded(crowd, orientation, 
 
 
 def test_an_orientation_that_is_no_number_is_none(crowd):
-    write_picture(crowd / 'Images/b,2.jpg', 40, 60, exif=text_orientation())
+    write_image(crowd / 'Images/b,2.jpg', 40, 60, exif=text_orientation())
     info = dataset(crowd).get_data_info(1)
     assert (info['height'], info['width']) == (40, 60)
 
 
-def test_a_picture_with_one_box_gets_one_to_ignore_in_training_alone(crowd):
+def test_a_image_with_one_box_gets_one_to_ignore_in_training_alone(crowd):
     sample = shipped(crowd)[1]['data_samples']
     assert len(sample.gt_instances.bboxes) == 1
     assert len(sample.ignored_instances.bboxes) == 1
@@ -196,9 +196,9 @@ FLAWS = {'c,3': NO_PERSON, 'd,4': [*EMPTY, box([1, 2, 3, 4])], 'e,5': EMPTY}
 
 @pytest.fixture
 def flawed(tmp_path):
-    """Pictures of which the first shows no person, nor does the last, of people without an area."""
+    """Images of which the first shows no person, nor does the last, of people without an area."""
     first, *others = FLAWS.items()
-    return write_set(tmp_path / 'flawed', dict([first, *two_pictures().items(), *others]))
+    return write_set(tmp_path / 'flawed', dict([first, *two_images().items(), *others]))
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def warned(monkeypatch):
 
 
 def test_boxes_without_an_area_are_left_out_of_a_training_and_counted(tmp_path, warned):
-    root = write_set(tmp_path, {**two_pictures(), 'd,4': FLAWS['d,4']})
+    root = write_set(tmp_path, {**two_images(), 'd,4': FLAWS['d,4']})
     data = dataset(root)
     assert [info['img_id'] for info in data] == ['a,1', 'b,2', 'd,4']
     assert data[2]['instances'][0]['bbox'] == [1, 2, 4, 6]
@@ -221,23 +221,23 @@ def test_boxes_without_an_area_are_left_out_of_a_training_and_counted(tmp_path, 
 
 
 @pytest.mark.parametrize('boxes', [NO_PERSON, EMPTY, []])
-def test_a_training_picture_without_a_person_stops(tmp_path, boxes):
-    root = write_set(tmp_path, {**two_pictures(), 'c,3': boxes})
+def test_a_training_image_without_a_person_stops(tmp_path, boxes):
+    root = write_set(tmp_path, {**two_images(), 'c,3': boxes})
     with pytest.raises(
         DataError,
-        match=r'annotation_train\.odgt, line 3: c,3\.jpg shows no person \(pictures of this kind '
+        match=r'annotation_train\.odgt, line 3: c,3\.jpg shows no person \(images of this kind '
         r'in the file: 1\)\. .*skip_unusable=True.*"gtboxes"',
     ):
         dataset(root)
 
 
-def test_training_pictures_without_a_person_can_be_skipped(flawed, warned):
+def test_training_images_without_a_person_can_be_skipped(flawed, warned):
     data = dataset(flawed, skip_unusable=True)
     assert [info['img_id'] for info in data] == ['a,1', 'b,2', 'd,4']
     path = flawed / 'annotation_train.odgt'
     assert warned == [
         f'{path}: boxes (fbox) without an area, left out: 4, the first in line 4: d,4.jpg',
-        f'{path}: pictures without a person, left out: 2, the first in line 1: c,3.jpg',
+        f'{path}: images without a person, left out: 2, the first in line 1: c,3.jpg',
     ]
 
 
@@ -248,8 +248,8 @@ def test_a_test_stays_as_its_file_has_it(flawed, warned):
     assert warned == []
 
 
-def test_a_test_picture_without_boxes_stops(tmp_path):
-    root = write_set(tmp_path, {**two_pictures(), 'c,3': []})
+def test_a_test_image_without_boxes_stops(tmp_path):
+    root = write_set(tmp_path, {**two_images(), 'c,3': []})
     with pytest.raises(DataError, match=r'annotation_val\.odgt, line 3: c,3\.jpg has no box'):
         dataset(root, 'val')
 
@@ -259,12 +259,12 @@ def test_a_test_picture_without_boxes_stops(tmp_path):
 )
 def test_a_set_without_people_is_refused_anyway(tmp_path, split, options):
     root = write_set(tmp_path, {'c,3': NO_PERSON})
-    with pytest.raises(DataError, match=rf'annotation_{split}\.odgt: no picture with a person'):
+    with pytest.raises(DataError, match=rf'annotation_{split}\.odgt: no image with a person'):
         dataset(root, split, **options)
 
 
-def test_a_damaged_picture_is_named(crowd):
+def test_a_damaged_image_is_named(crowd):
     path = crowd / 'Images/b,2.jpg'
-    path.write_bytes(b'no picture')
-    with pytest.raises(DataError, match=f'{path}: not a readable picture'):
+    path.write_bytes(b'no image')
+    with pytest.raises(DataError, match=f'{path}: not a readable image'):
         dataset(crowd)

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import METRICS, DefaultScope
 
-from .brute_force import Picture, average_precision, jaccard_index, miss_rate
+from .brute_force import ScoredImage, average_precision, jaccard_index, miss_rate
 from .crowd_files import box, write_odgt
 from .small import CONFIG
 
@@ -29,7 +29,7 @@ def xywh(corners):
 
 
 def detections(name, found, size=SIZE):
-    """What the detector hands to the metric for one picture."""
+    """What the detector hands to the metric for one image."""
     instances = dict(
         bboxes=torch.tensor([corners for corners, _ in found]).reshape(-1, 4),
         scores=torch.tensor([score for _, score in found]),
@@ -37,23 +37,23 @@ def detections(name, found, size=SIZE):
     return dict(img_id=name, ori_shape=size, pred_instances=instances)
 
 
-def evaluate(tmp_path, pictures: list[Picture], which='test', size=SIZE):
+def evaluate(tmp_path, images: list[ScoredImage], which='test', size=SIZE):
     records = {
         f'p{number}': [
-            *(box(xywh(corners)) for corners in picture.people),
-            *(box(xywh(corners), tag='mask') for corners in picture.ignored),
+            *(box(xywh(corners)) for corners in image.people),
+            *(box(xywh(corners), tag='mask') for corners in image.ignored),
         ]
-        for number, picture in enumerate(pictures)
+        for number, image in enumerate(images)
     }
     evaluator = metric(write_odgt(tmp_path / 'annotation_val.odgt', records), which)
-    for number, picture in enumerate(pictures):
-        evaluator.process({}, [detections(f'p{number}', picture.found, size)])
-    scores = evaluator.evaluate(len(pictures))
+    for number, image in enumerate(images):
+        evaluator.process({}, [detections(f'p{number}', image.found, size)])
+    scores = evaluator.evaluate(len(images))
     return {key.removeprefix('crowd_human/'): value for key, value in scores.items()}
 
 
 BY_HAND = [
-    Picture(
+    ScoredImage(
         people=[(0, 0, 20, 40), (50, 0, 70, 40)],
         ignored=[(0, 60, 100, 100)],
         found=[
@@ -63,7 +63,7 @@ BY_HAND = [
             ((50.0, 0.0, 70.0, 40.0), 0.6),
         ],
     ),
-    Picture(
+    ScoredImage(
         people=[(10, 10, 30, 50)],
         ignored=[],
         found=[((60.0, 60.0, 80.0, 90.0), 0.5), ((10.0, 10.0, 30.0, 50.0), 0.4)],
@@ -71,13 +71,13 @@ BY_HAND = [
 ]
 
 
-def test_two_pictures_by_hand(tmp_path):
+def test_two_images_by_hand(tmp_path):
     scores = evaluate(tmp_path, BY_HAND)
     # Right, wrong, right, wrong, right of three people: recall 1/3, 1/3, 2/3, 2/3, 1, precision
     # 1, 1/2, 2/3, 1/2, 3/5; two trapezoids have a width.
     area = (1 / 2 + 2 / 3) / 2 / 3 + (1 / 2 + 3 / 5) / 2 / 3
     assert scores['mAP'] == pytest.approx(area, abs=6e-5)
-    # False per picture 0, 1/2, 1/2, 1, 1: the first seven rates meet a miss of 2/3, two of 1/3.
+    # False per image 0, 1/2, 1/2, 1, 1: the first seven rates meet a miss of 2/3, two of 1/3.
     assert scores['mMR'] == pytest.approx(2 ** (7 / 9) / 3, abs=6e-5)
     # From the scores above 0.3: 2 pairs of 2 people and 4 - 1 boxes, then 1 pair of 1 and 2.
     assert scores['JI'] == pytest.approx((2 / (2 + 3 - 2) + 1 / (1 + 2 - 1)) / 2, abs=6e-5)
@@ -92,7 +92,7 @@ def test_validation_leaves_out_what_is_slow(tmp_path):
 def test_perfect_detections(tmp_path, people):
     boxes = [(20.0 * n, 10.0, 20.0 * n + 15, 50.0) for n in range(people)]
     found = [(corners, 0.9 - 0.1 * n) for n, corners in enumerate(boxes)]
-    scores = evaluate(tmp_path, [Picture(boxes, [], found)])
+    scores = evaluate(tmp_path, [ScoredImage(boxes, [], found)])
     # The curve begins at the first of n detections.
     assert scores['mAP'] == pytest.approx(1 - 1 / people, abs=6e-5)
     assert scores['mMR'] == 0
@@ -101,24 +101,24 @@ def test_perfect_detections(tmp_path, people):
 
 def test_nothing_found_but_a_wrong_box(tmp_path):
     scores = evaluate(
-        tmp_path, [Picture([(0, 0, 20, 40)], [], [((60.0, 0.0, 80.0, 40.0), 0.9)])]
+        tmp_path, [ScoredImage([(0, 0, 20, 40)], [], [((60.0, 0.0, 80.0, 40.0), 0.9)])]
     )
     assert scores == {'mAP': 0, 'mMR': 1, 'JI': 0}
 
 
-def test_people_cut_off_by_the_border_are_compared_within_the_picture(tmp_path):
-    picture = Picture(
+def test_people_cut_off_by_the_border_are_compared_within_the_image(tmp_path):
+    image = ScoredImage(
         people=[(-60, 10, 20, 50), (40, 10, 60, 50)],
         ignored=[],
-        # 20 of 80 columns: an IoU of 1/4 with the whole box, of 1 with what is in the picture.
+        # 20 of 80 columns: an IoU of 1/4 with the whole box, of 1 with what is in the image.
         found=[((0.0, 10.0, 20.0, 50.0), 0.9), ((40.0, 10.0, 60.0, 50.0), 0.8)],
     )
-    scores = evaluate(tmp_path, [picture])
+    scores = evaluate(tmp_path, [image])
     assert scores['mAP'] == pytest.approx(1 / 2, abs=6e-5)
     assert scores['mMR'] == 0
 
 
-def draw(rng, people, ignored, found) -> Picture:
+def draw(rng, people, ignored, found) -> ScoredImage:
     """Boxes of 10 to 40 pixels; most detections are near somebody, so that they compete."""
 
     def boxes(count):
@@ -131,7 +131,7 @@ def draw(rng, people, ignored, found) -> Picture:
     picked = np.where(rng.random((found, 1)) < 0.7, near, far).clip(0, 98)
     picked[:, 2:] = np.maximum(picked[:, 2:], picked[:, :2] + 1)
     scores = rng.permutation(found) / found + 0.001
-    return Picture(
+    return ScoredImage(
         [tuple(row) for row in persons.tolist()],
         [tuple(row) for row in boxes(ignored).tolist()],
         list(zip(map(tuple, picked.tolist()), scores.tolist(), strict=True)),
@@ -141,11 +141,11 @@ def draw(rng, people, ignored, found) -> Picture:
 @pytest.mark.parametrize('seed', range(6))
 def test_agrees_with_a_second_implementation(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    # Scores of different pictures must differ, too: the order of equals is nowhere defined.
-    pictures = [draw(rng, 8, 2, found) for found in (29, 31, 37)]
-    scores = evaluate(tmp_path, pictures, 'val')
-    assert scores['mAP'] == pytest.approx(average_precision(pictures), abs=6e-5)
-    assert scores['mMR'] == pytest.approx(miss_rate(pictures), abs=6e-5)
+    # Scores of different images must differ, too: the order of equals is nowhere defined.
+    images = [draw(rng, 8, 2, found) for found in (29, 31, 37)]
+    scores = evaluate(tmp_path, images, 'val')
+    assert scores['mAP'] == pytest.approx(average_precision(images), abs=6e-5)
+    assert scores['mMR'] == pytest.approx(miss_rate(images), abs=6e-5)
     assert 0.1 < scores['mAP'] < 0.9
     assert 0.1 < scores['mMR'] < 1
 
@@ -153,19 +153,19 @@ def test_agrees_with_a_second_implementation(tmp_path, seed):
 @pytest.mark.parametrize('seed', range(3))
 def test_jaccard_index_agrees_with_a_second_implementation(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    pictures = []
+    images = []
     for _ in range(4):
-        picture = draw(rng, 4, 0, 7)
+        image = draw(rng, 4, 0, 7)
         # What is to be ignored is apart from people, so that the choice among equally large sets
         # of pairs does not matter.
         region, boxes = (
             (100.0, 0.0, 140.0, 100.0),
             [(105.0, 9.0, 125.0, 40.0), (70, 9.0, 110.0, 40.0)],
         )
-        found = [*picture.found, (boxes[0], 0.95), (boxes[1], 0.85)]
-        pictures.append(Picture(picture.people, [region], found))
-    scores = evaluate(tmp_path, pictures, size=(100, 150))
-    assert scores['JI'] == pytest.approx(jaccard_index(pictures), abs=6e-5)
+        found = [*image.found, (boxes[0], 0.95), (boxes[1], 0.85)]
+        images.append(ScoredImage(image.people, [region], found))
+    scores = evaluate(tmp_path, images, size=(100, 150))
+    assert scores['JI'] == pytest.approx(jaccard_index(images), abs=6e-5)
     assert 0.1 < scores['JI'] < 0.9
 
 

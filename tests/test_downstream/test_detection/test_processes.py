@@ -17,7 +17,7 @@ from tests.processes import in_processes
 
 from .small import CONFIG, options
 
-PICTURES = 3  # so that one of the two processes gets a picture twice
+IMAGES = 3  # so that one of the two processes gets an image twice
 
 
 def displaced(samples: list[DetDataSample]) -> list[DetDataSample]:
@@ -35,7 +35,7 @@ def displaced(samples: list[DetDataSample]) -> list[DetDataSample]:
 def report(
     checkpoint: Path, root: Path, work_dir: Path, launcher: str
 ) -> tuple[dict[str, float], int]:
-    """Scores of displaced people, and in how many pictures this process has seen them."""
+    """Scores of displaced people, and in how many images this process has seen them."""
     seen = []
 
     def predict(
@@ -45,7 +45,7 @@ def report(
         return displaced(samples)
 
     changes = options(work_dir, root) | {
-        'test_dataloader.dataset.indices': PICTURES,
+        'test_dataloader.dataset.indices': IMAGES,
         'test_dataloader.batch_size': 1,
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -68,8 +68,8 @@ def test_two_processes_report_what_one_reports(tmp_path, monkeypatch):
         model = ROOT_MODELS.build(cfg.model)
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, checkpoint)
     alone, seen = report(checkpoint, root, tmp_path / 'alone', 'none')
-    assert seen == PICTURES
+    assert seen == IMAGES
     assert all(0 < alone[f'crowd_human/{name}'] < 0.95 for name in ('mAP', 'mMR', 'JI'))
     work_dir = tmp_path / 'together'
     found = in_processes(2, tmp_path, report, checkpoint, root, work_dir, 'pytorch')
-    assert found == [[alone, (PICTURES + 1) // 2]] * 2
+    assert found == [[alone, (IMAGES + 1) // 2]] * 2

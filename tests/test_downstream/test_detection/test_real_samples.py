@@ -13,7 +13,7 @@ from saip.downstream.detection import CrowdHuman
 from saip.registry import DATASETS
 from tests.tiny import NO_REALDATA, REALDATA
 
-from .crowd_files import write_picture
+from .crowd_files import write_image
 from .small import CONFIG
 
 NATIVE = REALDATA / 'native'
@@ -38,7 +38,7 @@ def perfect(data: CrowdHuman, ann_file: Path) -> dict[str, float]:
         metric = METRICS.build(settings)
     for number in range(len(data)):
         sample = data[number]['data_samples']
-        # Pictures are resized for the test; these boxes are not, nor are predicted ones.
+        # Images are resized for the test; these boxes are not, nor are predicted ones.
         boxes = sample.gt_instances.bboxes.tensor
         found = dict(bboxes=boxes, scores=torch.linspace(0.9, 0.1, len(boxes)))
         metric.process(
@@ -74,7 +74,7 @@ def check(data: CrowdHuman, ann_file: Path) -> None:
 
 @line
 def test_a_line_of_crowdhuman(tmp_path):
-    write_picture(tmp_path / 'Images/283554,35288000868e92d4.jpg', 1400, 1800)
+    write_image(tmp_path / 'Images/283554,35288000868e92d4.jpg', 1400, 1800)
     data = shipped(tmp_path, LINE, 'val')
     check(data, LINE)
     sample = data[0]['data_samples']

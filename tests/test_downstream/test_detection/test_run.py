@@ -16,7 +16,7 @@ from saip.datasets.people.natives import write_crowdhuman
 from saip.engine import launch
 from saip.engine.launch import StartError
 
-from .crowd_files import box, two_pictures, write_picture, write_set
+from .crowd_files import box, two_images, write_image, write_set
 from .small import CONFIG, ENCODERS, LONG, SHORT, data_options, options
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
@@ -36,8 +36,8 @@ def crowd(tmp_path_factory) -> Path:
     return folder
 
 
-def pictures(training: int, evaluation: int) -> dict[str, int]:
-    """Options that take the first pictures alone."""
+def images(training: int, evaluation: int) -> dict[str, int]:
+    """Options that take the first images alone."""
     counts = dict(train=training, val=evaluation, test=evaluation)
     return {f'{split}_dataloader.dataset.indices': count for split, count in counts.items()}
 
@@ -98,7 +98,7 @@ def test_every_weight_to_learn_gets_a_gradient(crowd, tmp_path, monkeypatch, bac
 @pytest.mark.parametrize('backbone', ENCODERS)
 def test_two_iterations_and_an_evaluation(crowd, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
-    changes = {**options(tmp_path / 'work', crowd), **pictures(4, 2)}
+    changes = {**options(tmp_path / 'work', crowd), **images(4, 2)}
     runner, watch = train(changes)
     assert runner.iter == 2
     assert watch.sizes[:2] == [(2, 3, SHORT, LONG)] * 2
@@ -116,15 +116,15 @@ def test_two_iterations_and_an_evaluation(crowd, tmp_path, monkeypatch, backbone
     names = sorted(path.name for path in shown.iterdir())
     assert names == sorted(os.listdir(crowd / 'Images'))[8:10]  # the first of the validation
     # Annotated people on the left, predicted ones beside them.
-    with Image.open(shown / names[0]) as picture:
-        assert picture.size == (2 * 288, 192)
+    with Image.open(shown / names[0]) as image:
+        assert image.size == (2 * 288, 192)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('backbone', ENCODERS)
 def test_real_size(crowd, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
-    changes = {**data_options(crowd), **pictures(2, 1), 'train_cfg.max_epochs': 1}
+    changes = {**data_options(crowd), **images(2, 1), 'train_cfg.max_epochs': 1}
     changes.update({'work_dir': str(tmp_path), 'train_dataloader.batch_size': 1})
     runner, watch = train(changes)
     assert runner.iter == 2
@@ -135,28 +135,28 @@ def test_real_size(crowd, tmp_path, monkeypatch, backbone):
 
 @pytest.mark.usefixtures('one_process_group')
 def test_it_trains_in_a_process_group(crowd, tmp_path):
-    changes = {**options(tmp_path, crowd), **pictures(4, 2)}
+    changes = {**options(tmp_path, crowd), **images(4, 2)}
     launch.train(str(CONFIG), options=changes, launcher='pytorch')
     assert (tmp_path / 'epoch_1.pth').is_file()
     assert list(tmp_path.glob('best_crowd_human_mAP_epoch_1.pth'))
 
 
-def test_a_person_alone_in_a_picture_can_be_learnt(tmp_path):
+def test_a_person_alone_in_a_image_can_be_learnt(tmp_path):
     root = write_set(tmp_path / 'CrowdHuman', {n: [box([20, 10, 40, 80])] for n in 'ab'})
     _, terms = step(options(tmp_path / 'work', root))
     assert all(map(math.isfinite, terms.values()))
 
 
-def test_pictures_of_different_sizes_share_a_batch(tmp_path):
-    root = write_set(tmp_path / 'CrowdHuman', two_pictures())
-    write_picture(root / 'Images/b,2.jpg', 90, 300)
+def test_images_of_different_sizes_share_a_batch(tmp_path):
+    root = write_set(tmp_path / 'CrowdHuman', two_images())
+    write_image(root / 'Images/b,2.jpg', 90, 300)
     _, terms = step(options(tmp_path / 'work', root))
     assert all(map(math.isfinite, terms.values()))
 
 
 def test_what_is_wrong_with_the_data_stops_before_the_first_iteration(tmp_path):
     no_person = [box([5, 5, 20, 20], ignore=1)]
-    root = write_set(tmp_path / 'CrowdHuman', {**two_pictures(), 'c,3': no_person})
+    root = write_set(tmp_path / 'CrowdHuman', {**two_images(), 'c,3': no_person})
     changes = options(tmp_path / 'work', root)
     with pytest.raises(StartError, match=r'annotation_train\.odgt, line 3: c,3\.jpg shows no'):
         launch.train(str(CONFIG), options=changes)

@@ -1,4 +1,4 @@
-"""A few pictures in the public layout of LIP."""
+"""A few images in the public layout of LIP."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ SIZES = {
     'train': [(60, 30), (40, 50), (64, 64), (70, 40)],
     'val': [(50, 30), (33, 61), (64, 48)],
 }
-"""(height, width) of each picture."""
+"""(height, width) of each image."""
 
 
 def part_map(height: int, width: int, shift: int = 0) -> np.ndarray:
@@ -28,9 +28,9 @@ def part_map(height: int, width: int, shift: int = 0) -> np.ndarray:
 
 
 def write_lip(root: Path) -> Path:
-    """Write the set; the colour of a pixel follows from its part, with noise."""
+    """Write the set; the color of a pixel follows from its part, with noise."""
     generator = np.random.default_rng(0)
-    colours = generator.integers(0, 256, (20, 3))
+    colors = generator.integers(0, 256, (20, 3))
     for split, sizes in SIZES.items():
         for kind in ('images', 'segmentations'):
             (root / f'{split}_{kind}').mkdir(parents=True)
@@ -38,8 +38,8 @@ def write_lip(root: Path) -> Path:
         for number, (name, size) in enumerate(zip(names, sizes, strict=True)):
             labels = part_map(*size, shift=number)
             noise = generator.integers(-9, 10, (*size, 3))
-            picture = np.clip(colours[labels] + noise, 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(root / f'{split}_images/{name}.jpg')
+            image = np.clip(colors[labels] + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(root / f'{split}_images/{name}.jpg')
             Image.fromarray(labels).save(root / f'{split}_segmentations/{name}.png')
         (root / f'{split}_id.txt').write_text('\n'.join(names) + '\n')
     return root

@@ -54,7 +54,7 @@ def segmentor(num_classes: int = 4, **head: Any) -> Any:
 
 
 def batch(count: int = 2, num_classes: int = 4, seed: int = 0) -> dict[str, list]:
-    """What a loader gives: uint8 pictures and their samples."""
+    """What a loader gives: uint8 images and their samples."""
     generator = torch.Generator().manual_seed(seed)
     inputs, samples = [], []
     for _ in range(count):
@@ -69,7 +69,7 @@ def batch(count: int = 2, num_classes: int = 4, seed: int = 0) -> dict[str, list
 
 
 def without_chance(cfg: Config) -> None:
-    """Take the small encoder, and the training pictures as they are."""
+    """Take the small encoder, and the training images as they are."""
     cfg.model.backbone = ConfigDict(TINY)
     cfg.model.decode_head.in_channels = [4, 8, 16, 16]
     for step in cfg.train_dataloader.dataset.pipeline:
@@ -80,7 +80,7 @@ def without_chance(cfg: Config) -> None:
 
 
 def config(lip: Path, work_dir: Path, real_size: bool = False, **changes: Any) -> Config:
-    """The shipped configuration with short runs; with small pictures and head or its own."""
+    """The shipped configuration with short runs; with small images and head or its own."""
     cfg = Config.fromfile(CONFIG)
     cfg.work_dir = str(work_dir)
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)

@@ -5,8 +5,8 @@ import torch
 from saip.downstream.part_segmentation.affine import (
     fit,
     restore_labels,
+    warp_image,
     warp_labels,
-    warp_picture,
 )
 from saip.downstream.part_segmentation.transforms import IGNORED, PersonAffine
 
@@ -18,11 +18,11 @@ def restored(labels, matrix, crop):
     return restore_labels(torch.from_numpy(there), matrix, labels.shape).numpy()
 
 
-@pytest.mark.parametrize('picture', [(60, 30), (31, 77), (50, 50), (1, 9)])
+@pytest.mark.parametrize('image', [(60, 30), (31, 77), (50, 50), (1, 9)])
 @pytest.mark.parametrize('crop', [(96, 96), (128, 80), (160, 200)])
-def test_labels_come_back_from_a_larger_crop_without_a_change(picture, crop):
-    labels = np.random.default_rng(0).integers(0, 20, picture, np.uint8)
-    assert np.array_equal(restored(labels, fit(picture, crop), crop), labels)
+def test_labels_come_back_from_a_larger_crop_without_a_change(image, crop):
+    labels = np.random.default_rng(0).integers(0, 20, image, np.uint8)
+    assert np.array_equal(restored(labels, fit(image, crop), crop), labels)
 
 
 @pytest.mark.parametrize('degrees', [-60.0, -17.0, 30.0, 90.0])
@@ -51,13 +51,13 @@ def test_labels_from_a_smaller_crop_are_those_of_the_nearest_pixel():
     assert np.array_equal(back, np.kron(there, np.ones((2, 2), np.uint8)))
 
 
-def test_the_whole_picture_is_in_the_middle_of_the_crop():
+def test_the_whole_image_is_in_the_middle_of_the_crop():
     # 40 x 20 in 80 x 80: twice as large, 20 columns free on both sides.
     white = np.full((40, 20, 3), 255, np.uint8)
-    picture = warp_picture(white, fit((40, 20), (80, 80)), (80, 80))
-    assert (picture[1:-1, 21:59] == 255).all()
-    assert not picture[:, :19].any()
-    assert not picture[:, 61:].any()
+    image = warp_image(white, fit((40, 20), (80, 80)), (80, 80))
+    assert (image[1:-1, 21:59] == 255).all()
+    assert not image[:, :19].any()
+    assert not image[:, 61:].any()
     labels = warp_labels(
         np.ones((40, 20), np.uint8), fit((40, 20), (80, 80)), (80, 80), IGNORED
     )
@@ -66,16 +66,16 @@ def test_the_whole_picture_is_in_the_middle_of_the_crop():
     assert (labels[:, 60:] == IGNORED).all()
 
 
-def test_a_larger_box_makes_the_picture_smaller():
+def test_a_larger_box_makes_the_image_smaller():
     labels = warp_labels(
         np.ones((40, 40), np.uint8), fit((40, 40), (80, 80), side=2.0), (80, 80), IGNORED
     )
     assert (labels == 1).sum() == 40 * 40
 
 
-def test_rotation_is_clockwise_about_the_centre():
+def test_rotation_is_clockwise_about_the_center():
     labels = np.zeros((41, 41), np.uint8)
-    labels[5, 20] = 3  # above the centre
+    labels[5, 20] = 3  # above the center
     turned = warp_labels(labels, fit((41, 41), (41, 41), degrees=90.0), (41, 41), IGNORED)
     assert np.argwhere(turned == 3).tolist() == [[20, 35]]  # right of it
 
@@ -103,12 +103,12 @@ def test_draws_are_those_of_schp():
     assert (np.abs(turned) == 60).mean() == pytest.approx(0.0455, abs=0.012)
 
 
-def test_picture_and_labels_are_warped_alike():
+def test_image_and_labels_are_warped_alike():
     labels = part_map(60, 40)
-    picture = np.repeat(labels[..., None], 3, 2) * 10
+    image = np.repeat(labels[..., None], 3, 2) * 10
     np.random.seed(3)  # noqa: NPY002
     transform = PersonAffine((192, 192), scale_std=0.25, rotation_std=30.0, rotation_prob=1.0)
-    results = transform({'img': picture, 'gt_seg_map': labels})
+    results = transform({'img': image, 'gt_seg_map': labels})
     inside = results['gt_seg_map'] != IGNORED
     agree = results['img'][..., 0][inside] == results['gt_seg_map'][inside] * 10
     assert agree.mean() > 0.9  # the rest is interpolated between two parts

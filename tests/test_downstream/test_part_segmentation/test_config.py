@@ -106,7 +106,7 @@ def test_one_switch_scales_epochs_warmup_and_cycles(monkeypatch, scale, warmup, 
     assert [rates[end] for end in ends[:-1]] == pytest.approx([0.5] * 5)
 
 
-def two_iterations_and_an_evaluation(folder, work_dir, pictures, real_size):
+def two_iterations_and_an_evaluation(folder, work_dir, images, real_size):
     cfg = config(
         folder,
         work_dir,
@@ -115,8 +115,8 @@ def two_iterations_and_an_evaluation(folder, work_dir, pictures, real_size):
         train_cfg=dict(max_epochs=1, val_interval=1),
         custom_hooks=[dict(type='saip.SelfCorrectionHook', epochs=[1])],
         train_dataloader=dict(dataset=dict(indices=4)),
-        val_dataloader=dict(dataset=dict(indices=pictures)),
-        test_dataloader=dict(dataset=dict(indices=pictures)),
+        val_dataloader=dict(dataset=dict(indices=images)),
+        test_dataloader=dict(dataset=dict(indices=images)),
     )
     cfg.model.backbone.encoder.drop_path_rate = 0.0  # may drop a branch for a small batch
     runner = Runner.from_cfg(cfg)
@@ -136,17 +136,17 @@ def two_iterations_and_an_evaluation(folder, work_dir, pictures, real_size):
 @pytest.mark.parametrize('name', ENCODERS)
 def test_two_iterations_and_an_evaluation(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
     monkeypatch.setenv('SAIP_BACKBONE', name)
-    two_iterations_and_an_evaluation(drawn, tmp_path, pictures=8, real_size=False)
+    two_iterations_and_an_evaluation(drawn, tmp_path, images=8, real_size=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ENCODERS)
 def test_real_size(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
     monkeypatch.setenv('SAIP_BACKBONE', name)
-    two_iterations_and_an_evaluation(drawn, tmp_path, pictures=2, real_size=True)
+    two_iterations_and_an_evaluation(drawn, tmp_path, images=2, real_size=True)
 
 
-def test_predictions_are_scored_on_the_pictures_as_they_are(lip, tmp_path, fresh_mmengine):
+def test_predictions_are_scored_on_the_images_as_they_are(lip, tmp_path, fresh_mmengine):
     cfg = config(lip, tmp_path)
     runner = Runner.from_cfg(cfg)
     seen = []

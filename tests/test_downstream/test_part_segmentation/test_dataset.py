@@ -29,7 +29,7 @@ def sample(root, split='train', index=0):
 
 
 @pytest.mark.parametrize('split', SIZES)
-def test_reads_pictures_and_labels_in_the_order_of_the_list(lip, split):
+def test_reads_images_and_labels_in_the_order_of_the_list(lip, split):
     for index, size in enumerate(SIZES[split]):
         results = sample(lip, split, index)
         assert results['img'].shape == (*size, 3)
@@ -37,11 +37,11 @@ def test_reads_pictures_and_labels_in_the_order_of_the_list(lip, split):
         assert results['img_path'].endswith(f'{split}_images/{100 + index}_{200 + index}.jpg')
 
 
-def test_palette_files_hold_labels_not_colours(lip):
+def test_palette_files_hold_labels_not_colors(lip):
     path = lip / 'train_segmentations/100_200.png'
-    picture = Image.fromarray(part_map(60, 30), mode='P')
-    picture.putpalette(list(np.random.default_rng(0).integers(0, 256, 768, np.uint8)))
-    picture.save(path)
+    image = Image.fromarray(part_map(60, 30), mode='P')
+    image.putpalette(list(np.random.default_rng(0).integers(0, 256, 768, np.uint8)))
+    image.save(path)
     assert np.array_equal(sample(lip)['gt_seg_map'], part_map(60, 30))
 
 
@@ -80,7 +80,7 @@ def test_what_is_missing_is_named_with_the_layout(lip, gone, error):
 
 
 @pytest.mark.parametrize(
-    ('text', 'error'), [('', 'names no picture'), ('100_200\n\n101_201\n', 'line 2 is empty')]
+    ('text', 'error'), [('', 'names no image'), ('100_200\n\n101_201\n', 'line 2 is empty')]
 )
 def test_a_list_without_names_stops(lip, text, error):
     (lip / 'train_id.txt').write_text(text)
@@ -120,7 +120,7 @@ def test_sizes_that_differ_stop(lip):
         sample(lip)
 
 
-def test_colours_instead_of_labels_stop(lip):
+def test_colors_instead_of_labels_stop(lip):
     path = lip / 'train_segmentations/100_200.png'
     Image.fromarray(np.zeros((60, 30, 3), np.uint8)).save(path)
     with pytest.raises(DataError, match=f'{path}: 3 channels; a label map has one'):
@@ -134,8 +134,8 @@ def test_a_damaged_label_map_is_named(lip):
         sample(lip)
 
 
-def test_a_damaged_picture_is_named(lip):
+def test_a_damaged_image_is_named(lip):
     path = lip / 'train_images/100_200.jpg'
-    path.write_bytes(b'no picture')
+    path.write_bytes(b'no image')
     with pytest.raises(AssertionError, match=str(path)):
         sample(lip)

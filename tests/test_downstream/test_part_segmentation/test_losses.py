@@ -115,7 +115,7 @@ def test_edge_loss_weighs_a_pixel_by_the_share_of_the_other_class():
     assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_edge_loss_without_a_part_of_the_picture_is_that_of_the_rest():
+def test_edge_loss_without_a_part_of_the_image_is_that_of_the_rest():
     logits = torch.randn(1, 2, 4, 5)
     edges = torch.randint(0, 2, (1, 4, 5))
     valid = torch.zeros(1, 4, 5, dtype=torch.bool)

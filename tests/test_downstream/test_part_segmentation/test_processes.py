@@ -18,7 +18,7 @@ from .small import config, without_chance
 
 
 def two_cycles(lip: Path, work_dir: Path, batch_size: int) -> Config:
-    """A small network, two cycles of one epoch, pictures as they are."""
+    """A small network, two cycles of one epoch, images as they are."""
     cfg = config(
         lip,
         work_dir,
@@ -65,7 +65,7 @@ def test_two_processes_end_a_cycle_together(tmp_path):
     assert scores == pytest.approx({key: one[key] for key in scores})
 
     # The ends of both cycles have gone into the average, and its statistics are those of the
-    # training pictures of both processes, here seen by one.
+    # training images of both processes, here seen by one.
     ends = [
         load_checkpoint_file(tmp_path / f'two/epoch_{epoch}.pth')['state_dict']
         for epoch in (1, 2)

@@ -175,7 +175,7 @@ def test_the_average_predicts_once_there_is_one():
     assert torch.equal(predict(), with_average)
 
 
-def test_predictions_have_the_size_of_the_picture():
+def test_predictions_have_the_size_of_the_image():
     model = segmentor().eval()
     data = batch()
     for sample in data['data_samples']:
@@ -194,7 +194,7 @@ def test_a_pipeline_without_the_matrix_is_explained():
         model.test_step(data)
 
 
-def test_pictures_without_samples_are_predicted_at_their_size():
+def test_images_without_samples_are_predicted_at_their_size():
     model = segmentor().eval()
     samples = model(torch.zeros(1, 3, *SIZE), None, mode='predict')
     assert samples[0].pred_sem_seg.shape == SIZE

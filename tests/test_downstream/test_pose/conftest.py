@@ -14,7 +14,7 @@ else:
 
 @pytest.fixture(scope='session')
 def drawn(tmp_path_factory):
-    """The four sets with drawn people, below one folder; nobody may change them."""
+    """The four sets with synthetic persons, below one folder; nobody may change them."""
     root = tmp_path_factory.mktemp('drawn')
     write_coco(root / 'coco')
     write_humanart(root / 'HumanArt')

@@ -31,7 +31,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Test a configuration, with annotated boxes, on heatmaps that its own codec has made.
 
-    The crop, the codec and the way back into the picture are the configuration's; results are
+    The crop, the codec and the way back into the image are the configuration's; results are
     left in ``folder/results.keypoints.json``.
     """
 

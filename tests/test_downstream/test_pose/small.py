@@ -1,4 +1,4 @@
-"""The shipped configurations with small pictures and short runs, and the sets they read."""
+"""The shipped configurations with small images and short runs, and the sets they read."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +61,7 @@ def path(task: str) -> str:
 
 
 def resized(task: str, size: tuple[int, int] = SMALL) -> dict[str, Any]:
-    """Options for another picture size (width, height), heatmaps of stride 4."""
+    """Options for another image size (width, height), heatmaps of stride 4."""
     cfg = read_config(path(task))
     codec = dict(input_size=size, heatmap_size=(size[0] // 4, size[1] // 4))
     options: dict[str, Any] = {'model.backbone.img_size': size[::-1]}

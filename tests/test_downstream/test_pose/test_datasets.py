@@ -45,7 +45,7 @@ def test_records_are_those_of_the_annotations(drawn, task):
     records = [found.get_data_info(i) for i in range(len(found))]
     assert sorted(r['id'] for r in records) == sorted(row['id'] for row in people)
     rows = {row['id']: row for row in people}
-    names = {picture['id']: picture['file_name'] for picture in document['images']}
+    names = {image['id']: image['file_name'] for image in document['images']}
     for record in records:
         row = rows[record['id']]
         marks = points(row, TASKS[task].landmarks)
@@ -78,21 +78,21 @@ def test_missing_annotations_are_named_with_the_layout(copy, task):
 
 
 @pytest.mark.parametrize('task', TASKS)
-def test_missing_pictures_are_counted(copy, task):
-    pictures = [
+def test_missing_images_are_counted(copy, task):
+    images = [
         *(copy / 'coco/val2017').glob('*.jpg'),
         *(copy / 'HumanArt/images').rglob('*.jpg'),
         *(copy / 'ap10k/data').glob('*.jpg'),
     ]
-    for picture in pictures:
-        picture.unlink()
+    for image in images:
+        image.unlink()
     with pytest.raises(
         FileNotFoundError, match=r'\.jpg: no such file, and (\d+) of the \1 files'
     ):
         dataset(task, copy)
 
 
-def test_one_missing_picture_is_named(copy):
+def test_one_missing_image_is_named(copy):
     (copy / 'coco/val2017/000000050003.jpg').unlink()
     with pytest.raises(
         FileNotFoundError, match=r'000000050003\.jpg: no such file, and 1 of the'
@@ -133,7 +133,7 @@ def test_another_kind_of_file_is_refused(copy, text, error):
         ('wholebody', lambda row: row['foot_kpts'].pop(), 'foot_kpts has 17 values, but 6 poi'),
         ('coco', lambda row: row.pop('area'), 'has no area'),
         ('coco', lambda row: row.update(bbox=[1, 2, 3]), 'bbox is not four numbers'),
-        ('coco', lambda row: row.update(image_id=5), 'an annotation of an unknown picture 5'),
+        ('coco', lambda row: row.update(image_id=5), 'an annotation of an unknown image 5'),
     ],
 )
 def test_a_damaged_annotation_is_named(copy, task, change, error):
@@ -144,20 +144,20 @@ def test_a_damaged_annotation_is_named(copy, task, change, error):
     assert str(file) in str(caught.value)
 
 
-def test_a_picture_without_its_size_is_named(copy):
+def test_a_image_without_its_size_is_named(copy):
     edit(copy / TASKS['coco'].tested, lambda d: d['images'][0].pop('width') and None)
-    with pytest.raises(DataError, match=r'picture 000000050001\.jpg has no width and height'):
+    with pytest.raises(DataError, match=r'image 000000050001\.jpg has no width and height'):
         dataset('coco', copy)
 
 
 @pytest.mark.parametrize('task', ['coco', 'ap10k'])
-def test_pictures_without_anybody_are_refused(copy, task):
+def test_images_without_anybody_are_refused(copy, task):
     def nobody(document):
         for row in document['annotations']:
             row['num_keypoints'] = 0
 
     edit(copy / TASKS[task].tested, nobody)
-    with pytest.raises(DataError, match=r'no picture in it has an annotated person'):
+    with pytest.raises(DataError, match=r'no image in it has an annotated person'):
         dataset(task, copy)
 
 
@@ -171,7 +171,7 @@ def test_pictures_without_anybody_are_refused(copy, task):
         ([dict(image_id=50001)], 'detection 0 has no category_id'),
         (
             [dict(category_id=1, image_id=3)],
-            'detection 0 is in picture 3, unknown to .*val2017',
+            'detection 0 is in image 3, unknown to .*val2017',
         ),
         ([dict(category_id=1, image_id=50001)], 'detection 0: bbox is not four numbers'),
         ([dict(category_id=1, image_id=50001, bbox=[1, 2, 3, 4])], 'detection 0 has no score'),

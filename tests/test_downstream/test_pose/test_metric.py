@@ -41,7 +41,7 @@ def test_scores_are_those_of_pycocotools(drawn, tmp_path, monkeypatch, task):
     assert scores[f'{prefix}/AR'] == pytest.approx(recall, abs=1e-9)
 
 
-def test_a_picture_shows_the_skeleton_of_a_person(drawn, tmp_path, monkeypatch):
+def test_a_image_shows_the_skeleton_of_a_person(drawn, tmp_path, monkeypatch):
     monkeypatch.setenv('SAIP_DATA', str(drawn))
     evaluate('coco', tmp_path, monkeypatch, show_dir=tmp_path / 'shown')
     document = json.loads((drawn / TASKS['coco'].tested).read_text())

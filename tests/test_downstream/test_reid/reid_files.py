@@ -1,4 +1,4 @@
-"""ReID sets of a few tiny pictures, in exactly the published layouts."""
+"""ReID sets of a few tiny images, in exactly the published layouts."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def draw(path: Path) -> None:
         )
         cv2.imwrite(str(path), cv2.resize(noise, (20, 40)))
     else:
-        path.write_bytes(b'no picture')
+        path.write_bytes(b'no image')
 
 
 def write_market(root: Path) -> Path:

@@ -145,7 +145,7 @@ def test_msmt17_names_what_is_wrong(tmp_path):
 
 
 @real
-def test_real_pictures_in_market_layout():
+def test_real_images_in_market_layout():
     train = Market1501(str(REAL), 'train')
     assert len(train) == len(list((REAL / 'bounding_box_train').glob('*.jpg')))
     with pytest.raises(DataError, match='nor can 1 more'):
@@ -164,7 +164,7 @@ def score(features: torch.Tensor, records: list[dict]) -> dict[str, float]:
 
 
 @real
-def test_real_pictures_are_found_by_features_of_their_identity_alone():
+def test_real_images_are_found_by_features_of_their_identity_alone():
     data = Market1501(str(REAL), 'test', skip_unanswerable=True)
     records = [data.get_data_info(i) for i in range(len(data))]
     pids, person = np.unique([record['pid'] for record in records], return_inverse=True)

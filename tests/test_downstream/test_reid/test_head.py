@@ -15,7 +15,7 @@ def samples(labels: list[int]) -> list[DataSample]:
     return [DataSample().set_gt_label(label) for label in labels]
 
 
-def test_triplet_of_four_pictures_by_hand():
+def test_triplet_of_four_images_by_hand():
     """Two persons in the plane: positive and negative distances are 3-4-5 triangles."""
     a, b, c, d = [0.0, 0.0], [3.0, 0.0], [0.0, 4.0], [3.0, 12.0]
     loss = batch_hard_triplet(torch.tensor([a, b, c, d]), torch.tensor([7, 7, 2, 2]))
@@ -35,7 +35,7 @@ def test_triplet_takes_the_hardest_of_several():
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_triplet_has_finite_gradients_for_equal_pictures_and_without_negatives():
+def test_triplet_has_finite_gradients_for_equal_images_and_without_negatives():
     rows = torch.ones(4, 3, requires_grad=True)
     for labels in ([0, 0, 1, 1], [0, 0, 0, 0]):
         batch_hard_triplet(rows, torch.tensor(labels)).backward()

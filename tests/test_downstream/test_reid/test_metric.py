@@ -1,4 +1,4 @@
-"""CMC, mAP and re-ranking against second implementations that go picture by picture."""
+"""CMC, mAP and re-ranking against second implementations that go image by image."""
 
 import itertools
 
@@ -63,19 +63,19 @@ def brute_force(predictions: list[dict], distance=None) -> dict[str, float]:
 def random_set(seed: int) -> list[dict]:
     """Six persons under three cameras, distractors and junk among them."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(7, 12))
+    centers = rng.normal(size=(7, 12))
     shots = [(pid, cam, q) for pid in range(1, 7) for cam in range(3) for q in (1, 0, 0)]
     shots += [(0, rng.integers(3), 0) for _ in range(9)] + [(-1, 0, 0) for _ in range(7)]
     order = rng.permutation(len(shots))
     found = []
     for i in order:
         pid, cam, is_query = shots[i]
-        centre = centres[pid] if pid > 0 else centres[rng.integers(1, 7)]
-        found.append(prediction(centre + rng.normal(size=12) * 1.5, pid, int(cam), is_query))
+        center = centers[pid] if pid > 0 else centers[rng.integers(1, 7)]
+        found.append(prediction(center + rng.normal(size=12) * 1.5, pid, int(cam), is_query))
     return found
 
 
-def test_four_pictures_by_hand():
+def test_four_images_by_hand():
     """The nearest is the query's own camera and does not count; a stranger comes before."""
     found = score(
         [
@@ -146,8 +146,8 @@ def dense_rerank(features: np.ndarray, queries: int, k1: int, k2: int, own: floa
 )
 def test_reranking_equals_sets_and_full_matrices(k1, k2, own):
     rng = np.random.default_rng(k1)
-    centres = rng.normal(size=(6, 10)).repeat(8, axis=0)
-    features = (centres + rng.normal(size=centres.shape)).astype(np.float32)
+    centers = rng.normal(size=(6, 10)).repeat(8, axis=0)
+    features = (centers + rng.normal(size=centers.shape)).astype(np.float32)
     features = features[rng.permutation(len(features))]
     found = rerank(
         torch.from_numpy(features[:12]),
@@ -199,7 +199,7 @@ def test_ranked_lists_show_what_the_metric_counts(tmp_path):
     features = torch.tensor([f[0] for f in found], dtype=torch.float32)
     (row,) = rank_queries(features, labels, paths)
     assert row.query.getpixel((0, 0)) == (0, 0, 0)
-    assert [picture.getpixel((0, 0))[0] for picture in row.found] == [4, 2, 3]
+    assert [image.getpixel((0, 0))[0] for image in row.found] == [4, 2, 3]
     assert list(row.hits) == [False, False, True]
     shown = [prediction(*f, path) for f, path in zip(found, paths, strict=True)]
     score(shown, show_dir=str(tmp_path / 'shown'))

@@ -39,7 +39,7 @@ def msmt17(tmp_path_factory) -> str:
 
 
 def short(work_dir: Path, root: str) -> dict:
-    """Options for an epoch in one process, two identities with two pictures a batch."""
+    """Options for an epoch in one process, two identities with two images a batch."""
     options = {
         'train_dataloader.batch_size': 4,
         'train_dataloader.batch_sampler.instances': 2,
@@ -106,7 +106,7 @@ def test_market1501_trains_and_is_evaluated(
     monkeypatch.setattr(BNNeckHead, 'loss', watched)
     options = small(tmp_path, people, PEOPLE)
     launch.train(MARKET, options=options)
-    # 6 identities with one pair each of their 3 pictures, 2 pairs in a step.
+    # 6 identities with one pair each of their 3 images, 2 pairs in a step.
     assert len(drawn) == 3
     for tokens, paths in drawn:
         assert tokens.isfinite().all()

@@ -1,4 +1,4 @@
-"""Batches of P identities with K pictures."""
+"""Batches of P identities with K images."""
 
 from collections import Counter
 
@@ -35,7 +35,7 @@ def make(rank: int = 0, world: int = 1, seed: int = 0, epoch: int = 0, batch: in
 
 
 @pytest.mark.parametrize('world', [1, 2])
-def test_a_batch_is_p_identities_with_k_pictures(world):
+def test_a_batch_is_p_identities_with_k_images(world):
     labels = Labels(COUNTS).labels
     for rank in range(world):
         batches = make(rank, world)
@@ -65,7 +65,7 @@ def test_length_is_the_number_of_whole_steps_of_groups():
     assert len(make(0, 2)) == groups // 6
 
 
-def test_pictures_come_back_only_where_identities_run_out():
+def test_images_come_back_only_where_identities_run_out():
     """As long as a step finds enough identities with groups left, nothing is repeated."""
     equal = DefaultSampler(Labels([8] * 6), shuffle=True, seed=1)
     for epoch in range(3):

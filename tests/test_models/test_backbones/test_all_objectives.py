@@ -47,7 +47,7 @@ def idle(model):
 
 @pytest.mark.parametrize('preset', ['saip', 'saip-paper'])
 @pytest.mark.parametrize('path', FRAGMENTS, ids=lambda path: path.stem)
-def test_two_steps_of_two_pictures(path, preset):
+def test_two_steps_of_two_images(path, preset):
     depthless = dict(drop_path_rate=0.0) if path.stem == 'cspnext-s' else {}
     model = build(path, preset, **depthless)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)

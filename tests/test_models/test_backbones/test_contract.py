@@ -29,7 +29,7 @@ OTHER = {
 
 
 def build(path, **options):
-    """The encoder of a fragment, initialised; skips if the library that has it is absent."""
+    """The encoder of a fragment, initialized; skips if the library that has it is absent."""
     torch.manual_seed(0)
     try:
         encoder = MODELS.build(Config.fromfile(path).backbone | options)

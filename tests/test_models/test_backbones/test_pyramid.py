@@ -46,7 +46,7 @@ def test_every_fragment_states_the_channels_of_its_pyramid(fragment):
 
 @pytest.mark.parametrize('size', [(97, 133), (133, 97), (64, 250), (33, 31)])
 def test_any_size(fragment, size):
-    """Maps cover the picture, and a finer one has twice the cells of the next, give or take one."""
+    """Maps cover the image, and a finer one has twice the cells of the next, give or take one."""
     _, pyramid = fragment
     with torch.no_grad():
         maps = pyramid.eval()(torch.randn(1, 3, *size))
@@ -123,8 +123,8 @@ def test_vitdet_rule():
     quads = own.reshape(2, 48, 3, 2, 2, 2).permute(0, 1, 2, 4, 3, 5).flatten(4)
     torch.testing.assert_close(coarse, quads.amax(-1))
     x = deconvolve(own, w['0.0.weight'], w['0.0.bias'])
-    centred = x - x.mean(1, keepdim=True)
-    x = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
+    centered = x - x.mean(1, keepdim=True)
+    x = centered / (centered.square().mean(1, keepdim=True) + 1e-6).sqrt()
     x = F.gelu(x * w['0.1.weight'][:, None, None] + w['0.1.bias'][:, None, None])
     torch.testing.assert_close(finest, deconvolve(x, w['0.3.weight'], w['0.3.bias']))
 

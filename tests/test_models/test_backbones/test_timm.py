@@ -59,7 +59,7 @@ def test_maps_are_those_of_the_feature_network(name):
     torch.testing.assert_close(pixel.image_token, expected[16].mean((2, 3)))
 
 
-def test_odd_sizes_are_padded_with_the_mean_colour():
+def test_odd_sizes_are_padded_with_the_mean_color():
     encoder, plain = pair('resnet18')
     images = torch.randn(1, 3, 83, 50)
     framed = torch.zeros(1, 3, 96, 64)
@@ -195,7 +195,7 @@ def test_a_network_without_the_stride_of_patches_is_refused(monkeypatch):
     ('name', 'channels_last'),
     [('starnet_s1', True), ('resnet18', True), ('fastvit_t8', False), ('mobileone_s0', False)],
 )
-def test_memory_layout_of_the_picture(name, channels_last):
+def test_memory_layout_of_the_image(name, channels_last):
     """With a 1x1 convolution on it oneDNN's gradient breaks channels that come last."""
     encoder = TimmEncoder(name, out_type='image_token')
     layouts = []

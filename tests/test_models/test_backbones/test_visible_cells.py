@@ -22,10 +22,10 @@ def cells():
 def expected_mask(factor):
     """(B, 1, h * factor, w * factor), written out patch by patch."""
     mask = torch.zeros(2, 1, GRID[0] * factor, GRID[1] * factor, dtype=torch.bool)
-    for picture, kept in enumerate(KEEP.tolist()):
+    for image, kept in enumerate(KEEP.tolist()):
         for patch in kept:
             row, column = patch // 2 * factor, patch % 2 * factor
-            mask[picture, 0, row : row + factor, column : column + factor] = True
+            mask[image, 0, row : row + factor, column : column + factor] = True
     return mask
 
 
@@ -36,13 +36,13 @@ def test_mask_and_places_of_finer_maps(cells, factor):
     assert torch.equal(cells.mask(size), mask)
     places = cells.places(size)
     assert places.shape == (2, 1, 3 * factor**2)
-    for picture in range(2):
-        found = places[picture, 0].sort().values
-        assert torch.equal(found, mask[picture].flatten().nonzero().flatten())
+    for image in range(2):
+        found = places[image, 0].sort().values
+        assert torch.equal(found, mask[image].flatten().nonzero().flatten())
 
 
 def test_a_coarse_cell_is_visible_if_one_of_its_patches_is(cells):
-    # Pictures keep the patches (rows of two): 0 | 3 | 5 | - and 1 | 2 | - | 7.
+    # Images keep the patches (rows of two): 0 | 3 | 5 | - and 1 | 2 | - | 7.
     assert cells.mask((2, 1)).flatten(1).tolist() == [[True, True], [True, True]]
     single = VisibleCells(torch.tensor([[6]]), GRID)
     assert single.mask((2, 1)).flatten().tolist() == [False, True]
@@ -147,6 +147,6 @@ def test_filling_alone_lets_the_mask_in():
         with torch.no_grad():
             small, large = encode(encoder, images, keep), encode(encoder, wider, keep)
         changes[masking] = (small - large).abs().mean().item() / small.abs().mean().item()
-    # The wider picture has more hidden cells and the same visible ones.
+    # The wider image has more hidden cells and the same visible ones.
     assert changes['visible_cells'] < 1e-5
     assert changes['fill'] > 0.05

@@ -151,7 +151,7 @@ def test_stochastic_depth_drops_whole_images():
     model = ViTEncoder(arch=ARCH, feature_level=2, drop_path_rate=0.9).train()
     images = torch.randn(1, 3, 128, 64).expand(64, -1, -1, -1)
     tokens = model.encode(images).image_token
-    # Equal pictures fall into groups by which blocks they skipped.
+    # Equal images fall into groups by which blocks they skipped.
     assert 2 < len(torch.unique(tokens.round(decimals=3), dim=0)) < 64
     model.eval()
     assert len(torch.unique(model.encode(images).image_token.round(decimals=3), dim=0)) == 1

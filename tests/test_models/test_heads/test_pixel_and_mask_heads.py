@@ -14,7 +14,7 @@ def mask_of(hidden_rows):
     return PatchMask(keep=restore[:, :2], restore=restore, scored=hidden)
 
 
-def test_zero_prediction_of_normalised_pixels_scores_almost_one():
+def test_zero_prediction_of_normalized_pixels_scores_almost_one():
     head = PixelReconstructionHead()
     images = torch.rand(2, 3, 64, 32)
     mask = mask_of([[0, 3, 5], [1, 2, 7]])

@@ -15,7 +15,7 @@ from saip.datasets.people.market import SIZES, write_market1501
 from saip.models.ops.batch_norm import (
     CPUSyncBatchNorm,
     CPUSyncBatchNormAct,
-    synchronise_batch_norm,
+    synchronize_batch_norm,
 )
 from tests.test_pretraining import TERMS, train
 from tests.tiny import ROOT
@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from saip.models.backbones import TimmEncoder
-from saip.models.ops.batch_norm import CPUSyncBatchNorm, synchronise_batch_norm
+from saip.models.ops.batch_norm import CPUSyncBatchNorm, synchronize_batch_norm
 from saip.structures import EncodeRequest, Outputs
 
 # Built before there are two processes, and after.
@@ -50,7 +50,7 @@ whole[0].bias.data += 30  # a mean that is large beside the deviation
 for parameter in whole[1:3].parameters():
     nn.init.normal_(parameter)
 shared = deepcopy(whole)
-synchronise_batch_norm(shared)
+synchronize_batch_norm(shared)
 wrapped = DistributedDataParallel(shared, broadcast_buffers=False)
 images, weights = torch.randn(6, 3, 8, 8), torch.randn(6, 2, 6, 6)
 mine = slice(0, 2) if rank == 0 else slice(2, 6)  # batches of unequal size
@@ -100,7 +100,7 @@ dist.destroy_process_group()
 
 
 @pytest.mark.dist
-def test_two_processes_normalise_like_one(tmp_path):
+def test_two_processes_normalize_like_one(tmp_path):
     script = tmp_path / 'two.py'
     script.write_text(TWO_PROCESSES)
     port = str(20_000 + (os.getpid() + 1) % 20_000)
@@ -120,7 +120,7 @@ def test_one_process_notices_nothing():
     network = timm.create_model('mobilenetv4_conv_small', num_classes=0)
     twin = deepcopy(network)
     parameters = [id(p) for p in twin.parameters()]
-    synchronise_batch_norm(twin)
+    synchronize_batch_norm(twin)
     kinds = {type(m) for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     assert CPUSyncBatchNormAct in kinds
     assert kinds <= {CPUSyncBatchNorm, CPUSyncBatchNormAct}

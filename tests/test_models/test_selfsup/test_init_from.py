@@ -16,7 +16,7 @@ SIZE = (128, 64)
 
 
 def method(preset: str = 'saip', size=SIZE, seed: int = 0, **options):
-    """A preset in small, initialised."""
+    """A preset in small, initialized."""
     cfg = preset_config(preset, size=size)
     torch.manual_seed(seed)
     model = MODELS.build({**cfg.model, **options})

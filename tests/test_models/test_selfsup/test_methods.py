@@ -16,7 +16,7 @@ KEPT = 8
 
 
 def build(objectives, views=None, expert=None, **options):
-    """A small method at 128x64, initialised, in training mode."""
+    """A small method at 128x64, initialized, in training mode."""
     cfg = dict(
         type='saip.Pretrainer',
         backbone=dict(type='saip.ViTEncoder', arch=ARCH, feature_level=2),

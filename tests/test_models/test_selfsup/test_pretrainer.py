@@ -180,20 +180,20 @@ def test_views_follow_the_progress():
 
 def test_predictions_of_images_and_of_two_views():
     model = build().eval()
-    pictures = dict(
+    images = dict(
         image=torch.randint(0, 256, (3, 3, 256, 128), dtype=torch.uint8),
         pid=torch.tensor([4, 4, 7]),
         camid=torch.tensor([0, 1, 0]),
         is_query=torch.tensor([1, 0, 0]),
         index=torch.arange(3),
     )
-    found = model(**model.data_preprocessor(pictures, training=False), mode='predict')
+    found = model(**model.data_preprocessor(images, training=False), mode='predict')
     assert [(x['pid'], x['camid'], x['is_query'], x['index']) for x in found] == [
         (4, 0, 1, 0),
         (4, 1, 0, 1),
         (7, 0, 0, 2),
     ]
-    inputs = model.data_preprocessor(pictures, training=False)['inputs']
+    inputs = model.data_preprocessor(images, training=False)['inputs']
     torch.testing.assert_close(
         torch.stack([x['student'] for x in found]), model.backbone.encode(inputs).image_token
     )

@@ -1,4 +1,4 @@
-"""ViTPose on COCO's pictures; people are tested where a person detector has found them."""
+"""ViTPose on COCO's images; people are tested where a person detector has found them."""
 
 _base_ = './vitpose.py'
 

@@ -1,5 +1,5 @@
 # TransReID's baseline (He et al., 2021) in the settings of SOLIDER: the image token, a BN-neck, cross-
-# entropy over identities and soft-margin triplets, SGD, 16 identities with 4 pictures in a batch.
+# entropy over identities and soft-margin triplets, SGD, 16 identities with 4 images in a batch.
 # A leaf adds the data set and the number of identities.
 _base_ = [
     '../../_base_/schedule_scale.py',
@@ -35,7 +35,7 @@ train_pipeline = [
     resize,
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='RandomCrop', crop_size=image_size, padding=10),
-    # The baseline erases normalised pictures with normal noise; these are in BGR, from 0 to 255.
+    # The baseline erases normalized images with normal noise; these are in BGR, from 0 to 255.
     dict(
         type='RandomErasing',
         erase_prob=0.5,

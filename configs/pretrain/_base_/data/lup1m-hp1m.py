@@ -6,5 +6,5 @@ parts = [
 ]
 held_back = dict(**_base_.person_sets['LUP1M'], part='held_back')
 train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=parts))
-val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labelled else held_back)
+val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labeled else held_back)
 test_dataloader = val_dataloader

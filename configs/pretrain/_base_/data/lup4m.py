@@ -1,7 +1,7 @@
 _base_ = './paths.py'
 
-pictures = _base_.person_sets['LUP4M']
-held_back = dict(**pictures, part='held_back')
-train_dataloader = dict(dataset=pictures)
-val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labelled else held_back)
+images = _base_.person_sets['LUP4M']
+held_back = dict(**images, part='held_back')
+train_dataloader = dict(dataset=images)
+val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labeled else held_back)
 test_dataloader = val_dataloader

@@ -1,16 +1,16 @@
 # Where the pretraining sets are, and the loaders that they share: the one place to set paths.
 #
-# SAIP_DATA moves all of them at once. A set is a folder that is searched for pictures
+# SAIP_DATA moves all of them at once. A set is a folder that is searched for images
 # (the release's LUP1M/train/*/ as it is), or the folder of a manifest made by
 # tools/dataset_converters. See docs/data.md.
 #
 # SAIP_RETRIEVAL names a set in Market-1501 layout, on which the frozen features are validated
-# after every epoch. Without it a hundredth of the training pictures, at most 1,000, is held back
+# after every epoch. Without it a hundredth of the training images, at most 1,000, is held back
 # and validation asks for two-view recall among them.
 pretrain_root = '{{$SAIP_DATA:data}}'
 retrieval_root = '{{$SAIP_RETRIEVAL:none}}'
-labelled = retrieval_root != 'none'
-holdout = 0 if labelled else 0.01
+labeled = retrieval_root != 'none'
+holdout = 0 if labeled else 0.01
 person_sets = dict(
     LUP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP1M', holdout=holdout),
     LUP2M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP2M', holdout=holdout),
@@ -37,7 +37,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
 )
-val_evaluator = dict(type='saip.RetrievalMetric' if labelled else 'saip.TwoViewRecall')
+val_evaluator = dict(type='saip.RetrievalMetric' if labeled else 'saip.TwoViewRecall')
 val_cfg = dict()
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

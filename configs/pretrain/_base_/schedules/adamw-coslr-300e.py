@@ -1,4 +1,4 @@
-# Table VIII of the paper: AdamW, 2.5e-4 per 256 pictures (2e-3 for 8 x 256), 10 epochs warm-up.
+# Table VIII of the paper: AdamW, 2.5e-4 per 256 images (2e-3 for 8 x 256), 10 epochs warm-up.
 # Preset `saip`: gradients clipped to a global norm of 3, as DINO does.
 optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',

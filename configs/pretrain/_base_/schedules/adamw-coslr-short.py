@@ -1,5 +1,5 @@
 # A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine. The
-# warm-up is a whole epoch at least: a part of one is no step at all where pictures are few.
+# warm-up is a whole epoch at least: a part of one is no step at all where images are few.
 epochs = int('{{$SAIP_EPOCHS:6}}') if '{{$SAIP_EPOCHS:6}}'.isdigit() else 0
 if epochs < 1:
     raise ValueError('SAIP_EPOCHS={{$SAIP_EPOCHS:6}}: a whole number of epochs, at least 1')

@@ -1,4 +1,4 @@
-"""Drawn people in the layouts and annotation formats of public data sets.
+"""Synthetic persons in the layouts and annotation formats of public data sets.
 
 Every ``write_*`` takes ``(out, size='tiny', seed=0, workers=1)``, makes the folder ``out`` and
 returns whether it had to.

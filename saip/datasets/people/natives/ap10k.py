@@ -48,7 +48,7 @@ SKELETON = (
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures per split and their size (h, w)."""
+    """Images per split and their size (h, w)."""
 
     train: int
     val: int
@@ -69,7 +69,7 @@ def write_ap10k(
         for split, count in splits.items():
             numbers = range(_FIRST[split], _FIRST[split] + count)
             draw = functools.partial(_draw, root=root, seed=seed, size=spec.size)
-            found = parallel_map(draw, numbers, workers, f'{split} pictures of AP-10K drawn')
+            found = parallel_map(draw, numbers, workers, f'{split} images of AP-10K drawn')
             _save(root, split, found)
         return _sheet(root)
 
@@ -101,8 +101,8 @@ def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> tuple[di
     scene = plan_animals(seed, number, size)
     rendered = render_scene(scene)
     name = f'{number:012d}.jpg'
-    save_jpeg(root / 'data' / name, rendered.picture, scene.camera.quality)
-    picture = {
+    save_jpeg(root / 'data' / name, rendered.image, scene.camera.quality)
+    image = {
         'license': 1,
         'id': number,
         'file_name': name,
@@ -110,10 +110,10 @@ def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> tuple[di
         'height': size[0],
         'background': 1 + scene.place,
     }
-    return picture, _rows(rendered, number)
+    return image, _rows(rendered, number)
 
 
-def _rows(rendered: Rendered, picture: int) -> list[dict]:
+def _rows(rendered: Rendered, image: int) -> list[dict]:
     rows = []
     for number, seen in enumerate(rendered.seen):
         box = rendered.visible(number)
@@ -123,7 +123,7 @@ def _rows(rendered: Rendered, picture: int) -> list[dict]:
         x, y, width, height = (int(value) for value in xywh(box))
         points = whole_points(seen.landmarks)
         rows.append({
-            'image_id': picture,
+            'image_id': image,
             'category_id': seen.subject.species.category,
             'bbox': [x, y, width, height],
             'area': width * height,
@@ -150,7 +150,7 @@ def _save(root: Path, split: str, found: list[tuple[dict, list[dict]]]) -> None:
     document = {
         'info': {'description': 'Drawn animals, AP-10K', 'version': '1.0', 'year': 2021},
         'licenses': [{'id': 1, 'name': 'Drawn by code', 'url': ''}],
-        'images': [picture for picture, _ in found],
+        'images': [image for image, _ in found],
         'annotations': rows,
         'categories': categories,
     }
@@ -164,10 +164,10 @@ def _sheet(root: Path) -> np.ndarray:
     for split in ('train', 'test'):
         document = load_json(root / 'annotations' / f'ap10k-{split}-split1.json')
         assert isinstance(document, dict)
-        for picture in document['images'][:8]:
-            canvas, words = enlarged(load_rgb(root / 'data' / picture['file_name']), 2), []
+        for image in document['images'][:8]:
+            canvas, words = enlarged(load_rgb(root / 'data' / image['file_name']), 2), []
             for row in document['annotations']:
-                if row['image_id'] == picture['id']:
+                if row['image_id'] == image['id']:
                     words.append(names[row['category_id']])
                     paint_box(canvas, row['bbox'], (90, 200, 250), 2)
                     paint_points(canvas, np.array(row['keypoints']).reshape(-1, 3), bones, 2)

@@ -1,4 +1,4 @@
-"""What all writers share: sizes, folders that appear complete, pictures on disk."""
+"""What all writers share: sizes, folders that appear complete, images on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..folder import CONTACT_SHEET, write_folder
 from ..shot import encode_jpeg
 
 SIZES = ('tiny', 'small')
-# Raise it whenever the same arguments give other files: a finished set is recognised by it.
+# Raise it whenever the same arguments give other files: a finished set is recognized by it.
 VERSION = 1
 # Numbers of scenes and identities of different sets and splits lie this far apart.
 APART = 100_000
@@ -40,7 +40,7 @@ def write_native(
         name: of the format.
         sizes: what the sizes mean for this set.
         size: one of them.
-        seed: another seed gives other people and pictures.
+        seed: another seed gives other people and images.
         fill: writes the set into a folder and returns its contact sheet, (H, W, 3) uint8 RGB.
 
     Returns:
@@ -62,39 +62,39 @@ def write_native(
     return write_folder(out, stamp, write)
 
 
-def encode_png(picture: np.ndarray) -> bytes:
-    """Encode an (h, w) or an (h, w, 3) BGR uint8 picture as PNG.
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode an (h, w) or an (h, w, 3) BGR uint8 image as PNG.
 
     Raises:
         RuntimeError: OpenCV could not encode it.
     """
-    done, data = cv2.imencode('.png', picture)
+    done, data = cv2.imencode('.png', image)
     if not done:
-        raise RuntimeError(f'cannot encode a picture of shape {picture.shape} as PNG')
+        raise RuntimeError(f'cannot encode an image of shape {image.shape} as PNG')
     return data.tobytes()
 
 
-def save_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
-    """Write an (h, w, 3) uint8 RGB picture, and the folder if need be."""
+def save_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
+    """Write an (h, w, 3) uint8 RGB image, and the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_jpeg(picture, quality))
+    path.write_bytes(encode_jpeg(image, quality))
 
 
-def load_picture(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Read back a picture that was written here, as OpenCV does.
+def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Read back an image that was written here, as OpenCV does.
 
     Raises:
         FileNotFoundError: it is not there.
     """
-    picture = cv2.imread(str(path), flags)
-    if picture is None:
-        raise MissingFileError(f'{path} is no picture')
-    return np.asarray(picture)
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise MissingFileError(f'{path} is no image')
+    return np.asarray(image)
 
 
 def load_rgb(path: Path) -> np.ndarray:
-    """Read back a picture that was written here, (h, w, 3) uint8 RGB."""
-    return np.ascontiguousarray(load_picture(path)[..., ::-1])
+    """Read back an image that was written here, (h, w, 3) uint8 RGB."""
+    return np.ascontiguousarray(load_image(path)[..., ::-1])
 
 
 def save_json(path: Path, document: Any) -> None:

@@ -1,4 +1,4 @@
-"""COCO keypoints and COCO-WholeBody: one set of pictures with both annotations."""
+"""COCO keypoints and COCO-WholeBody: one set of images with both annotations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LICENSE = {'url': '', 'id': 1, 'name': 'Drawn by code'}
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures per split and their size (h, w)."""
+    """Images per split and their size (h, w)."""
 
     train: int
     val: int
@@ -42,14 +42,14 @@ def write_coco(
     """Write ``{train,val}2017``, ``annotations`` and ``person_detection_results``.
 
     The annotations are those of COCO's keypoints and of COCO-WholeBody, which uses the same
-    pictures; so ``write_wholebody`` is the same function.
+    images; so ``write_wholebody`` is the same function.
     """
 
     def fill(root: Path, spec: Size) -> np.ndarray:
         for split, count in (('train', spec.train), ('val', spec.val)):
             numbers = range(_FIRST[split], _FIRST[split] + count)
             draw = functools.partial(_draw, root=root, split=split, seed=seed, size=spec.size)
-            found = parallel_map(draw, numbers, workers, f'{split} pictures of COCO drawn')
+            found = parallel_map(draw, numbers, workers, f'{split} images of COCO drawn')
             _save(root, split, found, seed)
         return _sheet(root)
 
@@ -65,7 +65,7 @@ def _draw(
     scene = plan_crowd(seed, number, size, CROWDING)
     rendered = render_scene(scene)
     name = f'{number:012d}.jpg'
-    save_jpeg(root / f'{split}2017' / name, rendered.picture, scene.camera.quality)
+    save_jpeg(root / f'{split}2017' / name, rendered.image, scene.camera.quality)
     rows = person_rows(rendered, number)
     for row in rows:
         row['whole'] = wholebody_fields(row.pop('seen'))
@@ -77,7 +77,7 @@ def _draw(
         boxes = {f'{part}_box': [0.0] * 4 for part in ('face', 'lefthand', 'righthand')}
         valid = {f'{part}_valid': False for part in ('face', 'lefthand', 'righthand', 'foot')}
         rows.append({**row, 'whole': {**empty, **boxes, **valid, 'foot_kpts': [0.0] * 18}})
-    picture = {
+    image = {
         'license': 1,
         'file_name': name,
         'coco_url': '',
@@ -87,39 +87,39 @@ def _draw(
         'flickr_url': '',
         'id': number,
     }
-    return picture, rows
+    return image, rows
 
 
 def _save(root: Path, split: str, found: list[tuple[dict, list[dict]]], seed: int) -> None:
-    pictures = [picture for picture, _ in found]
+    images = [image for image, _ in found]
     rows = [row for _, rows in found for row in rows]
     whole = [row.pop('whole') for row in rows]
     rows = [{**row, 'id': number + 1} for number, row in enumerate(rows)]
-    head = {'licenses': [LICENSE], 'images': pictures, 'categories': [PERSON]}
+    head = {'licenses': [LICENSE], 'images': images, 'categories': [PERSON]}
     folder = root / 'annotations'
-    info = {'description': 'Drawn people, COCO keypoints', 'year': 2017, 'version': '1.0'}
+    info = {'description': 'Synthetic persons, COCO keypoints', 'year': 2017, 'version': '1.0'}
     document = {'info': info, **head, 'annotations': rows}
     save_json(folder / f'person_keypoints_{split}2017.json', document)
     both = [{**row, **more} for row, more in zip(rows, whole, strict=True)]
-    info = {**info, 'description': 'Drawn people, COCO-WholeBody'}
+    info = {**info, 'description': 'Synthetic persons, COCO-WholeBody'}
     document = {'info': info, **head, 'annotations': both}
     save_json(folder / f'coco_wholebody_{split}_v1.0.json', document)
     if split == 'val':
-        sizes = {picture['id']: (picture['height'], picture['width']) for picture in pictures}
+        sizes = {image['id']: (image['height'], image['width']) for image in images}
         save_json(root / DETECTED, detections(rows, sizes, seed))
 
 
 def _sheet(root: Path) -> np.ndarray:
-    """Per picture: boxes and body on the left, all 133 landmarks on the right."""
+    """Per image: boxes and body on the left, all 133 landmarks on the right."""
     cells = []
     for split in ('train', 'val'):
         document = load_json(root / 'annotations' / f'coco_wholebody_{split}_v1.0.json')
         assert isinstance(document, dict)
-        for picture in document['images'][:6]:
-            clean = enlarged(load_rgb(root / f'{split}2017' / picture['file_name']), 2)
+        for image in document['images'][:6]:
+            clean = enlarged(load_rgb(root / f'{split}2017' / image['file_name']), 2)
             body, whole = clean.copy(), clean
             for row in document['annotations']:
-                if row['image_id'] == picture['id']:
+                if row['image_id'] == image['id']:
                     _paint(body, whole, row)
             cells.append(np.concatenate([body, whole], axis=1))
     return grid(cells, 2)
@@ -141,5 +141,5 @@ def _paint(body: np.ndarray, whole: np.ndarray, row: dict) -> None:
             paint_box(whole, row[f'{name}_box'], (250, 210, 60), 2)
 
 
-def _line(picture: np.ndarray, one: np.ndarray, two: np.ndarray) -> None:
-    cv2.line(picture, one.tolist(), two.tolist(), (255, 255, 255), 1)
+def _line(image: np.ndarray, one: np.ndarray, two: np.ndarray) -> None:
+    cv2.line(image, one.tolist(), two.tolist(), (255, 255, 255), 1)

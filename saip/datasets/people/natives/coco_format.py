@@ -77,7 +77,7 @@ def xywh(box: Sequence[float]) -> list[float]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def person_rows(rendered: Rendered, picture_id: int) -> list[dict]:
+def person_rows(rendered: Rendered, image_id: int) -> list[dict]:
     """Return the annotations of all people of a scene, without ids of their own.
 
     The rows have ``seen`` besides, which is not for the file.
@@ -96,7 +96,7 @@ def person_rows(rendered: Rendered, picture_id: int) -> list[dict]:
             'area': float(mask.sum()),
             'iscrowd': 0,
             'keypoints': points.flatten().tolist(),
-            'image_id': picture_id,
+            'image_id': image_id,
             'bbox': xywh(box),
             'category_id': 1,
             'seen': seen,
@@ -113,7 +113,7 @@ def crowd_mask(rendered: Rendered) -> np.ndarray:
     return found
 
 
-def crowd_row(rendered: Rendered, picture_id: int) -> list[dict]:
+def crowd_row(rendered: Rendered, image_id: int) -> list[dict]:
     """Return the annotation of the crowd in the distance: one, or none."""
     mask = crowd_mask(rendered)
     box = box_of(mask)
@@ -125,14 +125,14 @@ def crowd_row(rendered: Rendered, picture_id: int) -> list[dict]:
         'area': float(mask.sum()),
         'iscrowd': 1,
         'keypoints': [0] * (3 * len(BODY_NAMES)),
-        'image_id': picture_id,
+        'image_id': image_id,
         'bbox': xywh(box),
         'category_id': 1,
     }]  # fmt: skip
 
 
 def whole_points(points: np.ndarray) -> np.ndarray:
-    """Return landmarks (K, 3) in whole pixels; those that are not in the picture are zero."""
+    """Return landmarks (K, 3) in whole pixels; those that are not in the image are zero."""
     return np.where(points[:, 2:] > 0, np.floor(points + 0.5), 0).astype(int)
 
 
@@ -161,7 +161,7 @@ def wholebody_fields(seen: Seen, least: float = 7.0) -> dict:
 
 
 def _is_valid(points: np.ndarray, least: float) -> bool:
-    """A part is annotated if all of it is in the picture, much is seen, and it is not tiny."""
+    """A part is annotated if all of it is in the image, much is seen, and it is not tiny."""
     if not points[:, 2].all() or (points[:, 2] > 1).mean() < 0.4:
         return False
     return float(np.ptp(points[:, :2], axis=0).max()) >= least
@@ -186,7 +186,7 @@ def detections(rows: list[dict], sizes: dict[int, tuple[int, int]], seed: int) -
 
     Args:
         rows: annotations of people.
-        sizes: (height, width) of every picture.
+        sizes: (height, width) of every image.
         seed: seed of the set.
     """
     found = []
@@ -198,16 +198,16 @@ def detections(rows: list[dict], sizes: dict[int, tuple[int, int]], seed: int) -
         shift = rng.normal(0, 0.03, 4) * (width, height, width, height)
         box = np.array([x, y, width, height]) + shift
         found.append(_detection(box, row['image_id'], between(rng, 0.6, 1.0)))
-    for picture, (tall, wide) in sizes.items():
-        rng = generator(seed, DETECTION, picture)
+    for image, (tall, wide) in sizes.items():
+        rng = generator(seed, DETECTION, image)
         if chance(rng, 0.5):
             height, width = between(rng, 0.2, 0.5) * tall, between(rng, 0.1, 0.2) * wide
             x, y = between(rng, 0, wide - width), between(rng, 0, tall - height)
             box = np.array([x, y, width, height])
-            found.append(_detection(box, picture, between(rng, 0.05, 0.35)))
+            found.append(_detection(box, image, between(rng, 0.05, 0.35)))
     return found
 
 
-def _detection(box: np.ndarray, picture: int, score: float) -> dict:
+def _detection(box: np.ndarray, image: int, score: float) -> dict:
     values = [round(max(float(value), 0.0), 3) for value in box]
-    return {'bbox': values, 'category_id': 1, 'image_id': picture, 'score': round(score, 5)}
+    return {'bbox': values, 'category_id': 1, 'image_id': image, 'score': round(score, 5)}

@@ -28,7 +28,7 @@ LEAST_AREA = 25
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures per split and their size (h, w)."""
+    """Images per split and their size (h, w)."""
 
     train: int
     val: int
@@ -47,7 +47,7 @@ def write_crowdhuman(
         for split, count in (('train', spec.train), ('val', spec.val)):
             numbers = range(_FIRST[split], _FIRST[split] + count)
             draw = functools.partial(_draw, root=root, seed=seed, size=spec.size)
-            rows = parallel_map(draw, numbers, workers, f'{split} pictures of CrowdHuman drawn')
+            rows = parallel_map(draw, numbers, workers, f'{split} images of CrowdHuman drawn')
             text = ''.join(json.dumps(row) + '\n' for row in rows)
             (root / f'annotation_{split}.odgt').write_text(text, encoding='utf-8')
         return _sheet(root)
@@ -60,7 +60,7 @@ def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> dict:
     rendered = render_scene(scene)
     digest = hashlib.sha256(f'{seed} {number}'.encode()).hexdigest()[:16]
     name = f'{number},{digest}'
-    save_jpeg(root / 'Images' / f'{name}.jpg', rendered.picture, scene.camera.quality)
+    save_jpeg(root / 'Images' / f'{name}.jpg', rendered.image, scene.camera.quality)
     return {'ID': name, 'gtboxes': gt_boxes(rendered)}
 
 
@@ -109,13 +109,13 @@ def _sheet(root: Path) -> np.ndarray:
     for split in ('train', 'val'):
         text = (root / f'annotation_{split}.odgt').read_text(encoding='utf-8')
         for row in map(json.loads, text.splitlines()[:6]):
-            picture = enlarged(load_rgb(root / 'Images' / f'{row["ID"]}.jpg'), 2)
+            image = enlarged(load_rgb(root / 'Images' / f'{row["ID"]}.jpg'), 2)
             for box in row['gtboxes']:
                 if box['tag'] == 'mask':
-                    paint_box(picture, box['fbox'], (250, 120, 250), 2)
+                    paint_box(image, box['fbox'], (250, 120, 250), 2)
                     continue
-                paint_box(picture, box['fbox'], (90, 130, 250), 2)
-                paint_box(picture, box['vbox'], (60, 230, 60), 2)
-                paint_box(picture, box['hbox'], (250, 210, 60), 2)
-            cells.append(picture)
+                paint_box(image, box['fbox'], (90, 130, 250), 2)
+                paint_box(image, box['vbox'], (60, 230, 60), 2)
+                paint_box(image, box['hbox'], (250, 210, 60), 2)
+            cells.append(image)
     return grid(cells, 3)

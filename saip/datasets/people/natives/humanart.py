@@ -33,13 +33,13 @@ PERSON = {
 }
 # Of a hand the tip of the middle finger, of the feet the big toes.
 _FINGER, _TOES = 12, (0, 3)
-# Ids of pictures begin with the number of their category.
+# Ids of images begin with the number of their category.
 _PER_CATEGORY = 1_000_000_000_000
 
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures per split and their size (h, w)."""
+    """Images per split and their size (h, w)."""
 
     training: int
     validation: int
@@ -54,7 +54,7 @@ def write_humanart(
 ) -> bool:
     """Write ``images``, ``annotations`` and ``person_detection_results``.
 
-    The names of pictures in the annotations begin with ``HumanArt/images``, so ``out`` has to
+    The names of images in the annotations begin with ``HumanArt/images``, so ``out`` has to
     be called ``HumanArt`` and a loader's root is the folder above it.
     """
 
@@ -63,7 +63,7 @@ def write_humanart(
         for split, count in counts:
             numbers = range(_FIRST[split], _FIRST[split] + count)
             draw = functools.partial(_draw, root=root, seed=seed, size=spec.size)
-            found = parallel_map(draw, numbers, workers, f'{split} pictures of HumanArt drawn')
+            found = parallel_map(draw, numbers, workers, f'{split} images of HumanArt drawn')
             _save(root, split, found, seed)
         return _sheet(root)
 
@@ -75,22 +75,22 @@ def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> tuple[di
     scene = plan_crowd(seed, number, size, CROWDING)
     rendered = render_scene(scene)
     path = f'images/{style.group}/{style.name}/{number:012d}.jpg'
-    save_jpeg(root / path, style.apply(rendered.picture), scene.camera.quality)
+    save_jpeg(root / path, style.apply(rendered.image), scene.camera.quality)
     words = style.name.replace('_', ' ')
     identity = style.category * _PER_CATEGORY + number
-    picture = {
+    image = {
         'file_name': f'HumanArt/{path}',
         'height': size[0],
         'width': size[1],
         'id': identity,
         'page_url': '',
         'image_url': '',
-        'picture_name': words,
+        'image_name': words,
         'author': 'code',
-        'description': f'{style.name}, drawn people',
+        'description': f'{style.name}, synthetic persons',
         'category': words,
     }
-    return picture, [_annotation(row) for row in person_rows(rendered, identity)]
+    return image, [_annotation(row) for row in person_rows(rendered, identity)]
 
 
 def _annotation(row: dict) -> dict:
@@ -123,17 +123,21 @@ def keypoints_21(seen: Seen) -> np.ndarray:
 
 
 def _save(root: Path, split: str, found: list[tuple[dict, list[dict]]], seed: int) -> None:
-    pictures = [picture for picture, _ in found]
+    images = [image for image, _ in found]
     rows = [row for _, rows in found for row in rows]
     rows = [
         {**row, 'id': row['image_id'] // _PER_CATEGORY * _PER_CATEGORY + number + 1}
         for number, row in enumerate(rows)
     ]
-    info = {'description': 'Drawn people, HumanArt', 'year': 2023, 'date_created': '2023/01/01'}
-    document = {'info': info, 'images': pictures, 'annotations': rows, 'categories': [PERSON]}
+    info = {
+        'description': 'Synthetic persons, HumanArt',
+        'year': 2023,
+        'date_created': '2023/01/01',
+    }
+    document = {'info': info, 'images': images, 'annotations': rows, 'categories': [PERSON]}
     save_json(root / 'annotations' / f'{split}_humanart.json', document)
     if split == 'validation':
-        sizes = {picture['id']: (picture['height'], picture['width']) for picture in pictures}
+        sizes = {image['id']: (image['height'], image['width']) for image in images}
         save_json(root / DETECTED, detections(rows, sizes, seed))
 
 
@@ -142,14 +146,12 @@ def _sheet(root: Path) -> np.ndarray:
     for split in ('training', 'validation'):
         document = load_json(root / 'annotations' / f'{split}_humanart.json')
         assert isinstance(document, dict)
-        for picture in document['images'][: len(STYLES)]:
-            canvas = enlarged(
-                load_rgb(root / picture['file_name'].removeprefix('HumanArt/')), 2
-            )
+        for image in document['images'][: len(STYLES)]:
+            canvas = enlarged(load_rgb(root / image['file_name'].removeprefix('HumanArt/')), 2)
             for row in document['annotations']:
-                if row['image_id'] == picture['id']:
+                if row['image_id'] == image['id']:
                     paint_box(canvas, row['bbox'], (90, 200, 250), 2)
                     points = np.array(row['keypoints_21']).reshape(-1, 3)
                     paint_points(canvas, points, BODY_BONES, 2)
-            cells.append(caption(canvas, [picture['category']], 80))
+            cells.append(caption(canvas, [image['category']], 80))
     return grid(cells, 3)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...parallel import parallel_map
 from ..scene.parts import LIP_LABELS, lip_table
-from .base import APART, encode_png, load_picture, load_rgb, save_jpeg, write_native
+from .base import APART, encode_png, load_image, load_rgb, save_jpeg, write_native
 from .portraits import draw_portrait, spread_identities
 from .sheet import caption, enlarged, grid, palette
 
@@ -21,7 +21,7 @@ _FIRST = 3 * APART
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures per split and their heights in pixels."""
+    """Images per split and their heights in pixels."""
 
     train: int
     val: int
@@ -44,7 +44,7 @@ def write_lip(
             draw = functools.partial(
                 _draw, root=root, split=split, seed=seed, height=spec.height
             )
-            stems = parallel_map(draw, people, workers, f'{split} pictures of LIP drawn')
+            stems = parallel_map(draw, people, workers, f'{split} images of LIP drawn')
             text = ''.join(f'{stem}\n' for stem in stems)
             (root / f'{split}_id.txt').write_text(text, encoding='utf-8')
         return _sheet(root)
@@ -58,30 +58,30 @@ def _draw(
     identity, shot = person
     portrait = draw_portrait(seed, identity, shot, height, lively=True)
     stem = f'{identity}_{500_000 + identity}'
-    picture = portrait.rendered.picture
-    save_jpeg(root / f'{split}_images' / f'{stem}.jpg', picture, portrait.quality)
+    image = portrait.rendered.image
+    save_jpeg(root / f'{split}_images' / f'{stem}.jpg', image, portrait.quality)
     labels = portrait.rendered.parts(portrait.number, lip_table(portrait.actor.character))
     (root / f'{split}_segmentations' / f'{stem}.png').write_bytes(encode_png(labels))
     return stem
 
 
 def _sheet(root: Path) -> np.ndarray:
-    colours, cells = palette(len(LIP_LABELS)), []
+    colors, cells = palette(len(LIP_LABELS)), []
     for split in ('train', 'val'):
         stems = (root / f'{split}_id.txt').read_text(encoding='utf-8').split()
         for stem in stems[:8]:
-            picture = load_rgb(root / f'{split}_images' / f'{stem}.jpg')
+            image = load_rgb(root / f'{split}_images' / f'{stem}.jpg')
             path = root / f'{split}_segmentations' / f'{stem}.png'
-            labels = load_picture(path, cv2.IMREAD_UNCHANGED)
-            both = enlarged(np.concatenate([picture, colours[labels]], axis=1), 2)
-            cells.append(_with_legend(both, labels, colours))
+            labels = load_image(path, cv2.IMREAD_UNCHANGED)
+            both = enlarged(np.concatenate([image, colors[labels]], axis=1), 2)
+            cells.append(_with_legend(both, labels, colors))
     return grid(cells, 4)
 
 
-def _with_legend(picture: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def _with_legend(image: np.ndarray, labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
     present = [number for number in range(1, len(LIP_LABELS)) if (labels == number).any()]
-    cell = caption(picture, [f'   {LIP_LABELS[number]}' for number in present], 100)
+    cell = caption(image, [f'   {LIP_LABELS[number]}' for number in present], 100)
     for row, number in enumerate(present):
-        y, x = 4 + 11 * row, picture.shape[1] + 3
-        cell[y : y + 8, x : x + 8] = colours[number]
+        y, x = 4 + 11 * row, image.shape[1] + 3
+        cell[y : y + 8, x : x + 8] = colors[number]
     return cell

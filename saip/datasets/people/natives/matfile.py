@@ -11,7 +11,7 @@ import numpy as np
 from saip.errors import MissingLibraryError
 
 # The text at the head of the file; scipy would write the date into it.
-_HEAD = b'MATLAB 5.0 MAT-file, drawn people'.ljust(116)
+_HEAD = b'MATLAB 5.0 MAT-file, synthetic persons'.ljust(116)
 
 
 def save_mat(path: Path, content: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ SIZES = {'tiny': Size(6, 4, 3, 2), 'small': Size(120, 40, 5, 3)}
 
 
 @dataclass(frozen=True)
-class Picture:
+class MsmtImage:
     """One file: its list, its path below ``train`` or ``test``, and what is drawn."""
 
     list: str
@@ -56,20 +56,20 @@ def write_msmt17(
     """Write ``train``, ``test`` and the lists of training, validation, query and gallery."""
 
     def fill(root: Path, spec: Size) -> np.ndarray:
-        pictures = list_pictures(spec)
+        images = list_images(spec)
         draw = functools.partial(_draw, root=root, seed=seed, size=(spec.height, spec.width))
-        parallel_map(draw, pictures, workers, 'pictures of MSMT17 drawn')
+        parallel_map(draw, images, workers, 'images of MSMT17 drawn')
         for name in ('train', 'val', 'query', 'gallery'):
-            lines = [f'{p.path} {p.pid}\n' for p in pictures if p.list == name]
+            lines = [f'{p.path} {p.pid}\n' for p in images if p.list == name]
             (root / f'list_{name}.txt').write_text(''.join(lines), encoding='utf-8')
         return _sheet(root)
 
     return write_native(out, 'msmt17', SIZES, size, seed, fill)
 
 
-def list_pictures(spec: Size) -> list[Picture]:
-    """Return all pictures; the last of an identity's training pictures validates."""
-    pictures = []
+def list_images(spec: Size) -> list[MsmtImage]:
+    """Return all images; the last of an identity's training images validates."""
+    images = []
     for split, count, first in (('train', spec.train, 0), ('test', spec.test, spec.train)):
         for pid in range(count):
             views = [(c, s) for s in range(spec.shots) for c in range(1, spec.cameras + 1)]
@@ -82,13 +82,13 @@ def list_pictures(spec: Size) -> list[Picture]:
                 else:
                     purpose = 'gallery' if shot else 'query'
                 key = (_IDENTITIES + first + pid, camera, shot)
-                pictures.append(Picture(purpose, split, f'{pid:04d}/{name}', pid, key))
-    return pictures
+                images.append(MsmtImage(purpose, split, f'{pid:04d}/{name}', pid, key))
+    return images
 
 
-def _draw(picture: Picture, root: Path, seed: int, size: tuple[int, int]) -> None:
-    shot = plan_shot(seed, *picture.key)
-    path = root / picture.split / picture.path
+def _draw(image: MsmtImage, root: Path, seed: int, size: tuple[int, int]) -> None:
+    shot = plan_shot(seed, *image.key)
+    path = root / image.split / image.path
     save_jpeg(path, render_shot(shot, size), shot.camera.quality)
 
 

@@ -22,7 +22,7 @@ _SHOTS = 2
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures per split, which share no identity, and their heights in pixels."""
+    """Images per split, which share no identity, and their heights in pixels."""
 
     train: int
     val: int
@@ -49,7 +49,7 @@ def write_pa100k(
             tasks += [(first + n + 1, *person) for n, person in enumerate(people)]
             first += count
         draw = functools.partial(_draw, root=root, seed=seed, height=spec.height)
-        rows = parallel_map(draw, tasks, workers, 'pictures of PA100K drawn')
+        rows = parallel_map(draw, tasks, workers, 'images of PA100K drawn')
         _save_annotation(root / 'annotation.mat', splits, np.array(rows, np.uint8))
         return _sheet(root, min(12, len(rows)), rows)
 
@@ -61,7 +61,7 @@ def _draw(
 ) -> np.ndarray:
     number, identity, shot = task
     portrait = draw_portrait(seed, identity, shot, height)
-    save_jpeg(root / 'data' / _name(number), portrait.rendered.picture, portrait.quality)
+    save_jpeg(root / 'data' / _name(number), portrait.rendered.image, portrait.quality)
     return pa100k_attributes(portrait.rendered, portrait.number, portrait.actor)
 
 
@@ -83,9 +83,9 @@ def _save_annotation(path: Path, splits: dict[str, int], labels: np.ndarray) -> 
 def _sheet(root: Path, count: int, rows: list[np.ndarray]) -> np.ndarray:
     cells = []
     for number in range(count):
-        picture = enlarged(load_rgb(root / 'data' / _name(number + 1)), 2)
+        image = enlarged(load_rgb(root / 'data' / _name(number + 1)), 2)
         true = [
             name for name, is_so in zip(PA100K_ATTRIBUTES, rows[number], strict=True) if is_so
         ]
-        cells.append(caption(picture, [_name(number + 1), *true], 130))
+        cells.append(caption(image, [_name(number + 1), *true], 130))
     return grid(cells, 6)

@@ -30,9 +30,9 @@ ZERO_SHOT = 'dataset_zs_run0.pkl'
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures, their heights in pixels, and the shares of training and validation."""
+    """Images, their heights in pixels, and the shares of training and validation."""
 
-    pictures: int
+    images: int
     height: tuple[int, int]
     shares: tuple[float, float] = (0.6, 0.2)
 
@@ -51,10 +51,10 @@ def write_peta(
 
     def fill(root: Path, spec: Size) -> np.ndarray:
         (root / 'images').mkdir()
-        people = spread_identities(spec.pictures, _SHOTS, _FIRST)
+        people = spread_identities(spec.images, _SHOTS, _FIRST)
         tasks = [(number + 1, *person) for number, person in enumerate(people)]
         draw = functools.partial(_draw, root=root, seed=seed, height=spec.height)
-        rows = parallel_map(draw, tasks, workers, 'pictures of PETA drawn')
+        rows = parallel_map(draw, tasks, workers, 'images of PETA drawn')
         labels = np.array(rows, np.uint8)
         identities = np.array([identity - _FIRST for identity, _ in people])
         splits = [_random_split(len(people), spec, seed, run) for run in range(5)]
@@ -71,7 +71,7 @@ def _draw(
 ) -> np.ndarray:
     number, identity, shot = task
     portrait = draw_portrait(seed, identity, shot, height)
-    png = encode_png(portrait.rendered.picture[..., ::-1])
+    png = encode_png(portrait.rendered.image[..., ::-1])
     (root / 'images' / _name(number)).write_bytes(png)
     return peta_attributes(portrait.rendered, portrait.number, portrait.actor)
 
@@ -148,7 +148,7 @@ def _pickled(labels: np.ndarray, split: dict[str, np.ndarray]) -> bytes:
 def _sheet(root: Path, labels: np.ndarray) -> np.ndarray:
     cells = []
     for number, row in enumerate(labels):
-        picture = enlarged(load_rgb(root / 'images' / _name(number + 1)), 2)
+        image = enlarged(load_rgb(root / 'images' / _name(number + 1)), 2)
         true = [PETA_ATTRIBUTES[n] for n in np.flatnonzero(row)]
-        cells.append(caption(picture, [_name(number + 1), *true], 150))
+        cells.append(caption(image, [_name(number + 1), *true], 150))
     return grid(cells, 6)

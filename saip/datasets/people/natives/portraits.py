@@ -41,7 +41,7 @@ def draw_portrait(
     Args:
         seed: seed of the set.
         identity: who it is about.
-        shot: number of the picture of that identity.
+        shot: number of the image of that identity.
         height: least and greatest height in pixels.
         lively: all kinds of poses, in wider crops.
     """
@@ -54,7 +54,7 @@ def draw_portrait(
 
 
 def spread_identities(count: int, shots: int, first: int) -> list[tuple[int, int]]:
-    """Return (identity, shot) of so many pictures, ``shots`` of every identity."""
+    """Return (identity, shot) of so many images, ``shots`` of every identity."""
     return [(first + number // shots, number % shots) for number in range(count)]
 
 

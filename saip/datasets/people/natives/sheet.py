@@ -1,4 +1,4 @@
-"""Contact sheets: pictures read back from a written set with its annotations drawn on them."""
+"""Contact sheets: images read back from a written set with its annotations drawn on them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 # Visible, hidden.
 SEEN, HIDDEN = (60, 230, 60), (240, 60, 50)
@@ -34,21 +34,19 @@ BODY_BONES = (
 )
 
 
-def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Return a larger copy of a picture to draw on."""
-    return cv2.resize(picture, None, None, factor, factor, cv2.INTER_NEAREST)
+def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return a larger copy of an image to draw on."""
+    return cv2.resize(image, None, None, factor, factor, cv2.INTER_NEAREST)
 
 
-def paint_box(
-    picture: np.ndarray, box: Sequence[float], colour: Colour, factor: int = 1
-) -> None:
+def paint_box(image: np.ndarray, box: Sequence[float], color: Color, factor: int = 1) -> None:
     """Draw a box (x, y, width, height)."""
     x, y, width, height = (round(value * factor) for value in box)
-    cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), colour, 1)
+    cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), color, 1)
 
 
 def paint_points(
-    picture: np.ndarray,
+    image: np.ndarray,
     points: np.ndarray,
     bones: Sequence[tuple[int, int]] = (),
     factor: int = 1,
@@ -60,43 +58,43 @@ def paint_points(
     ]
     for one, two in bones:
         if points[one, 2] and points[two, 2]:
-            cv2.line(picture, places[one], places[two], (250, 210, 60), 1, cv2.LINE_AA)
+            cv2.line(image, places[one], places[two], (250, 210, 60), 1, cv2.LINE_AA)
     for place, (_, _, visible) in zip(places, points, strict=True):
         if visible:
-            cv2.circle(picture, place, radius, SEEN if visible > 1 else HIDDEN, -1)
+            cv2.circle(image, place, radius, SEEN if visible > 1 else HIDDEN, -1)
 
 
 def palette(count: int) -> np.ndarray:
-    """Return clearly different colours, (count, 3) uint8 RGB; the first is black."""
+    """Return clearly different colors, (count, 3) uint8 RGB; the first is black."""
     hues = (np.arange(count) * 38) % 180
     lightness = 255 - 70 * (np.arange(count) % 3)
     hsv = np.stack([hues, np.full(count, 190), lightness], axis=-1).astype(np.uint8)
-    colours = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
-    colours[0] = 0
-    return colours
+    colors = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    colors[0] = 0
+    return colors
 
 
-def caption(picture: np.ndarray, lines: Sequence[str], width: int) -> np.ndarray:
-    """Return a picture with lines of text to its right, on ``width`` pixels."""
-    text = np.full((max(picture.shape[0], 11 * len(lines) + 4), width, 3), 255, np.uint8)
+def caption(image: np.ndarray, lines: Sequence[str], width: int) -> np.ndarray:
+    """Return an image with lines of text to its right, on ``width`` pixels."""
+    text = np.full((max(image.shape[0], 11 * len(lines) + 4), width, 3), 255, np.uint8)
     for number, line in enumerate(lines):
         place = (3, 11 + 11 * number)
         cv2.putText(
             text, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.34, (0, 0, 0), 1, cv2.LINE_AA
         )
-    both = np.full((text.shape[0], picture.shape[1] + width, 3), 255, np.uint8)
-    both[: picture.shape[0], : picture.shape[1]] = picture
-    both[:, picture.shape[1] :] = text
+    both = np.full((text.shape[0], image.shape[1] + width, 3), 255, np.uint8)
+    both[: image.shape[0], : image.shape[1]] = image
+    both[:, image.shape[1] :] = text
     return both
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Put pictures of any size into a table, (H, W, 3) uint8."""
-    height = max(picture.shape[0] for picture in pictures) + 4
-    width = max(picture.shape[1] for picture in pictures) + 4
-    rows = -(-len(pictures) // columns)
-    table = np.full((rows * height, min(columns, len(pictures)) * width, 3), 255, np.uint8)
-    for number, picture in enumerate(pictures):
+def grid(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Put images of any size into a table, (H, W, 3) uint8."""
+    height = max(image.shape[0] for image in images) + 4
+    width = max(image.shape[1] for image in images) + 4
+    rows = -(-len(images) // columns)
+    table = np.full((rows * height, min(columns, len(images)) * width, 3), 255, np.uint8)
+    for number, image in enumerate(images):
         y, x = number // columns * height, number % columns * width
-        table[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+        table[y : y + image.shape[0], x : x + image.shape[1]] = image
     return table

@@ -1,4 +1,4 @@
-"""Ways to make a drawn picture look like a work of art."""
+"""Ways to make a drawn image look like a work of art."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Style:
         group: folder of the group of categories.
         name: folder of the category.
         category: its number, with which ids begin.
-        apply: changes a picture (h, w, 3) uint8 RGB into another of the same size.
+        apply: changes an image (h, w, 3) uint8 RGB into another of the same size.
     """
 
     group: str
@@ -26,55 +26,55 @@ class Style:
     apply: Callable[[np.ndarray], np.ndarray]
 
 
-def _plain(picture: np.ndarray) -> np.ndarray:
-    return picture
+def _plain(image: np.ndarray) -> np.ndarray:
+    return image
 
 
-def _cartoon(picture: np.ndarray) -> np.ndarray:
-    """Flat colours with black outlines."""
-    smooth = picture
+def _cartoon(image: np.ndarray) -> np.ndarray:
+    """Flat colors with black outlines."""
+    smooth = image
     for _ in range(3):
         smooth = cv2.bilateralFilter(smooth, 7, 30, 5)
     flat = (smooth // 32) * 32 + 16
-    flat[_edges(picture) > 70] = 20
+    flat[_edges(image) > 70] = 20
     return flat
 
 
-def _oil(picture: np.ndarray) -> np.ndarray:
-    """Strokes: every colour spreads over its neighbourhood, and is stronger."""
-    strokes = cv2.medianBlur(cv2.medianBlur(picture, 5), 5)
+def _oil(image: np.ndarray) -> np.ndarray:
+    """Strokes: every color spreads over its neighborhood, and is stronger."""
+    strokes = cv2.medianBlur(cv2.medianBlur(image, 5), 5)
     hsv = cv2.cvtColor(strokes, cv2.COLOR_RGB2HSV)
     hsv[..., 1] = np.minimum(hsv[..., 1].astype(np.int32) * 3 // 2, 255).astype(np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def _sketch(picture: np.ndarray) -> np.ndarray:
+def _sketch(image: np.ndarray) -> np.ndarray:
     """Pencil lines on paper."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    blurred = np.maximum(cv2.GaussianBlur(grey, (0, 0), 3).astype(np.float32), 1)
-    lines = np.clip(grey.astype(np.float32) / blurred, 0, 1) ** 3 * 235 + 10
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    blurred = np.maximum(cv2.GaussianBlur(gray, (0, 0), 3).astype(np.float32), 1)
+    lines = np.clip(gray.astype(np.float32) / blurred, 0, 1) ** 3 * 235 + 10
     return cv2.cvtColor(lines.astype(np.uint8), cv2.COLOR_GRAY2RGB)
 
 
-def _stone(picture: np.ndarray) -> np.ndarray:
+def _stone(image: np.ndarray) -> np.ndarray:
     """One material, lit from the side."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
-    relief = cv2.Sobel(grey, cv2.CV_32F, 1, 0) * 0.5
-    tone = np.clip(0.4 * grey.astype(np.float32) + 90 + relief, 0, 255)[..., None]
+    gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+    relief = cv2.Sobel(gray, cv2.CV_32F, 1, 0) * 0.5
+    tone = np.clip(0.4 * gray.astype(np.float32) + 90 + relief, 0, 255)[..., None]
     return np.clip(tone * np.array((1.0, 0.97, 0.9), np.float32), 0, 255).astype(np.uint8)
 
 
-def _ink(picture: np.ndarray) -> np.ndarray:
+def _ink(image: np.ndarray) -> np.ndarray:
     """Dark washes on yellowish paper."""
-    grey = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 5).astype(np.float32)
-    wash = np.clip((grey - 60) * 1.6, 0, 255)[..., None] / 255
+    gray = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 5).astype(np.float32)
+    wash = np.clip((gray - 60) * 1.6, 0, 255)[..., None] / 255
     paper, dark = np.array((236, 226, 200)), np.array((30, 28, 34))
     return (dark + (paper - dark) * wash).astype(np.uint8)
 
 
-def _edges(picture: np.ndarray) -> np.ndarray:
-    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
-    right, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+def _edges(image: np.ndarray) -> np.ndarray:
+    gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+    right, down = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     return np.hypot(right, down)
 
 

@@ -33,7 +33,7 @@ class Actor:
         return self.figure.place
 
     def embody(self, size: tuple[int, int]) -> Embodied:
-        """Say what is drawn in a picture of ``size`` (h, w)."""
+        """Say what is drawn in an image of ``size`` (h, w)."""
         anatomy = make_anatomy(self.character, self.figure, size)
         turned = bool(np.cos(self.figure.view.yaw) < -0.2)
         return Embodied(anatomy.layers, tuple(landmarks(anatomy)), turned)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cloth import front_distance, opening, shows_inner, straps
 from ..draw import Body, Figure, Part, body_parts
-from ..person import Colour
+from ..person import Color
 from ..tube import Tube
 from .character import Character
 from .face import face_parts, head_paint, head_regions, skull
@@ -39,7 +39,7 @@ class Anatomy:
 
 
 def make_anatomy(character: Character, figure: Figure, size: tuple[int, int]) -> Anatomy:
-    """Return the body of a character in a picture of ``size`` (h, w)."""
+    """Return the body of a character in an image of ``size`` (h, w)."""
     body = Body(figure, size)
     head = skull(body)
     arms = figure.pose.arms
@@ -52,8 +52,8 @@ def make_anatomy(character: Character, figure: Figure, size: tuple[int, int]) ->
             parts.append(replace(part, name='face', tube=head, paint=head_paint(character)))
         elif part.name == 'hand':
             joints = left if part.side == 'l' else right
-            colour = character.gloves or character.person.skin
-            hand = hand_parts(body, joints, part.side, colour, part.order + 3e-3)
+            color = character.gloves or character.person.skin
+            hand = hand_parts(body, joints, part.side, color, part.order + 3e-3)
             parts += hand if body.scale > FAR else hand[:1]
         elif part.name == 'shoe' and body.facing > 0.2:
             # Toes that point at the camera are in front of the trousers.
@@ -116,11 +116,11 @@ def _worn(body: Body, character: Character) -> list[Part]:
     return parts
 
 
-def _held(body: Body, colour: Colour) -> Part:
+def _held(body: Body, color: Color) -> Part:
     middle = (body.points['wrist_l'] + body.points['wrist_r']) / 2
     middle = middle + body.at(0.0, 0.0, 0.06, 'neck') - body.points['neck']
     rise = np.array([0.0, 0.055 * body.scale])
     half = float(body.section(np.array(0.085), np.array(0.05)))
     tube = body.between(middle - rise, middle + rise, half, half)
     box = replace(tube, capped=False)
-    return Part('held', box, colour, 5.3 if body.facing > -0.1 else 0.3)
+    return Part('held', box, color, 5.3 if body.facing > -0.1 else 0.3)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..draw import Part, Placement
 from ..keys import ANIMAL, between, chance, generator
-from ..person import Colour
+from ..person import Color
 from ..pose import View, project
 from ..tube import Paint, Tube
 from .parts import code, codes
@@ -45,7 +45,7 @@ class Animal:
     """An animal at one moment and place.
 
     Attributes:
-        coat: colour.
+        coat: color.
         phase: where in the step, radians.
         stride: swing of the legs, radians.
         nod: how far the neck is lowered, radians.
@@ -54,7 +54,7 @@ class Animal:
     """
 
     species: Species
-    coat: Colour
+    coat: Color
     phase: float
     stride: float
     nod: float
@@ -63,7 +63,7 @@ class Animal:
     group: int = 0
 
     def embody(self, size: tuple[int, int]) -> Embodied:
-        """Say what is drawn in a picture of ``size`` (h, w)."""
+        """Say what is drawn in an image of ``size`` (h, w)."""
         sketch = _Sketch(self, size)
         parts = [*_trunk(sketch), *_legs(sketch), *_head(sketch)]
         ordered = sorted(parts, key=lambda part: part.order)
@@ -91,7 +91,7 @@ def sample_animal(seed: int, number: int, place: Placement) -> Animal:
 
 
 class _Sketch:
-    """Joints of an animal in its own coordinates and in the picture."""
+    """Joints of an animal in its own coordinates and in the image."""
 
     def __init__(self, animal: Animal, size: tuple[int, int]) -> None:
         self.animal, self.kind = animal, animal.species
@@ -265,6 +265,6 @@ def _coat(sketch: _Sketch) -> Paint:
     return animal.coat if kind.pattern == 'plain' else paint
 
 
-def _dark(colour: Colour) -> Colour:
-    red, green, blue = colour
+def _dark(color: Color) -> Color:
+    red, green, blue = color
     return (red * 0.6, green * 0.6, blue * 0.6)

@@ -1,4 +1,4 @@
-"""A person of a scene: a drawn person with an age, a sex and what they wear besides."""
+"""A person of a scene: a synthetic person with an age, a sex and what they wear besides."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..keys import CHARACTER, between, chance, choose, generator
-from ..person import Colour, Person, sample_person
+from ..person import Color, Person, sample_person
 
 ADULT, OLD = 18, 60
-GREY: Colour = (178, 176, 174)
+GRAY: Color = (178, 176, 174)
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,24 @@ class Character:
     Attributes:
         person: build, hair, garments, bag, hat.
         female: sex; it shows in build, hair and garments.
-        age: in years; children are small with large heads, old people grey and bent.
+        age: in years; children are small with large heads, old people gray and bent.
         glasses: ``none``, ``glasses`` or ``sunglasses``.
-        scarf: its colour; None without one.
-        gloves: their colour; None without them.
-        socks: their colour where the shanks are bare; None without them.
+        scarf: its color; None without one.
+        gloves: their color; None without them.
+        socks: their color where the shanks are bare; None without them.
         boots: the shoes reach up the shanks.
-        held: colour of a box held in front with both hands; None without one.
+        held: color of a box held in front with both hands; None without one.
     """
 
     person: Person
     female: bool
     age: int
     glasses: str
-    scarf: Colour | None
-    gloves: Colour | None
-    socks: Colour | None
+    scarf: Color | None
+    gloves: Color | None
+    socks: Color | None
     boots: bool
-    held: Colour | None
+    held: Color | None
 
     @property
     def stature(self) -> float:
@@ -104,11 +104,11 @@ def _aged(rng: np.random.Generator, person: Person, age: int) -> Person:
         )
         return replace(person, build=build)
     if age >= OLD:
-        red, green, blue = (value + between(rng, -14, 40) for value in GREY)
-        return replace(person, hair=replace(person.hair, colour=(red, green, blue)))
+        red, green, blue = (value + between(rng, -14, 40) for value in GRAY)
+        return replace(person, hair=replace(person.hair, color=(red, green, blue)))
     return person
 
 
-def _bright(rng: np.random.Generator) -> Colour:
+def _bright(rng: np.random.Generator) -> Color:
     red, green, blue = (between(rng, 40, 225) for _ in range(3))
     return (red, green, blue)

@@ -59,37 +59,37 @@ def head_paint(character: Character) -> Paint:
     """Return the paint of a head: exactly the regions, and features on the face."""
     person = character.person
     regions = head_regions(character)
-    colours = np.zeros((128, 3), np.float32)
-    colours[code('face')] = person.skin
-    colours[code('scalp')] = person.hair.colour
-    colours[code('cap')] = person.hat or (0, 0, 0)
-    colours[code('glasses')] = (52, 48, 50)
-    colours[code('sunglasses')] = (20, 20, 24)
+    colors = np.zeros((128, 3), np.float32)
+    colors[code('face')] = person.skin
+    colors[code('scalp')] = person.hair.color
+    colors[code('cap')] = person.hat or (0, 0, 0)
+    colors[code('glasses')] = (52, 48, 50)
+    colors[code('sunglasses')] = (20, 20, 24)
     lips = np.array(person.skin, np.float32) * (0.86, 0.55, 0.55)
 
     def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
         found = regions(t, angle)
-        colour = colours[found]
+        color = colors[found]
         turn = front_distance(angle, 0.0)
         front = np.abs(turn)
         lens = ((front - EYE_ANGLE) / 0.23) ** 2 + ((t - EYE_T) / 0.062) ** 2 < 1
         clear = found == code('glasses')
         face = found == code('face')
-        colour[clear & lens] = np.array(person.skin, np.float32) * 0.94
+        color[clear & lens] = np.array(person.skin, np.float32) * 0.94
         bare = face | (clear & lens)
         white = ((front - EYE_ANGLE) / 0.2) ** 2 + ((t - EYE_T) / 0.042) ** 2 < 1
         iris = ((front - EYE_ANGLE) / 0.1) ** 2 + ((t - EYE_T) / 0.045) ** 2 < 1
-        colour[bare & white] = (228, 226, 222)
-        colour[bare & iris] = (46, 34, 30)
+        color[bare & white] = (228, 226, 222)
+        color[bare & iris] = (46, 34, 30)
         brow = (np.abs(front - EYE_ANGLE) < 0.25) & (np.abs(t - 0.405) < 0.018)
-        colour[face & brow] = np.array(person.hair.colour, np.float32) * 0.7
-        colour[face & ((front / 0.13) ** 2 + ((t - 0.665) / 0.02) ** 2 < 1)] *= 0.72
+        color[face & brow] = np.array(person.hair.color, np.float32) * 0.7
+        color[face & ((front / 0.13) ** 2 + ((t - 0.665) / 0.02) ** 2 < 1)] *= 0.72
         mouth = (front / 0.34) ** 2 + ((t - MOUTH_T) / 0.048) ** 2 < 1
-        colour[face & mouth] = lips
-        colour[face & (front < 0.3) & (np.abs(t - MOUTH_T) < 0.009)] *= 0.6
+        color[face & mouth] = lips
+        color[face & (front < 0.3) & (np.abs(t - MOUTH_T) < 0.009)] *= 0.6
         if person.hat is not None:
-            colour[(found == code('cap')) & (t > 0.29)] *= 0.6
-        return colour
+            color[(found == code('cap')) & (t > 0.29)] *= 0.6
+        return color
 
     return paint
 
@@ -117,7 +117,7 @@ def face_parts(body: Body, character: Character, head: Tube) -> list[Part]:
 
 
 def jut(head: Tube, t: float, angle: float, reach: float) -> np.ndarray:
-    """Return the picture point above a place on a head, ``reach`` radii from its axis."""
+    """Return the image point above a place on a head, ``reach`` radii from its axis."""
     surface, _ = head.surface(np.array([t]), np.array([angle]))
     axis = head.top + t * (head.bottom - head.top)
     return axis + reach * (surface[0] - axis)

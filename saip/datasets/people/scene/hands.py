@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..draw import Body, Part
-from ..person import Colour
+from ..person import Color
 
 # Of thumb, fore, middle, ring and little finger, in body heights.
 _ACROSS = (0.012, 0.0145, 0.005, -0.0045, -0.0135)
@@ -49,18 +49,18 @@ def hand_joints(body: Body, side: str, twist: float) -> np.ndarray:
 
 
 def hand_parts(
-    body: Body, joints: np.ndarray, side: str, colour: Colour, order: float
+    body: Body, joints: np.ndarray, side: str, color: Color, order: float
 ) -> list[Part]:
     """Return palm and fingers; ``joints`` are those of ``hand_joints``."""
     points = np.array([body.see(joint)[0] for joint in joints])
     fist = (points[5] + points[17]) / 2
     breadth = float(np.linalg.norm(points[5] - points[17])) / body.scale / 2
     shape = (0.6 * breadth + 0.009, breadth + 0.006)
-    parts = [Part('palm', body.between(points[0], fist, *shape), colour, order, side)]
-    red, green, blue = (value * 0.93 for value in colour)
+    parts = [Part('palm', body.between(points[0], fist, *shape), color, order, side)]
+    red, green, blue = (value * 0.93 for value in color)
     for first in range(1, 21, 4):
         for start, end in ((first, first + 1), (first + 1, first + 3)):
             bone = body.between(points[start], points[end], FINGER, FINGER * 0.9)
             parts.append(Part('finger', bone, (red, green, blue), order + 5e-4, side))
     thumb_root = body.between(points[0], points[1], FINGER, FINGER)
-    return [*parts, Part('palm', thumb_root, colour, order, side)]
+    return [*parts, Part('palm', thumb_root, color, order, side)]

@@ -13,7 +13,7 @@ from .render import Rendered
 
 
 class Look:
-    """What the picture shows of one actor; most of it is yes or no."""
+    """What the image shows of one actor; most of it is yes or no."""
 
     def __init__(self, rendered: Rendered, number: int, actor: Actor) -> None:
         self.character: Character = actor.character

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..person import Colour
+from ..person import Color
 from .actor import Actor
 from .look import Look
 from .render import Rendered
 
-_COLOURS: dict[str, Colour] = {
+_COLORS: dict[str, Color] = {
     'Black': (36, 36, 40),
     'Blue': (56, 84, 150),
     'Brown': (112, 80, 56),
     'Green': (70, 112, 70),
-    'Grey': (128, 130, 134),
+    'Gray': (128, 130, 134),
     'Orange': (220, 130, 50),
     'Pink': (208, 140, 158),
     'Purple': (112, 60, 130),
@@ -22,7 +22,7 @@ _COLOURS: dict[str, Colour] = {
     'White': (224, 222, 218),
     'Yellow': (212, 176, 62),
 }
-# The first 35 are those that are evaluated, then colours, then the rest, as in PETA.mat.
+# The first 35 are those that are evaluated, then colors, then the rest, as in PETA.mat.
 PETA_EVALUATED = (
     'personalLess30',
     'personalLess45',
@@ -91,7 +91,7 @@ _PETA_REST = (
 PETA_ATTRIBUTES = (
     *PETA_EVALUATED,
     *(f'{part}{name}' for part in ('upperBody', 'lowerBody', 'hair', 'footwear')
-      for name in _COLOURS),
+      for name in _COLORS),
     *_PETA_REST,
 )  # fmt: skip
 
@@ -101,13 +101,13 @@ def peta_attributes(rendered: Rendered, number: int, actor: Actor) -> np.ndarray
     look = Look(rendered, number, actor)
     true = _peta_person(look) | _peta_garments(look)
     person = look.character.person
-    colours = (
-        ('upperBody', look.trunk, person.upper.colour),
-        ('lowerBody', look.legs, _lower_colour(look)),
-        ('hair', look.hair, person.hair.colour),
+    colors = (
+        ('upperBody', look.trunk, person.upper.color),
+        ('lowerBody', look.legs, _lower_color(look)),
+        ('hair', look.hair, person.hair.color),
         ('footwear', look.feet, person.shoes),
     )
-    true |= {f'{part}{_name(colour)}' for part, seen, colour in colours if seen}
+    true |= {f'{part}{_name(color)}' for part, seen, color in colors if seen}
     unknown = sorted(true - set(PETA_ATTRIBUTES))
     if unknown:
         raise ValueError(f'no attributes of PETA: {unknown}')
@@ -158,12 +158,12 @@ def _peta_garments(look: Look) -> set[str]:
         if look.upper in ('jacket', 'coat') and look.facing > 0.35:
             true.add('upperBodyVNeck')
     if look.legs:
-        colour = _name(_lower_colour(look))
+        color = _name(_lower_color(look))
         formal = (
-            look.lower == 'trousers' and person.lower.pattern == 'plain' and colour == 'Black'
+            look.lower == 'trousers' and person.lower.pattern == 'plain' and color == 'Black'
         )
         true.add('lowerBodyFormal' if formal else 'lowerBodyCasual')
-        jeans = look.lower == 'trousers' and colour == 'Blue'
+        jeans = look.lower == 'trousers' and color == 'Blue'
         words = {'shorts': 'Shorts', 'skirt': 'ShortSkirt', 'dress': 'ShortSkirt'}
         true.add('lowerBodyJeans' if jeans else 'lowerBody' + words.get(look.lower, 'Trousers'))
         if person.lower.pattern == 'checks' and look.lower != 'dress':
@@ -180,15 +180,15 @@ def _peta_garments(look: Look) -> set[str]:
     return true
 
 
-def _lower_colour(look: Look) -> Colour:
+def _lower_color(look: Look) -> Color:
     person = look.character.person
-    return person.upper.colour if look.lower == 'dress' else person.lower.colour
+    return person.upper.color if look.lower == 'dress' else person.lower.color
 
 
-def _name(colour: Colour) -> str:
-    """Return the named colour nearest to a colour."""
+def _name(color: Color) -> str:
+    """Return the named color nearest to a color."""
 
     def distance(name: str) -> float:
-        return sum((a - b) ** 2 for a, b in zip(colour, _COLOURS[name], strict=True))
+        return sum((a - b) ** 2 for a, b in zip(color, _COLORS[name], strict=True))
 
-    return min(_COLOURS, key=distance)
+    return min(_COLORS, key=distance)

@@ -25,7 +25,7 @@ _CAMERAS = 8
 
 @dataclass(frozen=True)
 class Crowding:
-    """How full a scene is; heights in picture heights.
+    """How full a scene is; heights in image heights.
 
     Attributes:
         people: least and greatest number of people.
@@ -92,8 +92,8 @@ def plan_portrait(
     Args:
         seed: seed of the set.
         identity: who it is.
-        shot: number of the picture of that identity.
-        size: (h, w) of the picture.
+        shot: number of the image of that identity.
+        size: (h, w) of the image.
         lively: all kinds of poses, not only people walking and standing.
 
     Returns:
@@ -163,5 +163,5 @@ def _far_group(
 
 
 def _sharp(rng: np.random.Generator, camera: Camera) -> Camera:
-    """A camera for whole scenes resolves more than one whose pictures are cut into crops."""
+    """A camera for whole scenes resolves more than one whose images are cut into crops."""
     return replace(camera, sharpness=between(rng, 0.85, 1.0))

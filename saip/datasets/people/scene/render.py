@@ -25,13 +25,13 @@ _BELONGINGS[sorted(codes(*BELONGINGS))] = True
 
 @dataclass(frozen=True)
 class Seen:
-    """One subject as the picture shows it; boxes are (x0, y0, x1, y1) in pixels.
+    """One subject as the image shows it; boxes are (x0, y0, x1, y1) in pixels.
 
     Attributes:
-        full: box of the whole body without what is carried, also outside of the picture.
+        full: box of the whole body without what is carried, also outside of the image.
         head: box of the whole head.
-        landmarks: (K, 3) x, y and 0 = outside of the picture, of the visible box, or on the far
-            side of the head, 1 = hidden, 2 = visible; pixel centres are whole numbers.
+        landmarks: (K, 3) x, y and 0 = outside of the image, of the visible box, or on the far
+            side of the head, 1 = hidden, 2 = visible; pixel centers are whole numbers.
         turned_away: the face cannot be seen from here.
     """
 
@@ -44,16 +44,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A picture and what is in it.
+    """An image and what is in it.
 
     Attributes:
-        picture: (h, w, 3) uint8 RGB.
+        image: (h, w, 3) uint8 RGB.
         owners: (h, w) int32, ``number of the subject * CODES + code`` of what is seen, counted
             from 1; 0 where it is nobody.
         seen: the subjects, far to near.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     owners: np.ndarray
     seen: tuple[Seen, ...]
 
@@ -106,7 +106,7 @@ def render_scene(scene: Scene) -> Rendered:
     # Of every block of canvas pixels the one nearest to its middle stands for it.
     small = np.ascontiguousarray(owners[OVERSAMPLING // 2 :: OVERSAMPLING, 1::OVERSAMPLING])
     noise = generator(scene.key[0], SCENE, *scene.key[1:], 1)
-    picture = expose(canvas, scene.camera, scene.light, scene.size, noise)
+    image = expose(canvas, scene.camera, scene.light, scene.size, noise)
     seen = []
     for number, (subject, body) in enumerate(zip(scene.subjects, bodies, strict=True)):
         layers = [layer for layer in body.layers if layer.part.name not in BELONGINGS]
@@ -116,18 +116,18 @@ def render_scene(scene: Scene) -> Rendered:
         turned = body.turned_away
         points = _judge(body.landmarks, small, (number + 1) * CODES, turned)
         if visible is not None:
-            points = _labelled(points, visible)
+            points = _labeled(points, visible)
         # The rim of a tube covers up to half a pixel more than its outline.
         if visible is not None:
             full = _union(full, visible)
         seen.append(Seen(subject, full, _outline(heads), points, turned))
-    return Rendered(picture, small, tuple(seen))
+    return Rendered(image, small, tuple(seen))
 
 
 def draw_layer(
     canvas: np.ndarray, owners: np.ndarray, layer: Layer, first: int, light: float
 ) -> None:
-    """Draw a part into the picture (H, W, 3) and, with the same outline, into the owners (H, W)."""
+    """Draw a part into the image (H, W, 3) and, with the same outline, into the owners (H, W)."""
     tube = layer.part.tube
     cover = draw_tube(canvas, tube, layer.part.paint, light)
     if cover is None:
@@ -161,7 +161,7 @@ def _judge(
     return found
 
 
-def _labelled(points: np.ndarray, visible: Box) -> np.ndarray:
+def _labeled(points: np.ndarray, visible: Box) -> np.ndarray:
     """Leave out hidden landmarks around which nothing of the body is seen, as people would."""
     x, y, state = points.T
     inside = (x >= visible[0]) & (x < visible[2]) & (y >= visible[1]) & (y < visible[3])

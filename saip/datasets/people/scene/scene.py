@@ -1,4 +1,4 @@
-"""A scene: everything that is drawn in one picture."""
+"""A scene: everything that is drawn in one image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .things import Thing
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is drawn in one picture.
+    """Everything that is drawn in one image.
 
     Attributes:
-        size: (h, w) of the picture.
+        size: (h, w) of the image.
         subjects: people or animals, far to near.
         things: what stands among them.
         place: number of the place, see ``scenery.panorama``.
         window: part of the place behind them, see ``scenery.backdrop``.
-        key: seed and further numbers that no other picture of the set has.
+        key: seed and further numbers that no other image of the set has.
     """
 
     size: tuple[int, int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..person import Colour
+from ..person import Color
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Species:
         ear: length of the ears.
         tail: its length.
         limb: half-width of the legs.
-        coats: colours of the coat.
+        coats: colors of the coat.
         pattern: ``plain``, ``stripes``, ``patches`` or ``spots``.
-        second: colour of the pattern.
+        second: color of the pattern.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Species:
     ear: float
     tail: float
     limb: float
-    coats: tuple[Colour, ...]
+    coats: tuple[Color, ...]
     pattern: str = 'plain'
-    second: Colour = (34, 30, 28)
+    second: Color = (34, 30, 28)
 
 
-_BROWNS: tuple[Colour, ...] = ((118, 82, 54), (74, 52, 40), (160, 120, 80), (46, 42, 42))
+_BROWNS: tuple[Color, ...] = ((118, 82, 54), (74, 52, 40), (160, 120, 80), (46, 42, 42))
 SPECIES = (
     Species('cow', 'Bovidae', 5, 1.25, 0.27, 0.6, 0.35, 0.35, 0.36, 0.14, 0.6, 0.07,
             ((214, 208, 200), (132, 84, 56)), 'patches'),

@@ -26,7 +26,7 @@ class Landmark:
     """A point on a body.
 
     Attributes:
-        point: (2,) in the picture.
+        point: (2,) in the image.
         parts: codes of parts that show it.
         turned: it lies on the side of the body that is turned away.
     """
@@ -38,7 +38,7 @@ class Landmark:
 
 @dataclass(frozen=True)
 class Embodied:
-    """A subject in a picture of a known size.
+    """A subject in an image of a known size.
 
     Attributes:
         layers: far to near.
@@ -63,4 +63,4 @@ class Subject(Protocol):
         """0 = an individual; those of one other number cannot be told apart."""
 
     def embody(self, size: tuple[int, int]) -> Embodied:
-        """Say what is drawn in a picture of ``size`` (h, w)."""
+        """Say what is drawn in an image of ``size`` (h, w)."""

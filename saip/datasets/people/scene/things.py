@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..keys import between, choose
-from ..person import Colour
+from ..person import Color
 
 # Height and width in body heights of somebody standing at the same place.
 SHAPES: dict[str, tuple[float, float]] = {
@@ -26,16 +26,16 @@ class Thing:
 
     Attributes:
         kind: one of ``SHAPES``.
-        x: its middle, in picture widths.
-        ground: where it stands, in picture heights.
-        height: of a person standing there, in picture heights.
+        x: its middle, in image widths.
+        ground: where it stands, in image heights.
+        height: of a person standing there, in image heights.
     """
 
     kind: str
     x: float
     ground: float
     height: float
-    colour: Colour
+    color: Color
 
 
 def sample_thing(rng: np.random.Generator, x: float, ground: float, height: float) -> Thing:
@@ -49,16 +49,16 @@ def sample_thing(rng: np.random.Generator, x: float, ground: float, height: floa
 
 
 def draw_thing(canvas: np.ndarray, owners: np.ndarray, thing: Thing) -> None:
-    """Draw a thing into a picture (H, W, 3) uint8; in ``owners`` (H, W) it is nobody's."""
+    """Draw a thing into an image (H, W, 3) uint8; in ``owners`` (H, W) it is nobody's."""
     size, (tall, wide) = canvas.shape, SHAPES[thing.kind]
     body = thing.height * size[0]
     bottom = round(thing.ground * size[0])
     top = round(bottom - tall * body)
     left = round(thing.x * size[1] - wide * body / 2)
     right = left + max(round(wide * body), 2)
-    dark = tuple(value * 0.55 for value in thing.colour)
-    light = tuple(min(value * 1.3 + 12, 255.0) for value in thing.colour)
-    cv2.rectangle(canvas, (left, top), (right, bottom), thing.colour, -1)
+    dark = tuple(value * 0.55 for value in thing.color)
+    light = tuple(min(value * 1.3 + 12, 255.0) for value in thing.color)
+    cv2.rectangle(canvas, (left, top), (right, bottom), thing.color, -1)
     edge = max((right - left) // 6, 1)
     cv2.rectangle(canvas, (right - edge, top), (right, bottom), dark, -1)
     cv2.rectangle(canvas, (left, top), (right, top + max((bottom - top) // 14, 1)), light, -1)

@@ -1,4 +1,4 @@
-"""Broken and odd picture files, made on the spot."""
+"""Broken and odd image files, made on the spot."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def pixels(height=40, width=30, seed=0):
-    """A smooth colour gradient with a little noise, so that JPEG keeps it nearly."""
+    """A smooth color gradient with a little noise, so that JPEG keeps it nearly."""
     rows, columns = np.mgrid[0:height, 0:width]
     noise = np.random.default_rng(seed).integers(0, 8, (height, width, 3))
     ramp = np.stack([rows * 240 // height, columns * 240 // width, rows + columns], -1)
@@ -20,10 +20,10 @@ def pixels(height=40, width=30, seed=0):
 def encode(image, kind='JPEG', **options):
     """Encode a PIL image or an array."""
     buffer = io.BytesIO()
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     if kind == 'JPEG':
         options = {'quality': 95, 'subsampling': 0} | options
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -48,32 +48,32 @@ def text_orientation():
     return b'Exif\0\0II*\0' + struct.pack('<I', 8) + entry + bytes(4)
 
 
-def png_of(width, height, depth, colour, rows):
-    """Encode a PNG chunk by chunk: colour 0 grey, 2 RGB; ``rows`` are the raw samples."""
+def png_of(width, height, depth, color, rows):
+    """Encode a PNG chunk by chunk: color 0 gray, 2 RGB; ``rows`` are the raw samples."""
 
     def chunk(name, body):
         crc = zlib.crc32(name + body)
         return struct.pack('>I', len(body)) + name + body + struct.pack('>I', crc)
 
-    header = struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, 0)
+    header = struct.pack('>IIBBBBB', width, height, depth, color, 0, 0, 0)
     body = zlib.compress(rows)
     return b'\x89PNG\r\n\x1a\n' + b''.join(
         [chunk(b'IHDR', header), chunk(b'IDAT', body), chunk(b'IEND', b'')]
     )
 
 
-def png16(values, colour):
-    """Encode 16-bit samples: (h, w) grey or (h, w, 3) RGB."""
+def png16(values, color):
+    """Encode 16-bit samples: (h, w) gray or (h, w, 3) RGB."""
     rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in values)
-    return png_of(values.shape[1], values.shape[0], 16, colour, rows)
+    return png_of(values.shape[1], values.shape[0], 16, color, rows)
 
 
 def palette_with_alpha():
-    """A 20x20 palette PNG: left half transparent, right half the colour (10, 200, 30)."""
-    picture = Image.new('P', (20, 20), 0)
-    picture.putpalette([255, 0, 0, 10, 200, 30])
-    picture.paste(1, (10, 0, 20, 20))
-    return encode(picture, 'PNG', transparency=0)
+    """A 20x20 palette PNG: left half transparent, right half the color (10, 200, 30)."""
+    image = Image.new('P', (20, 20), 0)
+    image.putpalette([255, 0, 0, 10, 200, 30])
+    image.paste(1, (10, 0, 20, 20))
+    return encode(image, 'PNG', transparency=0)
 
 
 JPEG = encode(pixels())
@@ -82,7 +82,7 @@ PNG = encode(pixels(), 'PNG')
 BROKEN = {
     'empty': b'',
     'zeros': bytes(5000),
-    'text': b'this is not a picture\n' * 20,
+    'text': b'this is not an image\n' * 20,
     'html': b'<!DOCTYPE html><html><body>404</body></html>',
     'json': b'{"image": 1}',
     'jpeg_half': JPEG[: len(JPEG) // 2],
@@ -108,7 +108,7 @@ BROKEN = {
 }
 
 ODD = {
-    'grey_jpeg': encode(Image.fromarray(pixels()).convert('L')),
+    'gray_jpeg': encode(Image.fromarray(pixels()).convert('L')),
     'cmyk_jpeg': encode(Image.fromarray(pixels()).convert('CMYK')),
     'progressive_jpeg': encode(pixels(), progressive=True),
     'subsampled_jpeg': encode(pixels(), subsampling=2),
@@ -116,10 +116,10 @@ ODD = {
     'jpeg_with_tail': JPEG + b'padding after the end',
     'png': PNG,
     'bit_png': encode(Image.fromarray(pixels()).convert('1'), 'PNG'),
-    'grey_alpha_png': encode(Image.new('LA', (20, 20), (60, 128)), 'PNG'),
+    'gray_alpha_png': encode(Image.new('LA', (20, 20), (60, 128)), 'PNG'),
     'rgba_png': encode(Image.new('RGBA', (20, 20), (0, 0, 0, 0)), 'PNG'),
     'palette_png': palette_with_alpha(),
-    'grey16_png': png16(np.full((20, 20), 0xABCD), 0),
+    'gray16_png': png16(np.full((20, 20), 0xABCD), 0),
     'rgb16_png': png16(np.full((20, 20, 3), 0xABCD), 2),
     'gif': encode(pixels(), 'GIF'),
     'bmp': encode(pixels(), 'BMP'),
