@@ -18,15 +18,15 @@ from saip.datasets.people import (
     MarketSpec,
     draw_image,
     list_images,
-    plan_shot,
-    render_shot,
+    plan_crop,
+    render_crop,
     sample_person,
     write_market1501,
 )
+from saip.datasets.people.capsule import Capsule, draw_capsule
 from saip.datasets.people.draw import draw_figure
 from saip.datasets.people.pose import Pose, View, project, skeleton
 from saip.datasets.people.scenery import panorama
-from saip.datasets.people.tube import Tube, draw_tube
 from saip.datasets.retrieval import RetrievalImages
 from saip.evaluation.histogram import color_histogram
 from saip.evaluation.retrieval import score_retrieval
@@ -145,14 +145,14 @@ def test_impossible_sets_are_refused(changes, message):
 
 
 def test_identities_cameras_shots_and_seeds_differ():
-    base = render_shot(plan_shot(0, 1, 1, 0)).astype(float)
+    base = render_crop(plan_crop(0, 1, 1, 0)).astype(float)
     for key in ((0, 2, 1, 0), (0, 1, 2, 0), (0, 1, 1, 1), (1, 1, 1, 0)):
-        assert np.abs(render_shot(plan_shot(*key)) - base).mean() > 5, key
+        assert np.abs(render_crop(plan_crop(*key)) - base).mean() > 5, key
     assert len({repr(sample_person(0, identity)) for identity in range(200)}) == 200
 
 
 def test_everything_that_should_vary_does():
-    shots = [plan_shot(0, identity, camera, 0) for identity in range(150) for camera in (1, 2)]
+    shots = [plan_crop(0, identity, camera, 0) for identity in range(150) for camera in (1, 2)]
     people = [sample_person(0, identity) for identity in range(300)]
     heights = [shot.figures[-1].place.height for shot in shots]
     levels = [shot.light.level for shot in shots]
@@ -186,14 +186,14 @@ def test_people_are_hard_for_colors_and_for_an_untrained_network(tmp_path):
 
 
 def test_every_direction_occurs_and_a_backpack_is_seen_from_behind():
-    yaws = [plan_shot(0, i, c, 0).figures[-1].view.yaw for i in range(60) for c in (1, 2, 3, 4)]
+    yaws = [plan_crop(0, i, c, 0).figures[-1].view.yaw for i in range(60) for c in (1, 2, 3, 4)]
     sectors = Counter(round(yaw / (np.pi / 4)) % 8 for yaw in yaws)
     assert len(sectors) == 8
     assert min(sectors.values()) >= 10
 
     person = next(p for i in range(99) if (p := sample_person(0, i)).bag.kind == 'backpack')
     bag = replace(person.bag, color=(0.0, 255.0, 0.0))
-    figure = replace(plan_shot(0, 1, 1, 0).figures[-1], person=replace(person, bag=bag))
+    figure = replace(plan_crop(0, 1, 1, 0).figures[-1], person=replace(person, bag=bag))
     seen = {}
     for name, yaw in (('front', 0.0), ('back', np.pi)):
         canvas = np.zeros((256, 128, 3), np.uint8)
@@ -235,27 +235,27 @@ def test_projection_turns_the_left_shoulder():
 
 def test_a_tube_covers_its_area_and_is_cut_at_the_border():
     canvas = np.zeros((60, 60, 3), np.uint8)
-    tube = Tube(
+    capsule = Capsule(
         np.array([30.0, 10.0]), np.array([30.0, 50.0]), np.array([8.0, 8.0]), 0.0, False
     )
-    draw_tube(canvas, tube, (200.0, 100.0, 50.0), 0.0)
+    draw_capsule(canvas, capsule, (200.0, 100.0, 50.0), 0.0)
     covered = int((canvas[..., 0] > 100).sum())
     # The edge of an antialiased polygon adds up to a pixel around 16 x 40.
     assert 16 * 40 <= covered <= 18 * 42
     red, green, blue = canvas[30, 30].astype(float)
     assert red / green == pytest.approx(2.0, rel=0.02)
     assert green / blue == pytest.approx(2.0, rel=0.04)
-    outside = Tube(np.array([-90.0, 0.0]), np.array([-90.0, 9.0]), np.array([5.0, 5.0]), 0.0)
+    outside = Capsule(np.array([-90.0, 0.0]), np.array([-90.0, 9.0]), np.array([5.0, 5.0]), 0.0)
     before = canvas.copy()
-    draw_tube(canvas, outside, (255.0, 255.0, 255.0), 0.0)
+    draw_capsule(canvas, outside, (255.0, 255.0, 255.0), 0.0)
     assert (canvas == before).all()
 
 
 def test_other_sizes_show_the_same_scene():
-    plan = plan_shot(0, 1, 1, 0)
+    plan = plan_crop(0, 1, 1, 0)
     # Without its sensor noise the larger image, reduced, is nearly the smaller one.
     plan = replace(plan, camera=replace(plan.camera, noise=0.0))
-    small, large = render_shot(plan, (128, 64)), render_shot(plan, (256, 128))
+    small, large = render_crop(plan, (128, 64)), render_crop(plan, (256, 128))
     reduced = cv2.resize(large, (64, 128), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(float) - reduced).mean() < 8
 

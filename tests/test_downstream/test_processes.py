@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip('mmpretrain.models')
 
-from saip.datasets.people.natives import write_market1501, write_pa100k
+from saip.datasets.people.formats import write_market1501, write_pa100k
 from saip.engine import launch
 from tests.processes import in_processes
 from tests.test_downstream.test_attributes.test_par import CONFIGS, SMALL

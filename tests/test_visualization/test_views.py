@@ -79,7 +79,10 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
         (['{config}', '--cfg-options', '{views}.anchor.augment.flip=2'], 'flip: a number'),
         (['{config}', '--cfg-options', '{views}.anchor.flip=2'], "no option 'flip'"),
         (['{config}', '--cfg-options', '{views}.anchor.type=Kropp'], "no view type 'Kropp'"),
-        (['{config}', '--cfg-options', 'model.data_preprocessor.flip=2'], 'flip is gone: augment'),
+        (
+            ['{config}', '--cfg-options', 'model.data_preprocessor.flip=2'],
+            'flip is gone: augment',
+        ),
         (['{config}', '--cfg-options', 'train_dataloader.dataset.type=Photos'], 'Photos'),
         (['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=x'], 'folder'),
         (['{text}'], 'text.py: invalid syntax'),

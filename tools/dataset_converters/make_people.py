@@ -14,7 +14,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from saip.datasets.people import SIZES, natives, write_market1501
+from saip.datasets.people import SIZES, write_market1501
 from saip.errors import one_line_errors
 
 
@@ -22,15 +22,15 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='folder to make')
-    parser.add_argument('--datasets', nargs='+', choices=natives.DATASETS, metavar='NAME')
+    parser.add_argument('--datasets', nargs='+', choices=formats.DATASETS, metavar='NAME')
     parser.add_argument('--size', choices=SIZES)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     if args.size is None:
         args.size = 'small' if args.datasets else 'quickstart'
-    if args.datasets and args.size not in natives.SIZES:
-        allowed = ' or '.join(natives.SIZES)
+    if args.datasets and args.size not in formats.SIZES:
+        allowed = ' or '.join(formats.SIZES)
         parser.error(f'--size {args.size}: with --datasets it is {allowed}')
     return args
 
@@ -44,7 +44,7 @@ def main() -> None:
         _say(args.out, write_market1501(args.out, spec, args.workers))
         return
     for name in args.datasets:
-        folder, write = natives.DATASETS[name]
+        folder, write = formats.DATASETS[name]
         _say(args.out / folder, write(args.out / folder, args.size, args.seed, args.workers))
 
 

@@ -9,18 +9,18 @@ from .market import (
     write_market1501,
 )
 from .person import Person, sample_person
-from .shot import Shot, plan_shot, render_shot
+from .shot import RenderedCrop, plan_crop, render_crop
 
 __all__ = [
     'SIZES',
     'MarketSpec',
     'Person',
-    'Shot',
+    'RenderedCrop',
     'contact_sheet',
     'draw_image',
     'list_images',
-    'plan_shot',
-    'render_shot',
+    'plan_crop',
+    'render_crop',
     'sample_person',
     'write_market1501',
 ]

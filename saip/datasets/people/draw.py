@@ -1,4 +1,4 @@
-"""Rasterise one person: from skeleton, view and appearance to tubes, drawn far to near."""
+"""Rasterise one person: from skeleton, view and appearance to capsules, drawn far to near."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .capsule import Capsule, Paint, draw_capsule
 from .cloth import head, patterned, torso
 from .person import Color, Person
 from .pose import Pose, View, project, skeleton
-from .tube import Paint, Tube, draw_tube
 
 # Half-widths of the trunk from neck to seat: seen from the front, and from the side.
 TRUNK_WIDTH = np.array([0.042, 0.090, 0.110, 0.109, 0.101, 0.093, 0.088, 0.089, 0.094])
@@ -45,14 +45,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Part:
-    """A tube with its paint, the body part it shows, and its place in the drawing order.
+    """A capsule with its paint, the body part it shows, and its place in the drawing order.
 
     Attributes:
         side: ``l`` or ``r`` for what belongs to a limb.
     """
 
     name: str
-    tube: Tube
+    capsule: Capsule
     paint: Paint
     order: float
     side: str = ''
@@ -62,7 +62,7 @@ def draw_figure(canvas: np.ndarray, figure: Figure, light: float) -> None:
     """Draw a person onto a canvas (H, W, 3) uint8, in place."""
     parts = figure_parts(figure, (canvas.shape[0], canvas.shape[1]))
     for part in sorted(parts, key=lambda part: part.order):
-        draw_tube(canvas, part.tube, part.paint, light)
+        draw_capsule(canvas, part.capsule, part.paint, light)
 
 
 def figure_parts(figure: Figure, size: tuple[int, int]) -> list[Part]:
@@ -84,7 +84,7 @@ def _sided(parts: Iterable[Part], side: str) -> list[Part]:
 
 
 class Body:
-    """Projected joints of a figure in pixels, and tubes between them."""
+    """Projected joints of a figure in pixels, and capsules between them."""
 
     def __init__(self, figure: Figure, size: tuple[int, int]) -> None:
         self.person = figure.person
@@ -107,13 +107,13 @@ class Body:
         """Half-width in the image of elliptical sections turned by the view."""
         return np.hypot(width * np.cos(self.yaw), depth * np.sin(self.yaw))
 
-    def tube(self, top: str, bottom: str, *radii: float) -> Tube:
+    def capsule(self, top: str, bottom: str, *radii: float) -> Capsule:
         """A capsule between two joints."""
         return self.between(self.points[top], self.points[bottom], *radii)
 
-    def between(self, top: np.ndarray, bottom: np.ndarray, *radii: float) -> Tube:
+    def between(self, top: np.ndarray, bottom: np.ndarray, *radii: float) -> Capsule:
         """A capsule between two points, half-widths in body heights."""
-        return Tube(top, bottom, np.array(radii) * self.scale, self.yaw)
+        return Capsule(top, bottom, np.array(radii) * self.scale, self.yaw)
 
     def at(self, x: float, y: float, z: float, joint: str) -> np.ndarray:
         """Image point at an offset in body coordinates (x left, y up, z forward)."""
@@ -129,14 +129,14 @@ def _trunk(body: Body) -> list[Part]:
     profile = body.section(widths, TRUNK_DEPTH * build.girth * loose) * body.scale
     hem = body.at(0.0, -0.05, 0.0, 'pelvis')
     cloth = torso(person)
-    trunk = Tube(body.points['neck'], hem, profile, body.yaw, capped=False)
-    neck = body.tube('chin', 'neck', 0.03, 0.034)
+    trunk = Capsule(body.points['neck'], hem, profile, body.yaw, capped=False)
+    neck = body.capsule('chin', 'neck', 0.03, 0.034)
     parts = [
         Part('neck', neck, _darker(person.skin, 0.85), 2.9),
         Part('upper', trunk, cloth, 3.0),
     ]
     lower, paint = person.lower, patterned(person.lower)
-    seat = Tube(
+    seat = Capsule(
         body.at(0.0, 0.045, 0.0, 'pelvis'), hem, profile[-3:] * 0.93, body.yaw, capped=True
     )
     if upper.kind == 'dress':
@@ -146,12 +146,14 @@ def _trunk(body: Body) -> list[Part]:
         shape = profile[-1] * np.linspace(0.95, flare, 4)
         tail = body.at(0.0, -0.21, 0.0, 'pelvis')
         top = body.at(0.0, 0.03, 0.0, 'pelvis')
-        parts.append(Part('skirt', Tube(top, tail, shape, body.yaw, capped=False), paint, 2.5))
+        parts.append(
+            Part('skirt', Capsule(top, tail, shape, body.yaw, capped=False), paint, 2.5)
+        )
     else:
         parts.append(Part('seat', seat, paint, 2.4))
     if upper.kind == 'coat':
         shape = profile[-1] * np.linspace(1.02, 1.2, 4)
-        skirt = Tube(hem, body.at(0.0, -0.2, 0.0, 'pelvis'), shape, body.yaw, capped=False)
+        skirt = Capsule(hem, body.at(0.0, -0.2, 0.0, 'pelvis'), shape, body.yaw, capped=False)
         parts.append(Part('tail', skirt, patterned(upper), 2.95))
     if upper.kind == 'hoodie':
         hood = body.between(
@@ -168,7 +170,7 @@ def _head(body: Body) -> list[Part]:
     person, size = body.person, body.person.build.head
     crown, chin = body.points['crown'], body.points['chin']
     half = float(body.section(np.array(0.05), np.array(0.058))) * size * body.scale
-    skull = Tube(crown, chin, HEAD_PROFILE * half, body.yaw, capped=False)
+    skull = Capsule(crown, chin, HEAD_PROFILE * half, body.yaw, capped=False)
     parts = [Part('head', skull, head(person.hair, person.skin, person.hat), 4.0)]
     strands = person.hair.color
     nape = body.at(0.0, -0.075 * size, -0.028, 'crown')
@@ -194,9 +196,9 @@ def _leg(body: Body, side: str) -> list[Part]:
     lower, girth = person.lower, 0.6 + 0.4 * person.build.girth
     # The whole leg shares one order, so that the near leg hides the far one.
     order = 1.5 + body.near[f'hip_{side}'] + body.near[f'knee_{side}']
-    thigh = body.tube(f'hip_{side}', f'knee_{side}', 0.060 * girth, 0.042 * girth)
-    shank = body.tube(f'knee_{side}', f'ankle_{side}', 0.041 * girth, 0.036 * girth, 0.024)
-    shoe = body.tube(f'ankle_{side}', f'toe_{side}', 0.025, 0.019)
+    thigh = body.capsule(f'hip_{side}', f'knee_{side}', 0.060 * girth, 0.042 * girth)
+    shank = body.capsule(f'knee_{side}', f'ankle_{side}', 0.041 * girth, 0.036 * girth, 0.024)
+    shoe = body.capsule(f'ankle_{side}', f'toe_{side}', 0.025, 0.019)
     skin, cloth = person.skin, patterned(lower)
     parts = [Part('shoe', shoe, person.shoes, order + 0.002)]
     bare = lower.kind == 'skirt' or person.upper.kind == 'dress'
@@ -208,11 +210,11 @@ def _leg(body: Body, side: str) -> list[Part]:
         ]
     fit = lower.fit
     if lower.kind == 'shorts':
-        thigh = body.tube(f'hip_{side}', f'knee_{side}', 0.062 * girth, 0.05 * girth * fit)
+        thigh = body.capsule(f'hip_{side}', f'knee_{side}', 0.062 * girth, 0.05 * girth * fit)
         parts.append(Part('leg', shank, skin, order))
         return [*parts, Part('lower', thigh, cloth, order + 0.001)]
-    thigh = body.tube(f'hip_{side}', f'knee_{side}', 0.063 * girth, 0.045 * girth * fit)
-    shank = body.tube(f'knee_{side}', f'ankle_{side}', 0.045 * girth * fit, 0.034 * fit)
+    thigh = body.capsule(f'hip_{side}', f'knee_{side}', 0.063 * girth, 0.045 * girth * fit)
+    shank = body.capsule(f'knee_{side}', f'ankle_{side}', 0.045 * girth * fit, 0.034 * fit)
     parts.append(Part('lower', shank, cloth, order + 0.003))
     return [*parts, Part('lower', thigh, cloth, order + 0.004)]
 
@@ -224,9 +226,9 @@ def _arm(body: Body, side: str) -> list[Part]:
     loose = person.upper.fit
     girth = 0.7 + 0.3 * person.build.girth
     skin, cloth = person.skin, patterned(person.upper)
-    hand = body.tube(f'wrist_{side}', f'hand_{side}', 0.02, 0.018)
-    bare_upper = body.tube(f'shoulder_{side}', f'elbow_{side}', 0.033 * girth, 0.027 * girth)
-    bare_fore = body.tube(f'elbow_{side}', f'wrist_{side}', 0.026 * girth, 0.019)
+    hand = body.capsule(f'wrist_{side}', f'hand_{side}', 0.02, 0.018)
+    bare_upper = body.capsule(f'shoulder_{side}', f'elbow_{side}', 0.033 * girth, 0.027 * girth)
+    bare_fore = body.capsule(f'elbow_{side}', f'wrist_{side}', 0.026 * girth, 0.019)
     parts = [Part('hand', hand, skin, order)]
     if kind == 'vest':
         return [
@@ -240,8 +242,8 @@ def _arm(body: Body, side: str) -> list[Part]:
         sleeve = body.between(joint, cuff, 0.034 * loose, 0.034 * loose)
         parts += [Part('arm', bare_fore, skin, order), Part('arm', bare_upper, skin, order)]
         return [*parts, Part('upper', sleeve, cloth, order + 0.001)]
-    fore = body.tube(f'elbow_{side}', f'wrist_{side}', 0.030 * loose, 0.024 * loose)
-    upper = body.tube(f'shoulder_{side}', f'elbow_{side}', 0.034 * loose, 0.031 * loose)
+    fore = body.capsule(f'elbow_{side}', f'wrist_{side}', 0.030 * loose, 0.024 * loose)
+    upper = body.capsule(f'shoulder_{side}', f'elbow_{side}', 0.034 * loose, 0.031 * loose)
     parts.append(Part('upper', fore, cloth, order + 0.001))
     return [*parts, Part('upper', upper, cloth, order + 0.002)]
 

@@ -14,12 +14,19 @@ from saip.errors import InputError
 
 from ..parallel import parallel_map
 from .folder import CONTACT_SHEET, write_folder
-from .shot import STRANGERS, Shot, encode_jpeg, plan_misdetection, plan_shot, render_shot
+from .shot import (
+    STRANGERS,
+    RenderedCrop,
+    encode_jpeg,
+    plan_crop,
+    plan_misdetection,
+    render_crop,
+)
 
 # Raise it whenever the same parameters give other images: a finished set is recognized by it.
 VERSION = 2
 TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
-# Shot numbers of one identity and camera: training or query from 0, gallery after the query.
+# RenderedCrop numbers of one identity and camera: training or query from 0, gallery after the query.
 _JUNK_SHOT = 1000
 
 
@@ -118,12 +125,12 @@ def _shot_of(folder: str, identity: int, camera: int, shot: int) -> MarketImage:
 def draw_image(spec: MarketSpec, image: MarketImage) -> bytes:
     """Draw one image of a set, JPEG bytes; the same alone and among others."""
     shot = _plan(spec, image)
-    return encode_jpeg(render_shot(shot, (spec.height, spec.width)), shot.camera.quality)
+    return encode_jpeg(render_crop(shot, (spec.height, spec.width)), shot.camera.quality)
 
 
-def _plan(spec: MarketSpec, image: MarketImage) -> Shot:
+def _plan(spec: MarketSpec, image: MarketImage) -> RenderedCrop:
     if image.kind == 'person':
-        return plan_shot(spec.seed, *image.key)
+        return plan_crop(spec.seed, *image.key)
     return plan_misdetection(spec.seed, *image.key, person=image.kind == 'cut')
 
 
@@ -137,7 +144,7 @@ def contact_sheet(spec: MarketSpec, identities: int = 12, cameras: int = 6) -> n
     size = (spec.height, spec.width)
     rows = []
     for identity in range(1, min(identities, spec.train_identities) + 1):
-        row = [render_shot(plan_shot(spec.seed, identity, *shot), size) for shot in shots]
+        row = [render_crop(plan_crop(spec.seed, identity, *shot), size) for shot in shots]
         rows.append(np.concatenate(row, axis=1))
     return np.concatenate(rows, axis=0)
 

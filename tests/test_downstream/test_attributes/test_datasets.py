@@ -9,8 +9,8 @@ from mmpretrain.registry import TRANSFORMS
 from scipy.io import loadmat
 
 from saip.datasets.crops import DataError
-from saip.datasets.people.natives import write_pa100k as write_native_pa100k
-from saip.datasets.people.natives import write_peta as write_native_peta
+from saip.datasets.people.formats import write_pa100k as write_native_pa100k
+from saip.datasets.people.formats import write_peta as write_native_peta
 from saip.downstream.attributes.published import convert_petazs
 from saip.registry import DATASETS
 from tests.test_downstream.test_attributes.attribute_files import (

@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from saip.checkpoint import load_checkpoint_file
-from saip.datasets.people import natives
 from saip.downstream.attributes import AttributeHead, PositiveRatioHook
 from saip.downstream.attributes.published import convert_petazs
 from saip.engine import launch
@@ -57,8 +56,8 @@ SMALL = SHORT | {
 def drawn(tmp_path_factory):
     """Both data sets with synthetic persons, below one folder."""
     root = tmp_path_factory.mktemp('drawn')
-    natives.write_pa100k(root / 'PA100K')
-    natives.write_peta(root / 'PETA')
+    formats.write_pa100k(root / 'PA100K')
+    formats.write_peta(root / 'PETA')
     convert_petazs(root / 'PETA' / 'dataset_zs_run0.pkl', root / 'PETA' / 'peta_zs.json')
     return root
 

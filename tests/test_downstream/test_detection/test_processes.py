@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from saip.datasets.people.natives import write_crowdhuman
+from saip.datasets.people.formats import write_crowdhuman
 from saip.engine import launch
 from tests.processes import in_processes
 

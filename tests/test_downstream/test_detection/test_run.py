@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch.nn import Module
 
-from saip.datasets.people.natives import write_crowdhuman
+from saip.datasets.people.formats import write_crowdhuman
 from saip.engine import launch
 from saip.engine.launch import StartError
 

@@ -11,7 +11,6 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from mmseg.datasets import LIPDataset
 
-from saip.datasets.people import natives
 from saip.registry import MODELS
 from tests.tiny import train
 
@@ -29,7 +28,7 @@ def lip(tmp_path_factory):
 @pytest.fixture(scope='module')
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp('drawn') / 'LIP'
-    natives.write_lip(folder)
+    formats.write_lip(folder)
     return folder
 
 

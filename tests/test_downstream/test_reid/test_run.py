@@ -8,7 +8,7 @@ import pytest
 from mmengine.runner import Runner
 from PIL import Image
 
-from saip.datasets.people.natives import write_market1501, write_msmt17
+from saip.datasets.people.formats import write_market1501, write_msmt17
 from saip.downstream.reid.head import BNNeckHead
 from saip.engine import launch
 from saip.engine.launch import StartError

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..capsule import Capsule
 from ..cloth import front_distance, opening, shows_inner, straps
 from ..draw import Body, Figure, Part, body_parts
 from ..person import Color
-from ..tube import Tube
 from .character import Character
 from .face import face_parts, head_paint, head_regions, skull
 from .hands import hand_joints, hand_parts
@@ -34,7 +34,7 @@ class Anatomy:
 
     body: Body
     layers: tuple[Layer, ...]
-    head: Tube
+    head: Capsule
     hands: tuple[np.ndarray, np.ndarray]
 
 
@@ -49,7 +49,7 @@ def make_anatomy(character: Character, figure: Figure, size: tuple[int, int]) ->
     parts: list[Part] = []
     for part in body_parts(body):
         if part.name == 'head':
-            parts.append(replace(part, name='face', tube=head, paint=head_paint(character)))
+            parts.append(replace(part, name='face', capsule=head, paint=head_paint(character)))
         elif part.name == 'hand':
             joints = left if part.side == 'l' else right
             color = character.gloves or character.person.skin
@@ -121,6 +121,6 @@ def _held(body: Body, color: Color) -> Part:
     middle = middle + body.at(0.0, 0.0, 0.06, 'neck') - body.points['neck']
     rise = np.array([0.0, 0.055 * body.scale])
     half = float(body.section(np.array(0.085), np.array(0.05)))
-    tube = body.between(middle - rise, middle + rise, half, half)
-    box = replace(tube, capped=False)
+    capsule = body.between(middle - rise, middle + rise, half, half)
+    box = replace(capsule, capped=False)
     return Part('held', box, color, 5.3 if body.facing > -0.1 else 0.3)

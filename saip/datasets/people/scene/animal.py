@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..capsule import Capsule, Paint
 from ..draw import Part, Placement
 from ..keys import ANIMAL, between, chance, generator
 from ..person import Color
 from ..pose import View, project
-from ..tube import Paint, Tube
 from .parts import code, codes
 from .species import SPECIES, Species
 from .subject import Embodied, Landmark, Layer
@@ -104,10 +104,10 @@ class _Sketch:
         self.points = {name: self.origin + flat[name][:2] * self.scale for name in flat}
         self.near = {name: float(joint[2]) for name, joint in flat.items()}
 
-    def tube(self, top: str, bottom: str, *radii: float) -> Tube:
+    def capsule(self, top: str, bottom: str, *radii: float) -> Capsule:
         """A capsule between two joints, half-widths in shoulder heights."""
         shape = np.array(radii) * self.scale
-        return Tube(self.points[top], self.points[bottom], shape, self.yaw)
+        return Capsule(self.points[top], self.points[bottom], shape, self.yaw)
 
     def order(self, *names: str) -> float:
         """Nearness of what lies between joints."""
@@ -171,9 +171,9 @@ def _trunk(sketch: _Sketch) -> list[Part]:
     kind = sketch.kind
     depth = kind.depth
     coat = _coat(sketch)
-    trunk = sketch.tube('chest', 'rump', depth, depth * 0.94, depth * 0.96)
-    neck = sketch.tube('withers', 'poll', depth * 0.6, 0.24 * kind.head + 0.02)
-    tail = sketch.tube('tail_root', 'tail_end', 0.03, 0.022)
+    trunk = sketch.capsule('chest', 'rump', depth, depth * 0.94, depth * 0.96)
+    neck = sketch.capsule('withers', 'poll', depth * 0.6, 0.24 * kind.head + 0.02)
+    tail = sketch.capsule('tail_root', 'tail_end', 0.03, 0.022)
     return [
         Part('trunk', trunk, coat, 0.0),
         Part('nape', neck, coat, 0.02 if sketch.near['poll'] > -0.1 else -0.02),
@@ -189,8 +189,8 @@ def _legs(sketch: _Sketch) -> list[Part]:
             top, mid, paw = (f'{name}_{side}_{end}' for end in ('top', 'mid', 'paw'))
             wide = limb * (1.9 if name == 'hind' else 1.5)
             near = sketch.near[top] - sketch.near['chest' if name == 'fore' else 'rump']
-            upper = sketch.tube(top, mid, wide, limb * 1.05)
-            lower = sketch.tube(mid, paw, limb, limb * 0.75)
+            upper = sketch.capsule(top, mid, wide, limb * 1.05)
+            lower = sketch.capsule(mid, paw, limb, limb * 0.75)
             order = 0.2 + near if near > 0 else -0.2 + near
             parts.append(Part(f'{name}leg', lower, coat, order, side))
             parts.append(Part(f'{name}leg', upper, coat, order + 1e-3, side))
@@ -201,20 +201,24 @@ def _head(sketch: _Sketch) -> list[Part]:
     kind, coat = sketch.kind, sketch.animal.coat
     wide = kind.head
     order = 0.1 if sketch.near['nose'] > -0.15 else -0.1
-    skull = sketch.tube('poll', 'nose', 0.27 * wide, 0.25 * wide, 0.17 * wide, 0.14 * wide)
+    skull = sketch.capsule('poll', 'nose', 0.27 * wide, 0.25 * wide, 0.17 * wide, 0.14 * wide)
     parts = [Part('skull', skull, _coat(sketch), order)]
     snout = sketch.points['nose']
-    tip = Tube(snout, snout + (0.0, 1.0), np.full(2, 0.085 * wide * sketch.scale), sketch.yaw)
+    tip = Capsule(
+        snout, snout + (0.0, 1.0), np.full(2, 0.085 * wide * sketch.scale), sketch.yaw
+    )
     if sketch.near['nose'] > sketch.near['poll'] - 0.55 * wide:
         parts.append(Part('skull', tip, (38, 32, 32), order + 0.03))
     for side, _ in SIDES:
-        ear = sketch.tube(f'ear_{side}', f'tip_{side}', 0.05 * wide + 0.014, 0.014)
+        ear = sketch.capsule(f'ear_{side}', f'tip_{side}', 0.05 * wide + 0.014, 0.014)
         near = sketch.near[f'ear_{side}'] > sketch.near['poll']
         parts.append(Part('auricle', ear, _dark(coat), order + (0.02 if near else -0.02), side))
         if _eye_turned(sketch, side):
             continue
         eye = sketch.points[f'eye_{side}']
-        ball = Tube(eye, eye + (0.0, 1.0), np.full(2, 0.055 * wide * sketch.scale), sketch.yaw)
+        ball = Capsule(
+            eye, eye + (0.0, 1.0), np.full(2, 0.055 * wide * sketch.scale), sketch.yaw
+        )
         parts.append(Part('skull', ball, (18, 16, 18), order + 0.02))
     return parts
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..capsule import Capsule, Paint
 from ..cloth import front_distance
 from ..draw import Body, Part
-from ..tube import Paint, Tube
 from .character import Character
 from .parts import code
 from .subject import Regions
@@ -22,12 +22,12 @@ EAR_T, EAR_ANGLE = 0.54, 1.5
 NOSE_T, NOSE_REACH = 0.64, 1.12
 
 
-def skull(body: Body) -> Tube:
+def skull(body: Body) -> Capsule:
     """Return the head of a placed body."""
     size = body.person.build.head
     half = float(body.section(np.array(0.05), np.array(0.058))) * size * body.scale
     crown, chin = body.points['crown'], body.points['chin']
-    return Tube(crown, chin, EGG * half, body.yaw, capped=False)
+    return Capsule(crown, chin, EGG * half, body.yaw, capped=False)
 
 
 def head_regions(character: Character) -> Regions:
@@ -94,7 +94,7 @@ def head_paint(character: Character) -> Paint:
     return paint
 
 
-def face_parts(body: Body, character: Character, head: Tube) -> list[Part]:
+def face_parts(body: Body, character: Character, head: Capsule) -> list[Part]:
     """Return nose and ears, which stand out from the head."""
     skin = character.person.skin
     red, green, blue = skin
@@ -103,20 +103,20 @@ def face_parts(body: Body, character: Character, head: Tube) -> list[Part]:
     if body.facing > -0.05:
         bridge, tip = jut(head, 0.5, 0.0, 1.0), jut(head, NOSE_T, 0.0, NOSE_REACH)
         shape = np.array([0.07, 0.13, 0.16]) * unit
-        nose = Tube(bridge, tip, shape, body.yaw)
+        nose = Capsule(bridge, tip, shape, body.yaw)
         parts.append(Part('nose', nose, (red * 0.95, green * 0.9, blue * 0.88), 4.05))
     if character.person.hair.style in ('long', 'bob'):
         return parts
     for side, sign in (('l', 1.0), ('r', -1.0)):
         angle = sign * EAR_ANGLE
         top, low = jut(head, EAR_T - 0.06, angle, 1.03), jut(head, EAR_T + 0.07, angle, 1.0)
-        ear = Tube(top, low, np.array([0.15, 0.1]) * unit, body.yaw)
+        ear = Capsule(top, low, np.array([0.15, 0.1]) * unit, body.yaw)
         near = np.cos(angle + body.yaw) > 0.12
         parts.append(Part('ear', ear, skin, 4.04 if near else 3.9, side))
     return parts
 
 
-def jut(head: Tube, t: float, angle: float, reach: float) -> np.ndarray:
+def jut(head: Capsule, t: float, angle: float, reach: float) -> np.ndarray:
     """Return the image point above a place on a head, ``reach`` radii from its axis."""
     surface, _ = head.surface(np.array([t]), np.array([angle]))
     axis = head.top + t * (head.bottom - head.top)

@@ -1,4 +1,4 @@
-"""Hands with fingers: 21 joints each, and the tubes that show them."""
+"""Hands with fingers: 21 joints each, and the capsules that show them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .actor import Actor
 from .character import ADULT, OLD
-from .look import Look
+from .look import Attributes
 from .render import Rendered
 
 PA100K_ATTRIBUTES = (
@@ -41,7 +41,7 @@ PA100K_ATTRIBUTES = (
 
 def pa100k_attributes(rendered: Rendered, number: int, actor: Actor) -> np.ndarray:
     """Return the 26 attributes of an actor, (26,) uint8 of 0 and 1."""
-    look = Look(rendered, number, actor)
+    look = Attributes(rendered, number, actor)
     person, age = actor.character.person, actor.character.age
     pattern = person.upper.pattern if look.trunk else ''
     below = person.upper.pattern if look.lower == 'dress' else person.lower.pattern

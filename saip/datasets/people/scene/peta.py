@@ -6,7 +6,7 @@ import numpy as np
 
 from ..person import Color
 from .actor import Actor
-from .look import Look
+from .look import Attributes
 from .render import Rendered
 
 _COLORS: dict[str, Color] = {
@@ -98,7 +98,7 @@ PETA_ATTRIBUTES = (
 
 def peta_attributes(rendered: Rendered, number: int, actor: Actor) -> np.ndarray:
     """Return the 105 attributes of an actor, (105,) uint8 of 0 and 1."""
-    look = Look(rendered, number, actor)
+    look = Attributes(rendered, number, actor)
     true = _peta_person(look) | _peta_garments(look)
     person = look.character.person
     colors = (
@@ -114,7 +114,7 @@ def peta_attributes(rendered: Rendered, number: int, actor: Actor) -> np.ndarray
     return np.array([name in true for name in PETA_ATTRIBUTES], np.uint8)
 
 
-def _peta_person(look: Look) -> set[str]:
+def _peta_person(look: Attributes) -> set[str]:
     """Age, sex, hair, accessories and what is carried."""
     age, hair = look.character.age, look.character.person.hair.style
     ages = ((15, 'Less15'), (31, 'Less30'), (46, 'Less45'), (61, 'Less60'), (200, 'Larger60'))
@@ -139,7 +139,7 @@ def _peta_person(look: Look) -> set[str]:
     return true
 
 
-def _peta_garments(look: Look) -> set[str]:
+def _peta_garments(look: Attributes) -> set[str]:
     person, true = look.character.person, set()
     pattern = person.upper.pattern
     if look.trunk:
@@ -180,7 +180,7 @@ def _peta_garments(look: Look) -> set[str]:
     return true
 
 
-def _lower_color(look: Look) -> Color:
+def _lower_color(look: Attributes) -> Color:
     person = look.character.person
     return person.upper.color if look.lower == 'dress' else person.lower.color
 

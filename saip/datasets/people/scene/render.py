@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from ..camera import expose
+from ..capsule import angles_of, draw_capsule
 from ..keys import SCENE, generator
 from ..scenery import backdrop
 from ..shot import OVERSAMPLING, ground_shadow
-from ..tube import angles_of, draw_tube
 from .parts import BELONGINGS, CODES, HEAD, codes
 from .scene import Scene
 from .subject import Landmark, Layer, Subject
@@ -117,7 +117,7 @@ def render_scene(scene: Scene) -> Rendered:
         points = _judge(body.landmarks, small, (number + 1) * CODES, turned)
         if visible is not None:
             points = _labeled(points, visible)
-        # The rim of a tube covers up to half a pixel more than its outline.
+        # The rim of a capsule covers up to half a pixel more than its outline.
         if visible is not None:
             full = _union(full, visible)
         seen.append(Seen(subject, full, _outline(heads), points, turned))
@@ -128,8 +128,8 @@ def draw_layer(
     canvas: np.ndarray, owners: np.ndarray, layer: Layer, first: int, light: float
 ) -> None:
     """Draw a part into the image (H, W, 3) and, with the same outline, into the owners (H, W)."""
-    tube = layer.part.tube
-    cover = draw_tube(canvas, tube, layer.part.paint, light)
+    capsule = layer.part.capsule
+    cover = draw_capsule(canvas, capsule, layer.part.paint, light)
     if cover is None:
         return
     (x0, y0, x1, y1), mask = cover
@@ -138,7 +138,7 @@ def draw_layer(
     if isinstance(layer.shows, int):
         region[inside] = first + layer.shows
     else:
-        shows = layer.shows(*angles_of(tube, (x0, y0, x1, y1)))
+        shows = layer.shows(*angles_of(capsule, (x0, y0, x1, y1)))
         region[inside] = first + shows[inside].astype(np.int32)
 
 
@@ -169,7 +169,7 @@ def _labeled(points: np.ndarray, visible: Box) -> np.ndarray:
 
 
 def _outline(layers: list[Layer]) -> Box:
-    corners = np.concatenate([layer.part.tube.outline() for layer in layers])
+    corners = np.concatenate([layer.part.capsule.outline() for layer in layers])
     (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
     scale = OVERSAMPLING
     return (x0 + 0.5) / scale, (y0 + 0.5) / scale, (x1 + 0.5) / scale, (y1 + 0.5) / scale

@@ -37,7 +37,7 @@ class Occluder:
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderedCrop:
     """Everything that is drawn in one image.
 
     Attributes:
@@ -59,7 +59,7 @@ class Shot:
     key: tuple[int, int, int, int]
 
 
-def plan_shot(seed: int, identity: int, camera: int, shot: int) -> Shot:
+def plan_crop(seed: int, identity: int, camera: int, shot: int) -> RenderedCrop:
     """Draw all random choices of one image; depends on nothing but the four numbers."""
     rng = generator(seed, SHOT, identity, camera, shot)
     taken_by = sample_camera(seed, camera)
@@ -85,7 +85,7 @@ def plan_shot(seed: int, identity: int, camera: int, shot: int) -> Shot:
         depth=between(rng, 0.55, 0.8),
     )
     window = (between(rng, 0, 1), between(rng, 0.6, 1.0), between(rng, 0.3, 1.0))
-    return Shot(
+    return RenderedCrop(
         figures=tuple(figures),
         camera=taken_by,
         light=light,
@@ -96,7 +96,9 @@ def plan_shot(seed: int, identity: int, camera: int, shot: int) -> Shot:
     )
 
 
-def plan_misdetection(seed: int, identity: int, camera: int, shot: int, person: bool) -> Shot:
+def plan_misdetection(
+    seed: int, identity: int, camera: int, shot: int, person: bool
+) -> RenderedCrop:
     """Plan a bad box of a person detector.
 
     Args:
@@ -106,7 +108,7 @@ def plan_misdetection(seed: int, identity: int, camera: int, shot: int, person: 
         shot: image number.
         person: True for a badly cut box of that person, False for background without anybody.
     """
-    plan = plan_shot(seed, identity, camera, shot)
+    plan = plan_crop(seed, identity, camera, shot)
     if not person:
         return replace(plan, figures=())
     figure, rng = plan.figures[0], generator(seed, SHOT, identity, camera, shot, 1)
@@ -119,7 +121,7 @@ def plan_misdetection(seed: int, identity: int, camera: int, shot: int, person: 
     return replace(plan, figures=(replace(figure, place=place),))
 
 
-def render_shot(shot: Shot, size: tuple[int, int] = (128, 64)) -> np.ndarray:
+def render_crop(shot: RenderedCrop, size: tuple[int, int] = (128, 64)) -> np.ndarray:
     """Draw a planned image, (h, w, 3) uint8 RGB."""
     seed, identity, camera, number = shot.key
     canvas_size = (size[0] * OVERSAMPLING, round(size[1] * OVERSAMPLING * BOX_WIDTH))

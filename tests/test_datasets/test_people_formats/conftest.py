@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from saip.datasets.people import natives
-
 
 @pytest.fixture(scope='session')
 def drawn(tmp_path_factory) -> Callable[[str], Path]:
     root = tmp_path_factory.mktemp('drawn')
 
     def folder(name: str) -> Path:
-        below, write = natives.DATASETS[name]
+        below, write = formats.DATASETS[name]
         write(root / below)
         return root / below
 

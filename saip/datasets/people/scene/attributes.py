@@ -12,7 +12,7 @@ from .character import Character
 from .render import Rendered
 
 
-class Look:
+class Attributes:
     """What the image shows of one actor; most of it is yes or no."""
 
     def __init__(self, rendered: Rendered, number: int, actor: Actor) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...parallel import parallel_map
-from ..shot import plan_shot, render_shot
+from ..shot import plan_crop, render_crop
 from .base import load_rgb, save_jpeg, write_native
 from .sheet import caption, grid
 
@@ -87,9 +87,9 @@ def list_images(spec: Size) -> list[MsmtImage]:
 
 
 def _draw(image: MsmtImage, root: Path, seed: int, size: tuple[int, int]) -> None:
-    shot = plan_shot(seed, *image.key)
+    shot = plan_crop(seed, *image.key)
     path = root / image.split / image.path
-    save_jpeg(path, render_shot(shot, size), shot.camera.quality)
+    save_jpeg(path, render_crop(shot, size), shot.camera.quality)
 
 
 def _sheet(root: Path) -> np.ndarray:

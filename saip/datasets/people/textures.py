@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .capsule import Paint, Pattern
 from .person import Bag, Color, Garment, Hair, Person
-from .tube import Paint, Pattern
 
 _TURN = np.float32(2 * np.pi)
 

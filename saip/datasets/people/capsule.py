@@ -1,6 +1,6 @@
-"""The one shape people are drawn with: a tube with a width profile, shaded as if round.
+"""The one shape people are drawn with: a capsule with a width profile, shaded as if round.
 
-Along a tube runs ``t`` (0 at the top end, 1 at the bottom end); around it runs ``angle``, the
+Along a capsule runs ``t`` (0 at the top end, 1 at the bottom end); around it runs ``angle``, the
 direction on the body's surface (0 = front, pi/2 = the person's left). A paint is a function of
 both, so patterns follow the body part and turn with it.
 """
@@ -28,8 +28,8 @@ _RAMP = np.linspace(-1.0, 1.0, 128, dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Tube:
-    """A tube in image coordinates (pixels).
+class Capsule:
+    """A capsule in image coordinates (pixels).
 
     Attributes:
         top: (2,) start of the axis.
@@ -46,7 +46,7 @@ class Tube:
     capped: bool = True
 
     def axis(self) -> tuple[float, float, float]:
-        """Return the unit vector (x, y) along the tube and its length."""
+        """Return the unit vector (x, y) along the capsule and its length."""
         x, y = (self.bottom - self.top).tolist()
         length = max(math.hypot(x, y), 1e-3)
         return x / length, y / length, length
@@ -69,7 +69,7 @@ class Tube:
         return points, np.cos(angle + self.yaw) > 0
 
     def outline(self) -> np.ndarray:
-        """Return the polygon of the tube, (N, 2) pixels."""
+        """Return the polygon of the capsule, (N, 2) pixels."""
         x, y, length = self.axis()
         along, reach = _contour(len(self.profile), self.capped)
         local = (reach @ self.profile).reshape(-1, 2)
@@ -77,25 +77,27 @@ class Tube:
         return local @ np.array([[x, y], [-y, x]]) + self.top
 
 
-def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Cover | None:
-    """Draw a tube onto a canvas, in place.
+def draw_capsule(
+    canvas: np.ndarray, capsule: Capsule, paint: Paint, light: float
+) -> Cover | None:
+    """Draw a capsule onto a canvas, in place.
 
     Args:
         canvas: (H, W, 3) uint8.
-        tube: what to draw; parts outside the canvas are cut off.
+        capsule: what to draw; parts outside the canvas are cut off.
         paint: one color, or the colors (h, w, 3) of surface points (t, angle), each (h, w).
         light: where the light comes from, -1 = left of the image, 1 = right.
 
     Returns:
         What it covers, see ``cover_of``.
     """
-    cover = cover_of(tube, (canvas.shape[0], canvas.shape[1]))
+    cover = cover_of(capsule, (canvas.shape[0], canvas.shape[1]))
     if cover is None:
         return None
     (x0, y0, x1, y1), mask = cover
-    t, across = _surface(tube, x0, y0, x1, y1)
+    t, across = _surface(capsule, x0, y0, x1, y1)
     if callable(paint):
-        color = paint(t, np.arcsin(across) - np.float32(tube.yaw))
+        color = paint(t, np.arcsin(across) - np.float32(capsule.yaw))
         shade = _shade(across, light)
         painted = cv2.convertScaleAbs(cv2.multiply(color, cv2.merge([shade, shade, shade])))
     else:
@@ -107,14 +109,14 @@ def draw_tube(canvas: np.ndarray, tube: Tube, paint: Paint, light: float) -> Cov
     return cover
 
 
-def cover_of(tube: Tube, size: tuple[int, int]) -> Cover | None:
-    """Return which pixels of a canvas of ``size`` (h, w) a tube covers.
+def cover_of(capsule: Capsule, size: tuple[int, int]) -> Cover | None:
+    """Return which pixels of a canvas of ``size`` (h, w) a capsule covers.
 
     Returns:
         The box (x0, y0, x1, y1) that it can reach and its share of every pixel there,
         (y1 - y0, x1 - x0) uint8 of 255; None where it is outside of the canvas.
     """
-    outline = tube.outline()
+    outline = capsule.outline()
     height, width = size
     (left, upper), (right, lower) = outline.min(0).tolist(), outline.max(0).tolist()
     x0, y0 = max(math.floor(left) - 1, 0), max(math.floor(upper) - 1, 0)
@@ -127,10 +129,12 @@ def cover_of(tube: Tube, size: tuple[int, int]) -> Cover | None:
     return (x0, y0, x1, y1), mask
 
 
-def angles_of(tube: Tube, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def angles_of(
+    capsule: Capsule, box: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the surface coordinates (t, angle) seen in a box of pixels, each (h, w)."""
-    t, across = _surface(tube, *box)
-    return t, np.arcsin(across) - np.float32(tube.yaw)
+    t, across = _surface(capsule, *box)
+    return t, np.arcsin(across) - np.float32(capsule.yaw)
 
 
 def _shade(across: np.ndarray, light: float) -> np.ndarray:
@@ -140,7 +144,7 @@ def _shade(across: np.ndarray, light: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _contour(count: int, capped: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Outline of a tube along the y axis, as a linear function of its length and half-widths.
+    """Outline of a capsule along the y axis, as a linear function of its length and half-widths.
 
     Returns:
         (N,) share of the length of every corner, and (2 N, count) factors that turn half-widths
@@ -158,15 +162,17 @@ def _contour(count: int, capped: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.array([corner[0] for corner in corners]), factors.reshape(-1, count)
 
 
-def _surface(tube: Tube, x0: int, y0: int, x1: int, y1: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return t in [0, 1] and the place across the tube in [-1, 1] for a box of pixels."""
-    right, down, length = tube.axis()
-    x = np.arange(x0, x1, dtype=np.float32) - np.float32(tube.top[0])
-    y = (np.arange(y0, y1, dtype=np.float32) - np.float32(tube.top[1]))[:, None]
+def _surface(
+    capsule: Capsule, x0: int, y0: int, x1: int, y1: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return t in [0, 1] and the place across the capsule in [-1, 1] for a box of pixels."""
+    right, down, length = capsule.axis()
+    x = np.arange(x0, x1, dtype=np.float32) - np.float32(capsule.top[0])
+    y = (np.arange(y0, y1, dtype=np.float32) - np.float32(capsule.top[1]))[:, None]
     t = np.minimum(np.maximum(x * (right / length) + y * (down / length), 0.0), 1.0)
-    places = np.linspace(0.0, 1.0, len(tube.profile))
+    places = np.linspace(0.0, 1.0, len(capsule.profile))
     # Looked up in steps of 1/255: interpolating for every pixel would cost a third of the time.
-    narrow = 1 / np.maximum(np.interp(_STEPS, places, tube.profile), 1e-3)
-    # Right of the image is positive when the tube hangs down.
+    narrow = 1 / np.maximum(np.interp(_STEPS, places, capsule.profile), 1e-3)
+    # Right of the image is positive when the capsule hangs down.
     across = (x * down - y * right) * narrow.astype(np.float32)[(t * 255).astype(np.uint8)]
     return t, np.minimum(np.maximum(across, -1.0), 1.0)

@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from saip.datasets.people import natives
-from saip.datasets.people.natives import (
+from saip.datasets.people.formats import (
     ap10k,
     coco,
     crowdhuman,
@@ -18,7 +17,7 @@ from saip.datasets.people.natives import (
     pa100k,
     peta,
 )
-from saip.datasets.people.natives.base import APART
+from saip.datasets.people.formats.base import APART
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = {
@@ -47,19 +46,19 @@ def read_all(root):
 
 
 def test_all_sets_of_the_paper_are_there():
-    assert {name: folder for name, (folder, _) in natives.DATASETS.items()} == FOLDERS
+    assert {name: folder for name, (folder, _) in formats.DATASETS.items()} == FOLDERS
 
 
 @pytest.mark.parametrize('name', DRAWN)
 def test_same_bytes_with_any_number_of_processes(name, drawn, tmp_path):
-    _, write = natives.DATASETS[name]
+    _, write = formats.DATASETS[name]
     assert write(tmp_path / 'set', 'tiny', 0, workers=2)
     assert read_all(tmp_path / 'set') == read_all(drawn(name))
 
 
 @pytest.mark.parametrize('name', DRAWN)
 def test_another_seed_gives_other_images_in_the_same_layout(name, drawn, tmp_path):
-    _, write = natives.DATASETS[name]
+    _, write = formats.DATASETS[name]
     write(tmp_path / 'set', 'tiny', seed=1)
     one, two = read_all(drawn(name)), read_all(tmp_path / 'set')
     images = [path for path in one if path.endswith(('.jpg', '.png'))]
@@ -79,19 +78,19 @@ def test_a_contact_sheet_lies_beside(name, drawn):
 def test_a_finished_set_is_left_alone_and_another_is_refused(drawn):
     folder = drawn('lip')
     before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
-    assert not natives.write_lip(folder)
+    assert not formats.write_lip(folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob('*')} == before
     with pytest.raises(ValueError, match='seed 0 instead of 2'):
-        natives.write_lip(folder, seed=2)
+        formats.write_lip(folder, seed=2)
     with pytest.raises(ValueError, match='size tiny instead of small'):
-        natives.write_lip(folder, 'small')
+        formats.write_lip(folder, 'small')
     with pytest.raises(ValueError, match='format lip instead of coco'):
-        natives.write_coco(folder)
+        formats.write_coco(folder)
 
 
 @pytest.mark.parametrize('name', FOLDERS)
 def test_unknown_sizes_and_seeds_are_named(name, tmp_path):
-    _, write = natives.DATASETS[name]
+    _, write = formats.DATASETS[name]
     with pytest.raises(ValueError, match=r"no size 'huge' of \w+: take one of tiny, small"):
         write(tmp_path / 'set', 'huge')
     with pytest.raises(ValueError, match='seed'):
