@@ -14,7 +14,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from saip.datasets.people import SIZES, write_market1501
+from saip.datasets.people import SIZES, formats, write_market1501
 from saip.errors import one_line_errors
 
 

@@ -26,7 +26,7 @@ from .shot import (
 # Raise it whenever the same parameters give other images: a finished set is recognized by it.
 VERSION = 2
 TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
-# RenderedCrop numbers of one identity and camera: training or query from 0, gallery after the query.
+# Shots of one identity and camera: training or query from 0, gallery after the query.
 _JUNK_SHOT = 1000
 
 

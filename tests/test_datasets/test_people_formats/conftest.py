@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from saip.datasets.people import formats
+
 
 @pytest.fixture(scope='session')
 def drawn(tmp_path_factory) -> Callable[[str], Path]:

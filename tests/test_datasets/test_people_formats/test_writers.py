@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from saip.datasets.people import formats
 from saip.datasets.people.formats import (
     ap10k,
     coco,

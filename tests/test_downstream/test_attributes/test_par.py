@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from saip.checkpoint import load_checkpoint_file
+from saip.datasets.people import formats
 from saip.downstream.attributes import AttributeHead, PositiveRatioHook
 from saip.downstream.attributes.published import convert_petazs
 from saip.engine import launch

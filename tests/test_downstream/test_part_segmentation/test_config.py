@@ -11,6 +11,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from mmseg.datasets import LIPDataset
 
+from saip.datasets.people import formats
 from saip.registry import MODELS
 from tests.tiny import train
 
