@@ -9,7 +9,7 @@ from .market import (
     write_market1501,
 )
 from .person import Person, sample_person
-from .shot import RenderedCrop, plan_crop, render_crop
+from .rendered_crop import RenderedCrop, plan_crop, render_crop
 
 __all__ = [
     'SIZES',

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .keys import CAMERA, between, generator
+from .rng import CAMERA, between, generator
 from .scenery import PLACES
 
 GOLDEN_ANGLE = 2.399963

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .capsule import Capsule, Paint, draw_capsule
-from .cloth import head, patterned, torso
 from .person import Color, Person
 from .pose import Pose, View, project, skeleton
+from .textures import head, patterned, torso
 
 # Half-widths of the trunk from neck to seat: seen from the front, and from the side.
 TRUNK_WIDTH = np.array([0.042, 0.090, 0.110, 0.109, 0.101, 0.093, 0.088, 0.089, 0.094])

@@ -14,7 +14,7 @@ from saip.errors import InputError
 
 from ..parallel import parallel_map
 from .folder import CONTACT_SHEET, write_folder
-from .shot import (
+from .rendered_crop import (
     STRANGERS,
     RenderedCrop,
     encode_jpeg,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .keys import PERSON, between, chance, choose, generator
+from .rng import PERSON, between, chance, choose, generator
 
 Color = tuple[float, float, float]
 

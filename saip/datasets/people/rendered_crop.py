@@ -9,9 +9,9 @@ import numpy as np
 
 from .camera import Camera, Light, expose, sample_camera
 from .draw import Figure, Placement, draw_figure
-from .keys import SHOT, between, chance, choose, generator
 from .person import sample_person
 from .pose import Pose, View
+from .rng import SHOT, between, chance, choose, generator
 from .scenery import PLACES, backdrop, draw_box, draw_pole
 
 # Scenes are drawn larger than the image and reduced, which smooths their edges.

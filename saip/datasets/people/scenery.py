@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .keys import SCENERY, between, chance, generator
+from .rng import SCENERY, between, chance, generator
 
 FAMILIES = ('street', 'park', 'plaza', 'hall')
 PLACES = 8

@@ -13,7 +13,7 @@ from ...coco import load_json
 from ...parallel import parallel_map
 from ..camera import sample_camera
 from ..draw import Placement
-from ..keys import SCENE, between, chance, generator
+from ..rng import SCENE, between, chance, generator
 from ..scene.animal import AP10K_NAMES, Animal, sample_animal
 from ..scene.plan import ANIMALS
 from ..scene.render import Rendered, render_scene
@@ -22,7 +22,7 @@ from ..scene.species import SPECIES
 from ..scenery import PLACES
 from .base import APART, load_rgb, save_jpeg, save_json, write_native
 from .coco_format import LEAST_AREA, whole_points, xywh
-from .sheet import caption, enlarged, grid, paint_box, paint_points
+from .contact_sheet import caption, enlarged, grid, paint_box, paint_points
 
 _FIRST = {'train': 1, 'val': 1 + APART // 4, 'test': 1 + APART // 2}
 SKELETON = (

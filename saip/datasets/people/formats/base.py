@@ -14,7 +14,7 @@ import numpy as np
 from saip.errors import InputError, MissingFileError
 
 from ..folder import CONTACT_SHEET, write_folder
-from ..shot import encode_jpeg
+from ..rendered_crop import encode_jpeg
 
 SIZES = ('tiny', 'small')
 # Raise it whenever the same arguments give other files: a finished set is recognized by it.

@@ -16,7 +16,7 @@ from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import render_scene
 from .base import APART, load_rgb, save_jpeg, save_json, write_native
 from .coco_format import PERSON, crowd_row, detections, person_rows, wholebody_fields
-from .sheet import BODY_BONES, enlarged, grid, paint_box, paint_points
+from .contact_sheet import BODY_BONES, enlarged, grid, paint_box, paint_points
 
 _FIRST = {'train': 1, 'val': 1 + APART // 2}
 CROWDING = Crowding(people=(1, 4), heights=(0.3, 0.95), far_group=0.12)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ..keys import DETECTION, between, chance, generator
+from ..rng import DETECTION, between, chance, generator
 from ..scene.landmarks import BODY, BODY_NAMES, FACE, FEET, LEFT_HAND, RIGHT_HAND
 from ..scene.render import Rendered, Seen, box_of
 

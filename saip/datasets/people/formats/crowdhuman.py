@@ -18,7 +18,7 @@ from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import Box, Rendered, box_of, render_scene
 from .base import APART, load_rgb, save_jpeg, write_native
 from .coco_format import crowd_mask
-from .sheet import enlarged, grid, paint_box
+from .contact_sheet import enlarged, grid, paint_box
 
 _FIRST = {'train': 2 * APART, 'val': 2 * APART + APART // 2}
 CROWDING = Crowding((4, 10), (0.25, 0.8), huddle=0.65, things=0.2, far_group=0.3)

@@ -16,7 +16,7 @@ from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import Seen, render_scene
 from .base import APART, load_rgb, save_jpeg, save_json, write_native
 from .coco_format import SKELETON, detections, person_rows
-from .sheet import BODY_BONES, caption, enlarged, grid, paint_box, paint_points
+from .contact_sheet import BODY_BONES, caption, enlarged, grid, paint_box, paint_points
 from .styles import STYLES
 
 _FIRST = {'training': 3 * APART, 'validation': 3 * APART + APART // 2}

@@ -13,8 +13,8 @@ import numpy as np
 from ...parallel import parallel_map
 from ..scene.parts import LIP_LABELS, lip_table
 from .base import APART, encode_png, load_image, load_rgb, save_jpeg, write_native
+from .contact_sheet import caption, enlarged, grid, palette
 from .portraits import draw_portrait, spread_identities
-from .sheet import caption, enlarged, grid, palette
 
 _FIRST = 3 * APART
 

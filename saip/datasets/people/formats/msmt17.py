@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ...parallel import parallel_map
-from ..shot import plan_crop, render_crop
+from ..rendered_crop import plan_crop, render_crop
 from .base import load_rgb, save_jpeg, write_native
-from .sheet import caption, grid
+from .contact_sheet import caption, grid
 
 # Far from the identities of the other sets of single crops.
 _IDENTITIES = 40_000_000

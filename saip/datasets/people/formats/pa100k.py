@@ -12,9 +12,9 @@ import numpy as np
 from ...parallel import parallel_map
 from ..scene.pa100k import PA100K_ATTRIBUTES, pa100k_attributes
 from .base import APART, load_rgb, save_jpeg, write_native
+from .contact_sheet import caption, enlarged, grid
 from .matfile import cell, save_mat
 from .portraits import draw_portrait, spread_identities
-from .sheet import caption, enlarged, grid
 
 _FIRST = 1 * APART
 _SHOTS = 2

@@ -14,9 +14,9 @@ import numpy as np
 from ...parallel import parallel_map
 from ..scene.peta import PETA_ATTRIBUTES, PETA_EVALUATED, peta_attributes
 from .base import APART, encode_png, load_rgb, write_native
+from .contact_sheet import caption, enlarged, grid
 from .matfile import cell, save_mat
 from .portraits import draw_portrait, shuffled, spread_identities
-from .sheet import caption, enlarged, grid
 
 _FIRST = 2 * APART
 _SHOTS = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..keys import DETECTION, generator
+from ..rng import DETECTION, generator
 from ..scene.actor import Actor
 from ..scene.plan import plan_portrait
 from ..scene.render import Rendered, render_scene

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..capsule import Capsule
-from ..cloth import front_distance, opening, shows_inner, straps
 from ..draw import Body, Figure, Part, body_parts
 from ..person import Color
+from ..textures import front_distance, opening, shows_inner, straps
 from .character import Character
 from .face import face_parts, head_paint, head_regions, skull
 from .hands import hand_joints, hand_parts

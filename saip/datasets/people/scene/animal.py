@@ -11,9 +11,9 @@ import numpy as np
 
 from ..capsule import Capsule, Paint
 from ..draw import Part, Placement
-from ..keys import ANIMAL, between, chance, generator
 from ..person import Color
 from ..pose import View, project
+from ..rng import ANIMAL, between, chance, generator
 from .parts import code, codes
 from .species import SPECIES, Species
 from .subject import Embodied, Landmark, Layer

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..keys import CHARACTER, between, chance, choose, generator
 from ..person import Color, Person, sample_person
+from ..rng import CHARACTER, between, chance, choose, generator
 
 ADULT, OLD = 18, 60
 GRAY: Color = (178, 176, 174)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..capsule import Capsule, Paint
-from ..cloth import front_distance
 from ..draw import Body, Part
+from ..textures import front_distance
 from .character import Character
 from .parts import code
 from .subject import Regions

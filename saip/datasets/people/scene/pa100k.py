@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .actor import Actor
+from .attributes import Attributes
 from .character import ADULT, OLD
-from .look import Attributes
 from .render import Rendered
 
 PA100K_ATTRIBUTES = (

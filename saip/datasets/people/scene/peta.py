@@ -6,7 +6,7 @@ import numpy as np
 
 from ..person import Color
 from .actor import Actor
-from .look import Attributes
+from .attributes import Attributes
 from .render import Rendered
 
 _COLORS: dict[str, Color] = {

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..camera import Camera, sample_camera
 from ..draw import Figure, Placement
-from ..keys import SCENE, between, chance, generator
 from ..pose import View
+from ..rng import SCENE, between, chance, generator
 from ..scenery import PLACES
 from .actor import Actor
 from .character import Character, sample_character

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..keys import between, chance, choose
 from ..pose import Arm, Leg, Pose
+from ..rng import between, chance, choose
 from .character import OLD, Character
 
 KINDS = ('walk', 'stand', 'wave', 'point', 'cheer', 'akimbo', 'lunge', 'squat', 'kick')

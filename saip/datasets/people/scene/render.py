@@ -10,9 +10,9 @@ import numpy as np
 
 from ..camera import expose
 from ..capsule import angles_of, draw_capsule
-from ..keys import SCENE, generator
+from ..rendered_crop import OVERSAMPLING, ground_shadow
+from ..rng import SCENE, generator
 from ..scenery import backdrop
-from ..shot import OVERSAMPLING, ground_shadow
 from .parts import BELONGINGS, CODES, HEAD, codes
 from .scene import Scene
 from .subject import Landmark, Layer, Subject

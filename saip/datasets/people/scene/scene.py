@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..camera import Camera, Light
-from ..keys import between, choose
+from ..rng import between, choose
 from .subject import Subject
 from .things import Thing
 

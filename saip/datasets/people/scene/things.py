@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..keys import between, choose
 from ..person import Color
+from ..rng import between, choose
 
 # Height and width in body heights of somebody standing at the same place.
 SHAPES: dict[str, tuple[float, float]] = {
