@@ -172,10 +172,10 @@ class EMAExpert(BaseExpert):
             twin = self.get_submodule(name)
             pairs['parameters'][0].extend(twin.parameters())
             pairs['parameters'][1].extend(source.parameters())
-            for mine, his in zip(twin.buffers(), source.buffers(), strict=True):
-                kind = 'averages' if mine.is_floating_point() else 'counts'
-                pairs[kind][0].append(mine)
-                pairs[kind][1].append(his)
+            for average, value in zip(twin.buffers(), source.buffers(), strict=True):
+                kind = 'averages' if average.is_floating_point() else 'counts'
+                pairs[kind][0].append(average)
+                pairs[kind][1].append(value)
         return pairs
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ class ParsingLogits(NamedTuple):
     edges: Tensor
 
 
-class EarlierLogits(NamedTuple):
+class EMALogits(NamedTuple):
     """What an earlier model says of the same images, as targets.
 
     Attributes:
@@ -150,14 +150,15 @@ class CE2PHead(BaseDecodeHead):
         self,
         seg_logits: ParsingLogits,
         batch_data_samples: Sequence[Any],
-        earlier: EarlierLogits | None = None,
+        ema_logits: EMALogits | None = None,
     ) -> dict[str, Tensor]:
         """Return the losses of the parts (of both outputs), the edges, and their consistency.
 
         Args:
             seg_logits: of the batch.
             batch_data_samples: with ``gt_sem_seg``; 255 is ignored.
-            earlier: an earlier model's logits. With them targets are no longer the labels alone,
+            ema_logits: logits of the average of earlier models. With them targets are no
+                longer the labels alone,
                 and a KL divergence replaces each cross-entropy.
         """
         labels = self._stack_batch_gt(list(batch_data_samples)).squeeze(1)
@@ -167,21 +168,21 @@ class CE2PHead(BaseDecodeHead):
         ignored = self.ignore_index
         valid = labels != ignored
         true_edges = part_edges(labels, ignored)
-        if earlier is None:
-            told = [part_loss(x, labels, ignored) for x in outputs]
+        if ema_logits is None:
+            losses = [part_loss(x, labels, ignored) for x in outputs]
             edge = edge_loss(edges, true_edges, valid)
         else:
-            soft = _resize(earlier.fused, size)
-            told = [refined_loss(x, soft, labels, earlier.share, valid) for x in outputs]
-            soft = _resize(earlier.edges, size)
-            edge = refined_loss(edges, soft, true_edges, earlier.share, valid)
+            soft = _resize(ema_logits.fused, size)
+            losses = [refined_loss(x, soft, labels, ema_logits.share, valid) for x in outputs]
+            soft = _resize(ema_logits.edges, size)
+            edge = refined_loss(edges, soft, true_edges, ema_logits.share, valid)
         overlap = [lovasz_loss(x, labels, ignored) for x in outputs]
-        agreement = [consistency_loss(x, edges, labels, ignored) for x in outputs]
+        consistency = [consistency_loss(x, edges, labels, ignored) for x in outputs]
         return {
-            'loss_parts': self.part_weight / 2 * torch.stack(told).sum(),
+            'loss_parts': self.part_weight / 2 * torch.stack(losses).sum(),
             'loss_lovasz': self.part_weight / 2 * torch.stack(overlap).sum(),
             'loss_edges': self.edge_weight * edge,
-            'loss_consistency': self.consistency_weight * torch.stack(agreement).sum(),
+            'loss_consistency': self.consistency_weight * torch.stack(consistency).sum(),
         }
 
     def predict_by_feat(

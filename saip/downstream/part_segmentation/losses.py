@@ -61,22 +61,22 @@ def edge_loss(logits: Tensor, edges: Tensor, valid: Tensor) -> Tensor:
 
 
 def refined_loss(
-    logits: Tensor, earlier: Tensor, labels: Tensor, share: float, valid: Tensor
+    logits: Tensor, ema_logits: Tensor, labels: Tensor, share: float, valid: Tensor
 ) -> Tensor:
     """KL divergence from targets between an earlier model's prediction and the labels.
 
-    The target is softmax((1 - share) * earlier + share * one_hot(labels)): SCHP's release mixes
+    The target is softmax((1 - share) * ema_logits + share * one_hot(labels)): SCHP's release mixes
     logits with the one-hot labels, and divides by the number of pixels *and* of classes. Both are
     kept, since its settings go with them.
 
     Args:
         logits: of the model that learns.
-        earlier: logits of the earlier model.
+        ema_logits: logits of the average of earlier models.
         labels: one label per pixel; what stands at pixels that are not valid does not matter.
         share: weight of the labels, 0 to 1.
         valid: (B, H, W) bool, the pixels that count.
     """
-    mixed = (1 - share) * earlier.float()
+    mixed = (1 - share) * ema_logits.float()
     index = labels.where(valid, 0)[:, None]
     mixed = mixed.scatter_add(1, index, mixed.new_full((), share).expand(index.shape))
     divergence = F.kl_div(logits.log_softmax(1), mixed.softmax(1), reduction='none').mean(1)

@@ -19,7 +19,7 @@ from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.registry import MODELS
 
 from .affine import restore_labels
-from .head import EarlierLogits
+from .head import EMALogits
 
 
 @MODELS.register_module()
@@ -92,14 +92,14 @@ class SelfCorrectingSegmentor(EncoderDecoder):
     def loss(self, inputs: Tensor, data_samples: Sequence[Any]) -> dict[str, Tensor]:
         """Return the head's losses, with corrected labels after the first cycle."""
         logits = self.decode_head(self.extract_feat(inputs))
-        return self.decode_head.loss_by_feat(logits, data_samples, self._earlier(inputs))
+        return self.decode_head.loss_by_feat(logits, data_samples, self._ema_logits(inputs))
 
     @torch.no_grad()
-    def _earlier(self, inputs: Tensor) -> EarlierLogits | None:
+    def _ema_logits(self, inputs: Tensor) -> EMALogits | None:
         if self.cycles == 0:
             return None
         logits = self.averaged(inputs)
-        return EarlierLogits(logits.fused, logits.edges, 1 / (self.cycles + 1))
+        return EMALogits(logits.fused, logits.edges, 1 / (self.cycles + 1))
 
     def inference(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
         """(B, 3, H, W) -> (B, C, H, W) logits, the images whole.

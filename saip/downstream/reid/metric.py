@@ -31,7 +31,7 @@ class ReIDMetric(BaseMetric):
 
     Args:
         ranks: the ranks k of ``Rank-k``.
-        rerank: ``k1``, ``k2`` and ``own_weight`` of a re-ranking, whose scores are reported
+        rerank: ``k1``, ``k2`` and ``lambda_value`` of a re-ranking, whose scores are reported
             beside the others as ``reranked_*``; None does none. See
             :class:`saip.downstream.reid.rerank.ReRanking`.
         show_dir: folder for an image of some queries and what was found for them; None draws

@@ -33,24 +33,24 @@ class ReRanking:
     Attributes:
         k1: neighbors that may be reciprocal.
         k2: neighbors over which a description is averaged.
-        own_weight: weight of the original distance, the neighbors' is 1 minus it.
+        lambda_value: weight of the original distance, the neighbors' is 1 minus it.
     """
 
     k1: int = 20
     k2: int = 6
-    own_weight: float = 0.3
+    lambda_value: float = 0.3
 
     def __post_init__(self) -> None:
         if not 1 <= self.k2 <= self.k1:
             raise InputError(f'rerank: 1 <= k2 <= k1 is needed, not k1={self.k1} k2={self.k2}')
-        if not 0 <= self.own_weight <= 1:
-            raise InputError(f'rerank.own_weight={self.own_weight}: choose from 0 to 1')
+        if not 0 <= self.lambda_value <= 1:
+            raise InputError(f'rerank.lambda_value={self.lambda_value}: choose from 0 to 1')
 
 
 def rerank(query: Tensor, gallery: Tensor, options: ReRanking) -> Tensor:
     """Return (Q, G) float32 distances on the CPU, the smaller the more alike.
 
-    They are ``own_weight`` times the squared Euclidean distance of the normalized features,
+    They are ``lambda_value`` times the squared Euclidean distance of the normalized features,
     divided by the query's largest, plus the rest times the Jaccard distance of the descriptions.
 
     Args:
@@ -68,9 +68,9 @@ def rerank(query: Tensor, gallery: Tensor, options: ReRanking) -> Tensor:
     result = torch.empty(number, len(gallery))
     for rows in _blocks(number, len(gallery)):
         own = (2 - 2 * features[:number][rows] @ features[number:].T).clamp(min=0).cpu()
-        result[rows] = options.own_weight * own / scale[rows, None]
+        result[rows] = options.lambda_value * own / scale[rows, None]
     for i, jaccard in enumerate(_jaccard(described, number)):
-        result[i] += (1 - options.own_weight) * torch.from_numpy(jaccard)
+        result[i] += (1 - options.lambda_value) * torch.from_numpy(jaccard)
     return result
 
 

@@ -165,9 +165,9 @@ def check_features(ours: BaseEncoder, theirs: Callable[[Tensor], Tensor], whose:
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(1, 3, *ours.img_size, generator=generator)
-    mine, his = ours.eval().encode(images).require_image_token(), theirs(images)
-    difference = (mine - his).abs().max().item()
-    if not difference <= TOLERANCE * max(1.0, his.abs().max().item()):
+    our_token, their_token = ours.eval().encode(images).require_image_token(), theirs(images)
+    difference = (our_token - their_token).abs().max().item()
+    if not difference <= TOLERANCE * max(1.0, their_token.abs().max().item()):
         raise CheckpointError(
             f'the keys match, but its features differ from those of {whose} by up to '
             f'{difference:.1e}: it computes something else with the same weights (activation, '

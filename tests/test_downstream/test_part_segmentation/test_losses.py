@@ -133,10 +133,10 @@ def test_edge_loss_without_edges_is_zero():
 
 
 def test_refined_loss(logits, labels):
-    earlier = torch.randn_like(logits)
+    ema_logits = torch.randn_like(logits)
     share = 0.25
     rows = logits.detach().permute(0, 2, 3, 1).flatten(0, 2).tolist()
-    softs = earlier.permute(0, 2, 3, 1).flatten(0, 2).tolist()
+    softs = ema_logits.permute(0, 2, 3, 1).flatten(0, 2).tolist()
     terms = []
     for row, soft, label in zip(rows, softs, labels.flatten().tolist(), strict=True):
         if label == IGNORED:
@@ -145,7 +145,7 @@ def test_refined_loss(logits, labels):
         target = [math.exp(v) / sum(map(math.exp, mixed)) for v in mixed]
         guess = [math.exp(v) / sum(map(math.exp, row)) for v in row]
         terms.append(sum(t * math.log(t / g) for t, g in zip(target, guess, strict=True)))
-    found = refined_loss(logits, earlier, labels, share, labels != IGNORED)
+    found = refined_loss(logits, ema_logits, labels, share, labels != IGNORED)
     assert found.item() == pytest.approx(sum(terms) / len(terms) / 4)  # 4 classes
 
 

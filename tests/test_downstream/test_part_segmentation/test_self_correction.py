@@ -86,7 +86,7 @@ def test_before_the_first_cycle_parts_cost_their_cross_entropy():
             for i, sample in enumerate(data['data_samples'])
         ]
         expected += torch.stack(terms).mean()
-    assert model._earlier(data['inputs']) is None
+    assert model._ema_logits(data['inputs']) is None
     found = model.loss(**data)['loss_parts']
     torch.testing.assert_close(found, 3.0 * expected / 2)
 
@@ -110,8 +110,8 @@ def test_labels_are_corrected_by_the_average_with_the_share_of_the_cycles(cycles
         model.end_cycle([batch()])
     scatter(model)
     data = model.data_preprocessor(batch(), training=True)
-    earlier = model._earlier(data['inputs'])
-    assert earlier.share == pytest.approx(1 / (cycles + 1))
+    ema_logits = model._ema_logits(data['inputs'])
+    assert ema_logits.share == pytest.approx(1 / (cycles + 1))
     # A model of its own with the average's weights and statistics says the same.
     other = segmentor()
     other.backbone.load_state_dict(model.averaged.module.backbone.state_dict())
@@ -119,9 +119,9 @@ def test_labels_are_corrected_by_the_average_with_the_share_of_the_cycles(cycles
     other.eval()
     with torch.no_grad():
         expected = other.decode_head(other.extract_feat(data['inputs']))
-    torch.testing.assert_close(earlier.fused, expected.fused)
-    torch.testing.assert_close(earlier.edges, expected.edges)
-    assert not earlier.fused.requires_grad
+    torch.testing.assert_close(ema_logits.fused, expected.fused)
+    torch.testing.assert_close(ema_logits.edges, expected.edges)
+    assert not ema_logits.fused.requires_grad
 
 
 def test_cross_entropies_become_divergences_after_the_first_cycle():

@@ -175,7 +175,7 @@ def test_reranked_scores_stand_beside_the_others():
     ('options', 'message'),
     [
         (dict(k1=3, k2=4), '1 <= k2 <= k1 is needed, not k1=3 k2=4'),
-        (dict(own_weight=30), r'rerank.own_weight=30: choose from 0 to 1'),
+        (dict(lambda_value=30), r'rerank.lambda_value=30: choose from 0 to 1'),
     ],
 )
 def test_senseless_reranking_is_refused(options, message):
