@@ -85,8 +85,7 @@ def evaluate_frozen(
         pin_memory=device.type == 'cuda',
         worker_init_fn=use_one_thread,
     )
-    preprocessor.to(device)
-    preprocessor.eval()
+    preprocessor.to(device).eval()
     for encoder in encoders.values():
         encoder.to(device)
         encoder.eval()
@@ -97,12 +96,7 @@ def evaluate_frozen(
         rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
         return {'protocol': 'retrieval', 'images': images, 'rows': rows}
     rows = {name: _two_view_row(f.to(device)) for name, f in features.items()}
-    return {
-        'protocol': 'two-view',
-        'images': images,
-        'chance': 100 / images,
-        'rows': rows,
-    }
+    return {'protocol': 'two-view', 'images': images, 'chance': 100 / images, 'rows': rows}
 
 
 @torch.inference_mode()
