@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from saip.engine.optim import NoBiasDecayConstructor
 from saip.engine.unwrap import unwrap
+from saip.errors import InputError
 from saip.models.schedules import cosine
 from saip.registry import MODELS
 from tests.test_recordings import runs
@@ -39,7 +40,7 @@ class Watch(runs.Recorder):
         original = model.loss
 
         def loss(inputs, data_samples=None):
-            self.anchors.append(next(iter(inputs.images.values())).clone())
+            self.anchors.append(next(iter(inputs.by_name.values())).images.clone())
             return original(inputs, data_samples)
 
         model.loss = loss
@@ -137,7 +138,7 @@ def test_another_wrapper_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, 'optimizer_config', lambda case: plain)
     runner = runs.build_runner(Case('saip-small'), tmp_path, {})
     message = r"optim_wrapper.type=saip.AutocastOptimWrapper.*dtype='float32'"
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(InputError, match=message):
         runner.train()
 
 

@@ -29,7 +29,7 @@ PREPROCESSOR = {
     'type': 'saip.ViewsPreprocessor',
     'size': (64, 32),
     'patch_size': 16,
-    'anchor': {'area': (0.5, 1.0)},
+    'views': {'anchor': {'type': 'Crop', 'area': (0.5, 1.0)}},
     'mean': [120.0, 110.0, 100.0],
     'std': [60.0, 60.0, 60.0],
 }

@@ -64,7 +64,7 @@ class StoredViews(ViewsPreprocessor):
     """Draws and renders as always, then keeps sizes and masks and exchanges the images."""
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        step = self._progress.step
+        step = -1 if self._progress is None else self._progress.step
         torch.set_default_dtype(torch.float32)
         out = super().forward(data, training)
         torch.set_default_dtype(torch.float64)
