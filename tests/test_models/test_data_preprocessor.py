@@ -177,7 +177,7 @@ def test_progress_and_seed_key_the_draws():
 
 def test_a_step_that_was_not_begun_or_is_drawn_twice_is_refused():
     preprocessor, batch = ViewsPreprocessor(**RECIPE), make_batch(2)
-    message = r'begin_step\(progress\), which saip\.ProgressHook in default_hooks does'
+    message = r'once per step, after begin_step.*saip\.ProgressHook.*default_hooks'
     with pytest.raises(RuntimeError, match=message):
         preprocessor(batch, training=True)
     preprocessor.begin_step(progress())
