@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from saip.errors import InputError
 from saip.models.heads import SelfDistillationHead
 from saip.models.schedules import (
     ConstantSchedule,
@@ -64,7 +65,7 @@ def test_a_number_is_a_constant_and_anything_else_is_refused():
         0, 1
     )
     for wrong in (True, 'cosine', None, dict(type='saip.FeatureDistillationHead')):
-        with pytest.raises(TypeError):
+        with pytest.raises(InputError):
             build_schedule(wrong)
 
 
