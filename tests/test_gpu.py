@@ -65,7 +65,7 @@ def step(model, wrapper, data, number: int, poison: float = 1.0) -> None:
     model.begin_step(progress(number))
     with wrapper.optim_context(model):
         views = model.data_preprocessor(data, training=True)
-        views['inputs'].images['anchor'].mul_(poison)
+        views['inputs']['anchor'].images.mul_(poison)
         loss = total(model(**views, mode='loss'))
     wrapper.update_params(loss)
 

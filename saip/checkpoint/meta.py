@@ -153,7 +153,7 @@ def _model_config(meta: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Preset, objectives, data and statistics that a training configuration names."""
-    model = config['model']
+    model = config.get('model') or {}
     objectives = model.get('objectives') or {}
     preprocessor = model.get('data_preprocessor') or {}
     statistics = {

@@ -13,6 +13,7 @@ STATE_PREFIXES = {
 """Beginnings of keys of a checkpoint's weights."""
 
 HISTORY = {
+    'train/loss_spread': 'train/loss_koleo',
     'train/teacher_entropy': 'train/csm_teacher_entropy',
     'train/loss_over_ln_k': 'train/csm_loss_over_ln_k',
     'train/entropy_over_ln_k': 'train/csm_entropy_over_ln_k',
@@ -43,6 +44,9 @@ TYPES = {
 
 _VIEWS = 'model.data_preprocessor.views'
 _COLORS = f'augment=dict(jitter=..., gray=..., flip=...) of each view in {_VIEWS}'
+KEYS = {'own_weight': 'its name is lambda_value'}
+"""Keys that are gone wherever they stand, and what took their place."""
+
 OPTIONS = {
     'model.data_preprocessor.anchor': f"{_VIEWS}.anchor=dict(type='Crop', ...)",
     'model.data_preprocessor.augmented': f"{_VIEWS}.augmented=dict(type='Crop', ...)",
@@ -113,19 +117,24 @@ def explain_option(path: str) -> str | None:
     for old, new in OPTIONS.items():
         if path == old or path.startswith(f'{old}.'):
             return f'{path} is gone: {new}'
-    return None
+    end = path.rsplit('.', 1)[-1]
+    return f'{path} is gone: {KEYS[end]}' if end in KEYS else None
 
 
 def find_renamed(cfg: Any) -> str | None:
     """Explain the first old name in a configuration; None where there is none."""
     model = cfg.get('model') or {}
-    if str(model.get('type', '')).startswith('saip.'):
+    if str(model.get('type', '')).rsplit('.', 1)[-1] in ('SAIP', 'Pretrainer'):
         for key in model.get('data_preprocessor') or {}:
             gone = explain_option(f'model.data_preprocessor.{key}')
             if gone is not None:
                 return gone
     diagnostics = {old.removeprefix('train/'): new for old, new in HISTORY.items()}
-    for path, value in _strings(cfg, ''):
+    for path, value in _values(cfg, ''):
+        if path.rsplit('.', 1)[-1] in KEYS:
+            return explain_option(path)
+        if not isinstance(value, str):
+            continue
         kind = value.rsplit('.', 1)[-1]
         if path.rsplit('.', 1)[-1] in ('type', 'constructor') and kind in TYPES:
             return f'{path}={value} is gone: {TYPES[kind]}'
@@ -138,15 +147,14 @@ def find_renamed(cfg: Any) -> str | None:
     return None
 
 
-def _strings(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """All texts of a configuration with their dotted paths."""
-    if isinstance(node, str):
-        yield path, node
-        return
-    items: Any = ()
+def _values(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """All plain values of a configuration with their dotted paths."""
     if isinstance(node, Mapping):
-        items = node.items()
+        items: Any = node.items()
     elif isinstance(node, list | tuple):
         items = enumerate(node)
+    else:
+        yield path, node
+        return
     for key, value in items:
-        yield from _strings(value, f'{path}.{key}' if path else str(key))
+        yield from _values(value, f'{path}.{key}' if path else str(key))

@@ -18,7 +18,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
-from saip.engine.preflight import check_config, check_options, explain_missing_base
+from saip.engine.preflight import (
+    check_config,
+    check_options,
+    check_renamed,
+    explain_missing_base,
+)
 from saip.engine.resume import (
     Shapes,
     check_resumable,
@@ -167,6 +172,7 @@ def read_config(
     check_config(cfg)
     check_options(cfg, options or {})
     cfg.merge_from_dict(dict(options or {}))
+    check_renamed(cfg, '--cfg-options')
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:

@@ -101,9 +101,7 @@ def check_config(cfg: Config) -> None:
         ConfigKeyError: a misspelt key, with the name that was probably meant, or something that
             is gone, with what took its place.
     """
-    gone = find_renamed(cfg._cfg_dict)
-    if gone is not None:
-        raise ConfigKeyError(f'{cfg.filename or "configuration"}: {gone}')
+    check_renamed(cfg, cfg.filename or 'configuration')
     known = _top_level_keys()
     for key in cfg:
         if key in known or key.startswith('_') or _is_read(key, cfg.text):
@@ -116,6 +114,21 @@ def check_config(cfg: Config) -> None:
             for key in section:
                 if key not in _SECTIONS[path]:
                     raise ConfigKeyError(_message(key, path, _SECTIONS[path], cfg.filename))
+
+
+def check_renamed(cfg: Config, where: str) -> None:
+    """Refuse names that are gone.
+
+    Args:
+        cfg: the configuration.
+        where: the names may stand, for the message.
+
+    Raises:
+        ConfigKeyError: something that is gone, with what took its place.
+    """
+    gone = find_renamed(cfg._cfg_dict)
+    if gone is not None:
+        raise ConfigKeyError(f'{where}: {gone}')
 
 
 def check_options(cfg: Config, options: Iterable[str]) -> None:

@@ -127,6 +127,10 @@ def build_schedule(value: float | dict[str, Any] | Schedule) -> Schedule:
         )
     if isinstance(value, int | float):
         return ConstantSchedule(float(value))
+    if isinstance(value, dict) and 'type' not in value:
+        raise InputError(
+            f'{value!r} is no schedule: type is missing, such as saip.CosineSchedule'
+        )
     built = MODELS.build(dict(value)) if isinstance(value, dict) else value
     if not isinstance(built, Schedule):
         raise InputError(f'{type(built).__name__} is no schedule')

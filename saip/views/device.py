@@ -96,9 +96,29 @@ class DeviceOps(RenderOps):
         """Index."""
         return images[source]
 
+    def separate(self, images: list[Tensor], others: list[Tensor]) -> list[Tensor]:
+        """Copy images that overlap: a view type of a user may return a part of another's."""
+        spans = [_span(x) for x in [*images, *others]]
+        return [
+            x.clone()
+            if any(_overlap(spans[i], s) for j, s in enumerate(spans) if j != i)
+            else x
+            for i, x in enumerate(images)
+        ]
+
     def finish(self, images: Tensor) -> Tensor:
         """Normalize in one pass and in place: nothing else reads the images afterwards."""
         return torch.addcmul(self._shift, images, self._scale, out=images)
+
+
+def _span(x: Tensor) -> tuple[int, int]:
+    """First and last address that a tensor may read."""
+    last = sum((side - 1) * stride for side, stride in zip(x.shape, x.stride(), strict=True))
+    return x.data_ptr(), x.data_ptr() + last * x.element_size()
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def resize(images: Tensor, size: Size, mode: str) -> Tensor:

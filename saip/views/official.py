@@ -121,6 +121,7 @@ class OfficialScene(BaseScene):
     """
 
     num_queries = 2
+    cell_rule = 'nearest'
 
     def __init__(
         self,

@@ -87,6 +87,13 @@ class RenderOps(ABC):
     def pick(self, images: Any, source: Tensor) -> Any:
         """The images at ``source`` (B,)."""
 
+    def separate(self, images: list[Any], others: list[Tensor]) -> list[Any]:
+        """Copy what shares memory with another of ``images`` or with ``others``.
+
+        Called before :meth:`finish`, which may work in place.
+        """
+        return images
+
     @abstractmethod
     def finish(self, images: Any) -> Tensor:
         """Normalized (V, 3, h, w)."""
@@ -137,16 +144,18 @@ def render(
 
 
 def _finished(recipe: Recipe, made: Views, names: Iterable[str], ops: RenderOps) -> Views:
-    finished: dict[int, Tensor] = {}
-    wanted = Views(targets=made.targets)
-    for entry in names:
-        for name in recipe[entry].names:
-            images = made[name].images
-            if id(images) not in finished:
-                normalized = ops.finish(images)
-                finished[id(images)] = cut_to_patches(normalized, recipe.frame.patch_size)
-            wanted.by_name[name] = replace(made[name], images=finished[id(images)])
-    return wanted
+    views = {name: made[name] for entry in names for name in recipe[entry].names}
+    distinct = {id(view.images): view.images for view in views.values()}
+    apart = ops.separate(list(distinct.values()), list(made.targets.values()))
+    patch = recipe.frame.patch_size
+    finished = {
+        key: cut_to_patches(ops.finish(images), patch)
+        for key, images in zip(distinct, apart, strict=True)
+    }
+    by_name = {
+        name: replace(view, images=finished[id(view.images)]) for name, view in views.items()
+    }
+    return Views(by_name, made.targets)
 
 
 def cut_to_patches(images: Tensor, patch: int) -> Tensor:

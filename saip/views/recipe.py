@@ -35,6 +35,8 @@ class Recipe:
     def __init__(
         self, size: Size, patch_size: int, views: Mapping[str, Mapping[str, Any] | None]
     ) -> None:
+        if not isinstance(views, Mapping):
+            raise InputError(f'view recipe: views is a dict of views by name, not {views!r}')
         check_count('patch_size', patch_size)
         self.frame = Frame(check_size('size', size, patch_size), patch_size)
         wanted = {name: cfg for name, cfg in views.items() if cfg is not None}
@@ -43,8 +45,20 @@ class Recipe:
             for name, cfg in wanted.items()
         }
         self._types = {name: self._types[name] for name in self._in_order(self._types)}
+        self._check_names()
         for view_type in self._types.values():
             view_type.check(self)
+
+    def _check_names(self) -> None:
+        maker: dict[str, str] = {}
+        for entry, names in self.names.items():
+            for name in names:
+                if name in maker:
+                    raise InputError(
+                        f'view recipe: {maker[name]} and {entry} both make a view {name}; '
+                        'rename one of them'
+                    )
+                maker[name] = entry
 
     def __getitem__(self, name: str) -> ViewType:
         return self._types[name]

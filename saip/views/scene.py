@@ -54,6 +54,9 @@ class BaseScene(ViewType):
     num_queries: int
     """How many of the pastes, the first ones, are queries."""
 
+    cell_rule = 'cover'
+    """How the search objective usually turns the targets into cells; for visualizations."""
+
     def __init__(
         self,
         name: str,

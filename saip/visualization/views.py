@@ -11,7 +11,6 @@ from torch import Tensor
 
 from saip.models.ops.cells import cell_targets
 from saip.structures import Views
-from saip.views.official import OfficialScene
 from saip.views.scene import BaseScene
 
 if TYPE_CHECKING:
@@ -60,8 +59,7 @@ def draw_views(
             shown.append((f'visible patches of {name}', hidden))
         if isinstance(entry, BaseScene):
             masks = views.targets[f'{name}_masks'][sample].cpu()
-            official = isinstance(entry, OfficialScene)
-            shown += _scene_images(image, masks, patch, 'nearest' if official else 'cover')
+            shown += _scene_images(image, masks, patch, entry.cell_rule)
     return _sheet(shown)
 
 

@@ -11,6 +11,7 @@ from saip.checkpoint.renamed import (
     rename_state_key,
     translate_checkpoint,
 )
+from saip.engine.launch import read_config
 from saip.engine.preflight import ConfigKeyError, check_config, check_options
 from saip.engine.resume import compare_weights, shapes_of
 from saip.registry import MODELS
@@ -69,6 +70,14 @@ def test_weights_of_a_distributed_model_are_renamed_too():
             r'model.data_preprocessor.locals is gone.*views.local_crops',
         ),
         (
+            dict(test_evaluator=dict(rerank=dict(own_weight=0.3))),
+            'own_weight is gone.*lambda_value',
+        ),
+        (
+            dict(model=dict(type='SAIP', data_preprocessor=dict(scene=dict(others=1)))),
+            r'model.data_preprocessor.scene is gone.*distractors',
+        ),
+        (
             dict(model=dict(type='saip.SAIP', data_preprocessor=dict(gray=0.1))),
             r'model.data_preprocessor.gray is gone: augment',
         ),
@@ -103,3 +112,11 @@ def test_an_option_that_is_gone_is_told_the_new_place():
     cfg = Config(dict(model=dict(type='saip.SAIP', data_preprocessor=dict(views={}))))
     with pytest.raises(ConfigKeyError, match=r'masked\.eighths is gone: .*views\.masked=dict'):
         check_options(cfg, ['model.data_preprocessor.masked.eighths'])
+
+
+def test_an_option_whose_value_is_gone_is_told_the_new_name(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("optim_wrapper = dict(constructor='saip.NoBiasDecayConstructor')")
+    options = {'optim_wrapper.constructor': 'saip.MatrixDecayConstructor'}
+    with pytest.raises(ConfigKeyError, match=r'--cfg-options: .*saip\.NoBiasDecayConstructor'):
+        read_config(str(path), options)

@@ -105,7 +105,7 @@ def mask(**options):
         (augment(jitter={'contrast': -0.4}), ['anchor.augment.jitter.contrast']),
         (augment(jitter={'color': 0.4}), ["'color'", 'probability, brightness, contrast']),
         (augment(gray=None), ['anchor.augment.gray']),
-        (augment(gray=0.2), ["'gray'", 'jitter, gray, flip, blur, solarize']),
+        (augment(grayscale=0.2), ["'grayscale'", 'jitter, gray, flip, blur, solarize']),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused_with_the_reason(changes, words):
@@ -149,7 +149,7 @@ def test_a_complement_is_refused_where_it_could_be_of_another_size_or_no_batch()
     for other in (complement('augmented'), complement('masked', scales=(0.5,))):
         with pytest.raises(ValueError, match=r"rest\.of='masked' without scales"):
             make_recipe(rest=other)
-    with pytest.raises(ValueError, match='OfficialMask of masked hides a number'):
+    with pytest.raises(ValueError, match='the mask of masked hides a number'):
         make_recipe('saip-official', size=(256, 128), rest=complement('masked'))
 
 
@@ -189,3 +189,25 @@ def test_official_recipe_refuses_what_it_cannot_do():
         make_recipe('saip-official', size=(256, 128), extra_local_crop=small)
     with pytest.raises(ValueError, match=r"multires: of='extra_local_crop' .*\(anchor, aug"):
         make_recipe('saip-official', size=(256, 128), extra_local_crop=None)
+
+
+def test_two_entries_that_make_one_view_are_named():
+    crop = {'type': 'Crop'}
+    with pytest.raises(ValueError, match='multires and multires_0 both make a view multires_0'):
+        make_recipe('saip', multires_0=crop)
+
+
+@pytest.mark.parametrize(
+    ('views', 'message'),
+    [
+        ({'masked': {'type': 'Masked'}}, 'masked: Masked needs mask'),
+        (
+            {'masked': {'type': 'Masked', 'mask': {'type': 'ComplementMask'}}},
+            r'masked\.mask: ComplementMask needs of',
+        ),
+        (None, 'views is a dict of views by name, not None'),
+    ],
+)
+def test_what_is_missing_is_named(views, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe((128, 64), 16, views)

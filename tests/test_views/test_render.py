@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from saip.structures import Views
-from saip.views import DeviceOps, Recipe, ReferenceOps, RenderOps, ViewPlan, render
+from saip.models.data_preprocessor import ViewsPreprocessor
+from saip.registry import VIEWS
+from saip.structures import View, Views
+from saip.views import Crop, DeviceOps, Draw, Recipe, ReferenceOps, RenderOps, ViewPlan, render
 from saip.views.base import Clock
 from saip.views.device import cut, gaussian_blur
 from tests.test_views.view_recipes import (
@@ -16,6 +18,7 @@ from tests.test_views.view_recipes import (
     make_ops,
     make_recipe,
 )
+from tests.tiny import progress
 
 NORM = {'mean': (120.0, 110.0, 100.0), 'std': (60.0, 55.0, 50.0)}
 KINDS = (DeviceOps, ReferenceOps)
@@ -173,3 +176,31 @@ def test_dense_products_equal_sparse_ones(name, part):
 def test_unknown_resize_mode():
     with pytest.raises(ValueError, match='bilinear, nearest'):
         make_ops(mode='bicubic')
+
+
+def test_a_view_that_is_a_part_of_another_is_normalized_once(monkeypatch):
+    """Normalizing works in place, and a view type of a user may return a slice."""
+
+    class FirstImage(Crop):
+        depends_on = ('anchor',)
+
+        def draw(self, clock, batch, drawn):
+            return Draw()
+
+        def make(self, draw, cuts, made, ops):
+            images = made['anchor'].images
+            return Views({self.name: View(images[:1])}, {'first_target': images[1:2]})
+
+    monkeypatch.setitem(VIEWS.module_dict, 'FirstImage', FirstImage)
+    views = {'anchor': PRESETS['saip']['anchor'], 'first': {'type': 'FirstImage'}}
+    made = ViewsPreprocessor((128, 64), 16, views)
+    alone = ViewsPreprocessor((128, 64), 16, {'anchor': views['anchor']})
+    found, expected = [], []
+    for preprocessor, out in ((made, found), (alone, expected)):
+        preprocessor.begin_step(progress())
+        out.append(preprocessor(make_batch(2), training=True)['inputs'])
+    anchor = expected[0]['anchor'].images
+    torch.testing.assert_close(found[0]['anchor'].images, anchor)
+    torch.testing.assert_close(found[0]['first'].images, anchor[:1])
+    levels = anchor[1:2] * made.std + made.mean  # targets stay in grey levels
+    torch.testing.assert_close(found[0].targets['first_target'], levels, rtol=0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Does the classifier fit the training set?"""
+"""Check that `num_classes` matches the training set."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner

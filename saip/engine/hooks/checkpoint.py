@@ -20,7 +20,6 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
-from saip.checkpoint.renamed import drop_unread_twins, translate_checkpoint
 from saip.engine.unwrap import unwrap
 from saip.errors import UnknownArgumentError
 from saip.models.selfsup import Pretrainer
@@ -115,11 +114,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the plain values of a message hub back into what mmengine expects.
 
-        Names of earlier versions become today's. A resumed run whose configuration has another
-        schedule than its checkpoint is told so: mmengine goes on with the stored one.
+        A resumed run whose configuration has another schedule than its checkpoint is told so:
+        mmengine goes on with the stored one.
         """
-        translate_checkpoint(checkpoint)
-        drop_unread_twins(checkpoint['state_dict'], unwrap(runner.model).state_dict().keys())
         if runner.cfg.get('resume') and _has_another_schedule(checkpoint, runner.cfg):
             runner.logger.warning(
                 'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) than '

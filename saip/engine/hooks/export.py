@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 
-from saip.checkpoint import describe_training, export_backbone
+from saip.checkpoint import export_backbone
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
 from saip.registry import HOOKS
@@ -42,12 +42,18 @@ class ExportBackboneHook(Hook):
         self.which = which
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse a frozen expert now and not at the first export.
+        """Refuse an expert that cannot be exported now and not at the first export.
 
         Raises:
-            ValueError: the expert to export is in no checkpoint.
+            InputError: the expert to export is in no checkpoint.
         """
-        if self.which == 'expert' and not unwrap(runner.model).expert.is_average:
+        expert = unwrap(runner.model).expert
+        if self.which == 'expert' and expert is None:
+            raise InputError(
+                "ExportBackboneHook which='expert': this run has none (model.expert is None); "
+                "which='student' exports what is trained"
+            )
+        if self.which == 'expert' and not expert.is_average:
             raise InputError(
                 "ExportBackboneHook which='expert': the expert of this run is frozen and stays "
                 "what model.expert.checkpoint holds; which='student' exports what is trained"
@@ -64,11 +70,7 @@ class ExportBackboneHook(Hook):
         model = unwrap(runner.model)
         checkpoint: dict[str, Any] = {
             'state_dict': weights_to_cpu(model.state_dict()),
-            'meta': {
-                **describe_training(runner.cfg, model.backbone),
-                'epoch': epoch,
-                'iter': runner.iter,
-            },
+            'meta': {'epoch': epoch, 'iter': runner.iter},
             'message_hub': {},
         }
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)

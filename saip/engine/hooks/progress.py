@@ -9,6 +9,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from saip.checkpoint.renamed import drop_unread_twins, translate_checkpoint
 from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.stepped import Stepped
 from saip.engine.unwrap import unwrap
@@ -31,6 +32,17 @@ class ProgressHook(Hook):
         InputError: the optimizer wrapper is not ``saip.AutocastOptimWrapper``, which alone tells
             the model of its steps and leaves out those that are not finite.
     """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Give the weights and the log of an earlier version today's names.
+
+        Here and not in a checkpoint hook, which a configuration may exchange: mmengine would leave
+        weights of another name at their initial values.
+        """
+        if isinstance(unwrap(runner.model), Stepped):
+            translate_checkpoint(checkpoint)
+            own = unwrap(runner.model).state_dict().keys()
+            drop_unread_twins(checkpoint['state_dict'], own)
 
     def before_train(self, runner: Runner) -> None:
         """Connect the optimizer wrapper with the model."""

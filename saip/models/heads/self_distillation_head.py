@@ -19,7 +19,7 @@ from saip.structures import Progress
 
 @MODELS.register_module()
 class SelfDistillationHead(BaseModule):
-    """Centerd and sharpened targets, cross-entropy, running center (Eq. 1; DINO's loss).
+    """Centered and sharpened targets, cross-entropy, running center (Eq. 1; DINO's loss).
 
     The center follows the mean target score. It moves in :meth:`update_center`, which the
     objective calls after the optimizer step, over all micro-batches since the last one.

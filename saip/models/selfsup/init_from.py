@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from saip.checkpoint import load_checkpoint_file
+from saip.checkpoint.renamed import translate_checkpoint
 from saip.checkpoint.strict import WeightsError, check_tensors, fit_encoder
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
@@ -43,13 +44,15 @@ class InitFrom:
             InputError: a key is missing or unknown, or no prefix is given.
         """
         unknown = sorted(set(config) - {'checkpoint', 'prefixes', 'allow_missing'})
-        if unknown or not config.get('checkpoint') or not config.get('prefixes'):
+        prefixes = config.get('prefixes')
+        mapped = isinstance(prefixes, Mapping) and bool(prefixes)
+        if unknown or not config.get('checkpoint') or not mapped:
             raise InputError(
                 'model.init_from: dict(checkpoint=FILE, prefixes={beginning of keys in the file: '
                 f'beginning of keys in the model}}, allow_missing=(...)) is needed, got {config!r}'
             )
         missing = config.get('allow_missing', ())
-        prefixes = {_dotted(k): _dotted(v) for k, v in config['prefixes'].items()}
+        prefixes = {_dotted(k): _dotted(v) for k, v in prefixes.items()}
         if '' in prefixes.values():
             raise InputError(
                 'model.init_from.prefixes: an empty beginning of keys in the model leads '
@@ -89,6 +92,7 @@ def load_parts(model: nn.Module, init_from: InitFrom, of_expert: bool) -> None:
     if not prefixes:
         return
     checkpoint = load_checkpoint_file(init_from.checkpoint)
+    translate_checkpoint(checkpoint)
     for there, here in prefixes.items():
         found = {
             key.removeprefix(there): value

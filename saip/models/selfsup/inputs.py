@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
@@ -38,12 +38,19 @@ def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
     """
     found = []
     for name, cfg in objectives.items():
-        kind = cfg.get('type')
+        kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
         cls = MODELS.get(kind) if isinstance(kind, str) else kind
-        if cls is None:
-            raise InputError(f'model.objectives.{name}: there is no objective type={kind!r}')
+        if not isinstance(cfg, Mapping) or not _is_objective(cls):
+            raise InputError(
+                f'model.objectives.{name}: dict(type=...) with an objective is needed, such as '
+                f'saip.CrossScaleMatching; got {cfg if not isinstance(cfg, Mapping) else kind!r}'
+            )
         found.append(cls.reads_last_block)
     return any(found)
+
+
+def _is_objective(cls: Any) -> TypeGuard[type[BaseObjective]]:
+    return isinstance(cls, type) and issubclass(cls, BaseObjective)
 
 
 def check_declared(name: str, objective: BaseObjective) -> None:

@@ -47,6 +47,7 @@ class Masker(ABC):
 
     Attributes:
         depends_on: entries of the recipe whose draws are read.
+        equal_counts: whether the same number of patches is hidden in every image.
 
     Args:
         where: the recipe's entry, for messages.
@@ -54,6 +55,7 @@ class Masker(ABC):
     """
 
     depends_on: tuple[str, ...] = ()
+    equal_counts = True
 
     def __init__(self, where: str, frame: Frame) -> None:
         self.where = where
@@ -144,6 +146,11 @@ def build_part(
         known = ', '.join(sorted(registry.module_dict))
         raise InputError(f'view recipe, {where}: no {kind} {name!r}; allowed: {known}')
     allowed = option_names(cls)
+    parameters = inspect.signature(cls).parameters
+    missing = [key for key in allowed if parameters[key].default is inspect.Parameter.empty]
+    missing = [key for key in missing if key not in options]
+    if missing:
+        raise InputError(f'view recipe, {where}: {name} needs {", ".join(missing)}')
     for key in options:
         if key not in allowed:
             raise InputError(

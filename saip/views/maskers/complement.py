@@ -12,7 +12,6 @@ from saip.registry import MASKERS
 from saip.structures import Grid
 from saip.views.base import Clock, Draw, Frame, HostBatch
 from saip.views.maskers.base import MaskDraw, Masker, mask_from_hidden_last
-from saip.views.maskers.official import OfficialMask
 
 if TYPE_CHECKING:
     from saip.views.masked import Masked
@@ -47,9 +46,9 @@ class ComplementMask(Masker):
                 f'view recipe, {self.where}: the complement of {self.of} needs images of its '
                 f'size: {view.name}.of={self.of!r} without scales'
             )
-        if isinstance(other.masker, OfficialMask):
+        if not other.masker.equal_counts:
             raise InputError(
-                f'view recipe, {self.where}: OfficialMask of {self.of} hides a number of '
+                f'view recipe, {self.where}: the mask of {self.of} hides a number of '
                 'patches that differs between images, so its complement is no batch'
             )
 
