@@ -202,5 +202,5 @@ def test_a_view_that_is_a_part_of_another_is_normalized_once(monkeypatch):
     anchor = expected[0]['anchor'].images
     torch.testing.assert_close(found[0]['anchor'].images, anchor)
     torch.testing.assert_close(found[0]['first'].images, anchor[:1])
-    levels = anchor[1:2] * made.std + made.mean  # targets stay in grey levels
+    levels = anchor[1:2] * made.std + made.mean  # targets stay in gray levels
     torch.testing.assert_close(found[0].targets['first_target'], levels, rtol=0, atol=1e-3)

@@ -44,15 +44,19 @@ class InitFrom:
             InputError: a key is missing or unknown, or no prefix is given.
         """
         unknown = sorted(set(config) - {'checkpoint', 'prefixes', 'allow_missing'})
-        prefixes = config.get('prefixes')
-        mapped = isinstance(prefixes, Mapping) and bool(prefixes)
-        if unknown or not config.get('checkpoint') or not mapped:
+        given = config.get('prefixes')
+        if (
+            unknown
+            or not config.get('checkpoint')
+            or not isinstance(given, Mapping)
+            or not given
+        ):
             raise InputError(
                 'model.init_from: dict(checkpoint=FILE, prefixes={beginning of keys in the file: '
                 f'beginning of keys in the model}}, allow_missing=(...)) is needed, got {config!r}'
             )
         missing = config.get('allow_missing', ())
-        prefixes = {_dotted(k): _dotted(v) for k, v in prefixes.items()}
+        prefixes = {_dotted(k): _dotted(v) for k, v in given.items()}
         if '' in prefixes.values():
             raise InputError(
                 'model.init_from.prefixes: an empty beginning of keys in the model leads '
