@@ -34,8 +34,8 @@ def test_crop_and_resize_follow_pillow(size, sparse):
         rows = crop_taps(top, bottom, size[0], 160, tap_count(160 / size[0]))
     else:
         rows = crop_weights(top, bottom, size[0], 160)
-    images = images.permute(0, 2, 1, 3).float()
-    drawn = apply_separable(images, None, rows, columns, size).round().clamp(0, 255)
+    rows_first = images.permute(0, 2, 1, 3).float()
+    drawn = apply_separable(rows_first, None, rows, columns, size).round().clamp(0, 255)
     for i, (y0, x0, y1, x1) in enumerate(BOXES.tolist()):
         pillow = Image.fromarray(images[i].permute(1, 2, 0).numpy())
         expected = pillow.resize(size[::-1], Image.Resampling.BICUBIC, box=(x0, y0, x1, y1))

@@ -70,7 +70,11 @@ class ExportBackboneHook(Hook):
         model = unwrap(runner.model)
         checkpoint: dict[str, Any] = {
             'state_dict': weights_to_cpu(model.state_dict()),
-            'meta': {'epoch': epoch, 'iter': runner.iter},
+            'meta': {
+                **describe_training(runner.cfg, model.backbone),
+                'epoch': epoch,
+                'iter': runner.iter,
+            },
             'message_hub': {},
         }
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
