@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 
-from saip.checkpoint import export_backbone
+from saip.checkpoint import describe_training, export_backbone
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
 from saip.registry import HOOKS
