@@ -264,3 +264,7 @@ def test_exports_of_a_frozen_expert_are_refused_before_training(expert_file):
 
     with pytest.raises(ValueError, match='frozen'):
         ExportBackboneHook(which='expert').before_train(Runner())
+    Runner.model.expert = None
+    with pytest.raises(ValueError, match=r'model\.expert is None'):
+        ExportBackboneHook(which='expert').before_train(Runner())
+    ExportBackboneHook(which='student').before_train(Runner())

@@ -66,6 +66,7 @@ CASES = [
     Case('saip-small', loop='iter'),
     Case('saip', accumulated=3),
     Case('saip-paper', accumulated=3),
+    Case('saip-official', accumulated=1),
     Case('saip', processes=2),
     Case('saip', 'starnet-s3', processes=2),
     Case('saip-official', processes=2),
