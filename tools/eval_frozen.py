@@ -16,7 +16,10 @@ from pathlib import Path
 
 from saip.datasets.files import write_atomic
 from saip.errors import one_line_errors
-from saip.experiments.compared_encoders import evaluate_candidates, find_candidates
+from saip.experiments.compared_encoders import (
+    evaluate_compared_encoders,
+    find_compared_encoders,
+)
 from saip.experiments.frozen_options import add_frozen_options, frozen_settings
 from saip.experiments.table import format_table
 
@@ -44,12 +47,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Evaluate, print the table, write the record."""
     args = parse_args()
-    candidates = find_candidates(args.checkpoint, args.config)
-    result = evaluate_candidates(candidates, args.data, **args.settings)
+    compared = find_compared_encoders(args.checkpoint, args.config)
+    result = evaluate_compared_encoders(compared, args.data, **args.settings)
     print(format_table(result))
     if args.json:
         inputs = {'checkpoint': args.checkpoint, 'data': args.data}
-        record = {**inputs, 'about': candidates.about, **result}
+        record = {**inputs, 'about': compared.about, **result}
         write_atomic(args.json, f'{json.dumps(record, indent=2)}\n'.encode())
 
 

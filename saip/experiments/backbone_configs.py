@@ -15,7 +15,7 @@ from saip.registry import MODELS
 VARIABLE = 'SAIP_BACKBONE'
 
 
-def find_fragment(architecture: dict[str, Any], folder: Path) -> str:
+def find_backbone_config(architecture: dict[str, Any], folder: Path) -> str:
     """Name the fragment whose encoder takes weights of this architecture.
 
     ``SAIP_BACKBONE`` in the environment is the choice, if it is set, and is checked.

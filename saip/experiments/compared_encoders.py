@@ -37,7 +37,7 @@ MARKET_FOLDERS = ('query', 'bounding_box_test')
 
 
 @dataclass
-class Candidates:
+class ComparedEncoders:
     """What to compare.
 
     Attributes:
@@ -53,7 +53,7 @@ class Candidates:
     about: dict[str, Any]
 
 
-def find_candidates(source: str, config: str | None = None) -> Candidates:
+def find_compared_encoders(source: str, config: str | None = None) -> ComparedEncoders:
     """Collect a checkpoint's networks and what they should beat.
 
     Args:
@@ -78,7 +78,7 @@ def find_candidates(source: str, config: str | None = None) -> Candidates:
         raise
 
 
-def join_candidates(found: Mapping[str, Candidates]) -> Candidates:
+def join_compared_encoders(found: Mapping[str, ComparedEncoders]) -> ComparedEncoders:
     """Put the networks of several checkpoints of one run beside each other.
 
     Args:
@@ -94,13 +94,13 @@ def join_candidates(found: Mapping[str, Candidates]) -> Candidates:
     return replace(first, encoders={**trained, **baselines})
 
 
-def evaluate_candidates(
-    candidates: Candidates, data: str | Path, holdout: float | int = 0, **settings: Any
+def evaluate_compared_encoders(
+    compared: ComparedEncoders, data: str | Path, holdout: float | int = 0, **settings: Any
 ) -> dict[str, Any]:
     """Evaluate networks and what they should beat on a folder of images.
 
     Args:
-        candidates: what to compare.
+        compared: what to compare.
         data: see :func:`open_images`, as for ``holdout``.
         holdout: the part of unlabeled images.
         settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`, which says what
@@ -110,12 +110,12 @@ def evaluate_candidates(
         FileNotFoundError: there is no such folder.
         ValueError: the folder or what it holds cannot be used.
     """
-    images = open_images(data, candidates.size, holdout)
-    return evaluate_frozen(candidates.encoders, images, candidates.preprocessor, **settings)
+    images = open_images(data, compared.size, holdout)
+    return evaluate_frozen(compared.encoders, images, compared.preprocessor, **settings)
 
 
-def _collect(source: str, text: str | None) -> Candidates:
-    """Do :func:`find_candidates`, given the text of the config."""
+def _collect(source: str, text: str | None) -> ComparedEncoders:
+    """Do :func:`find_compared_encoders`, given the text of the config."""
     if source in SPECIAL:
         meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
         template = build_stored_encoder(meta)
@@ -132,7 +132,7 @@ def _collect(source: str, text: str | None) -> Candidates:
         PIXELS: lambda: CoarsePixels(*statistics),
     }
     only = {'histogram': [HISTOGRAM], 'pixels': [PIXELS]}.get(source, list(baselines))
-    return Candidates(
+    return ComparedEncoders(
         encoders={**networks, **{name: baselines[name]() for name in only}},
         preprocessor=MODELS.build(settings),
         size=template.img_size,

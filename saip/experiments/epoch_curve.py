@@ -13,11 +13,11 @@ from saip.datasets.files import write_atomic
 from saip.errors import InputError
 from saip.experiments.compared_encoders import (
     RANDOM,
-    evaluate_candidates,
-    find_candidates,
-    join_candidates,
+    evaluate_compared_encoders,
+    find_compared_encoders,
+    join_compared_encoders,
 )
-from saip.experiments.exported_backbones import Export, find_exports
+from saip.experiments.exported_backbones import ExportedBackbone, find_exported_backbones
 from saip.experiments.table import align, format_table
 from saip.visualization.curves import draw_curves
 
@@ -42,7 +42,7 @@ class Point:
     metrics: dict[str, float]
 
     @classmethod
-    def of(cls, export: Export, metrics: Mapping[str, float]) -> Point:
+    def of(cls, export: ExportedBackbone, metrics: Mapping[str, float]) -> Point:
         """Record the metrics of an exported backbone."""
         return cls(export.epoch, export.path.name, export.digest, dict(metrics))
 
@@ -130,10 +130,12 @@ def retrieval_curve(
         FileNotFoundError: there is no run, no exported backbone, or no data.
         ValueError: a file or the data cannot be used, or there is no such metric.
     """
-    work_dir, exports = find_exports(run)
+    work_dir, exports = find_exported_backbones(run)
     rows = {f'epoch {export.epoch}': export for export in exports}
-    candidates = join_candidates({n: find_candidates(str(e.path)) for n, e in rows.items()})
-    result = evaluate_candidates(candidates, data, holdout, **settings)
+    compared = join_compared_encoders(
+        {n: find_compared_encoders(str(e.path)) for n, e in rows.items()}
+    )
+    result = evaluate_compared_encoders(compared, data, holdout, **settings)
     protocol = result['protocol']
     name = f'{protocol}_{Path(data).expanduser().resolve().name}.json'
     curve = EpochCurve(

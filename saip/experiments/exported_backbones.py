@@ -17,7 +17,7 @@ SHARED = ('architecture', 'statistics', 'which')
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportedBackbone:
     """One exported backbone.
 
     Attributes:
@@ -36,7 +36,7 @@ class Export:
         return self.meta['tensors_sha256']
 
 
-def find_exports(run: str | Path) -> tuple[Path, list[Export]]:
+def find_exported_backbones(run: str | Path) -> tuple[Path, list[ExportedBackbone]]:
     """Find what ``saip.ExportBackboneHook`` has written; of two formats one is taken.
 
     Where a resumed run has exported an epoch again with other weights, the newer file counts,
@@ -60,7 +60,7 @@ def find_exports(run: str | Path) -> tuple[Path, list[Export]]:
             f'{folder}: no exported backbone (*.pth, *.safetensors); saip.ExportBackboneHook '
             'writes one every `interval` epochs of a pretraining'
         )
-    found: dict[int, Export] = {}
+    found: dict[int, ExportedBackbone] = {}
     for path in sorted(files.values(), key=lambda path: (path.stat().st_mtime, path.name)):
         export = _read(path)
         former = found.get(export.epoch)
@@ -90,7 +90,7 @@ def _backbones_of(run: Path) -> Path:
     return folder
 
 
-def _read(path: Path) -> Export:
+def _read(path: Path) -> ExportedBackbone:
     meta = load_checkpoint_file(path).get('meta') or {}
     missing = [key for key in (*SHARED, 'tensors_sha256') if key not in meta]
     if missing:
@@ -104,10 +104,10 @@ def _read(path: Path) -> Export:
             f'{path}: its meta has epoch={epoch!r} where the number of the pretraining epoch '
             'should be; move the file elsewhere'
         )
-    return Export(epoch, path, meta)
+    return ExportedBackbone(epoch, path, meta)
 
 
-def _check_one_run(exports: list[Export]) -> None:
+def _check_one_run(exports: list[ExportedBackbone]) -> None:
     first = exports[0]
     for other in exports[1:]:
         for key in SHARED:

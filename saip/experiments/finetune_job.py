@@ -17,7 +17,7 @@ from mmengine.config import Config, DictAction
 
 from saip.engine.launch import StartError, read_config
 from saip.errors import InputError
-from saip.experiments.exported_backbones import Export
+from saip.experiments.exported_backbones import ExportedBackbone
 
 CONFIG_DIGEST = 'config_sha256'
 
@@ -66,7 +66,7 @@ class Task:
         }
 
 
-def outside(backbone: str, export: Export) -> dict[str, str]:
+def outside(backbone: str, export: ExportedBackbone) -> dict[str, str]:
     """The variables by which a task's configuration gets its encoder and weights."""
     return {'SAIP_BACKBONE': backbone, 'SAIP_INIT': str(export.path.resolve())}
 

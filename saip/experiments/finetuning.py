@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from saip.errors import InputError, StoppedError
-from saip.experiments.backbone_configs import find_fragment
+from saip.experiments.backbone_configs import find_backbone_config
 from saip.experiments.epoch_curve import FOLDER, EpochCurve, Point
-from saip.experiments.exported_backbones import find_exports
+from saip.experiments.exported_backbones import find_exported_backbones
 from saip.experiments.finetune_job import CONFIG_DIGEST, Task, outside, read_task, usual_metric
 from saip.visualization.curves import read_last_validation
 
@@ -38,7 +38,7 @@ def finetuning_curve(
     Args:
         run: the work directory of a pretraining, or its folder ``backbones``.
         task: what is trained.
-        fragments: folder with a file for each encoder, see :func:`find_fragment`.
+        fragments: folder with a file for each encoder, see :func:`find_backbone_config`.
         metric: what is drawn; by default what the configuration chooses checkpoints by, or the
             first metric that is reported.
         out: folder of the results, by default ``RUN/epoch_curve``.
@@ -53,8 +53,8 @@ def finetuning_curve(
         ValueError: a file cannot be used, the record is of other settings, or there is no such
             metric.
     """
-    work_dir, exports = find_exports(run)
-    backbone = find_fragment(exports[0].meta['architecture'], fragments)
+    work_dir, exports = find_exported_backbones(run)
+    backbone = find_backbone_config(exports[0].meta['architecture'], fragments)
     variables = outside(backbone, exports[0])
     cfg = read_task(task, variables)
     record = Path(out or work_dir / FOLDER, f'{Path(task.config).stem}.json')

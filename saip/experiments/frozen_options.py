@@ -35,7 +35,7 @@ def add_frozen_options(parser: argparse._ActionsContainer) -> None:
 def frozen_settings(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Check these options; return the arguments of ``evaluate_candidates``."""
+    """Check these options; return the arguments of ``evaluate_compared_encoders``."""
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:  # both, by kind of device and build

@@ -16,7 +16,7 @@ from saip.checkpoint import export_backbone, load_checkpoint_file
 from saip.datasets.people.market import SIZES, write_market1501
 from saip.datasets.person_images import PersonImages
 from saip.engine.launch import StartError, read_config, train
-from saip.experiments.compared_encoders import find_candidates, open_images
+from saip.experiments.compared_encoders import find_compared_encoders, open_images
 from saip.experiments.frozen_eval import evaluate_frozen
 from saip.experiments.table import format_table
 from saip.quickstart.report import Run, write_quickstart_report
@@ -105,11 +105,9 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
     train(str(plan.config), work_dir=str(out), resume='auto', options=interval)
     checkpoint = out / f'epoch_{epochs}.pth'
     print('3/5 evaluating the frozen features', flush=True)
-    candidates = find_candidates(str(checkpoint))
-    images = open_images(data or people, candidates.size, HOLDOUT if data else 0)
-    result = evaluate_frozen(
-        candidates.encoders, images, candidates.preprocessor, num_workers=0
-    )
+    compared = find_compared_encoders(str(checkpoint))
+    images = open_images(data or people, compared.size, HOLDOUT if data else 0)
+    result = evaluate_frozen(compared.encoders, images, compared.preprocessor, num_workers=0)
     print(format_table(result), flush=True)
     print('4/5 exporting the backbone', flush=True)
     exported = export_backbone(
@@ -120,7 +118,7 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
     run = Run(
         config=Config.fromfile(plan.config),
         out=out,
-        encoder=candidates.encoders['student'],  # type: ignore[arg-type]
+        encoder=compared.encoders['student'],  # type: ignore[arg-type]
         result=result,
         exported=exported,
         verdict=verdict,

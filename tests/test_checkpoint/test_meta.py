@@ -25,7 +25,7 @@ from saip.checkpoint import (
 )
 from saip.checkpoint.meta import frozen_expert_file
 from saip.engine.hooks import AtomicCheckpointHook, ExportBackboneHook
-from saip.experiments.compared_encoders import find_candidates
+from saip.experiments.compared_encoders import find_compared_encoders
 from saip.registry import MODELS
 from tests.test_checkpoint.checkpoint_files import CONFIG, small_encoder
 from tests.tiny import build, preset_config
@@ -105,12 +105,12 @@ def test_candidates_take_the_stored_statistics(tmp_path: Path) -> None:
     state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
     described = describe_training(config, encoder)
     torch.save({'state_dict': state, 'meta': {'cfg': POISON, **described}}, tmp_path / 'x.pth')
-    found = find_candidates(str(tmp_path / 'x.pth'))
+    found = find_compared_encoders(str(tmp_path / 'x.pth'))
     assert found.preprocessor.mean.flatten().tolist() == [1, 2, 3]
     assert found.preprocessor.std.flatten().tolist() == [9, 9, 9]
     config.model.data_preprocessor.std = [8.0, 8.0, 8.0]
     (tmp_path / 'other.py').write_text(config.pretty_text)
-    found = find_candidates(str(tmp_path / 'x.pth'), str(tmp_path / 'other.py'))
+    found = find_compared_encoders(str(tmp_path / 'x.pth'), str(tmp_path / 'other.py'))
     assert found.preprocessor.std.flatten().tolist() == [8, 8, 8]
 
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from saip.checkpoint import export_backbone
-from saip.experiments.compared_encoders import find_candidates, open_images, random_twin
+from saip.experiments.compared_encoders import find_compared_encoders, open_images, random_twin
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
 from tests.tools import call_tool
@@ -107,31 +107,31 @@ BASELINE_ROWS = ['random weights', 'color histogram', 'coarse pixels']
 def test_rows(files, source, rows):
     path = str(files / source) if '.' in source else source
 
-    assert list(find_candidates(path).encoders) == rows
+    assert list(find_compared_encoders(path).encoders) == rows
 
 
 def test_weights_are_those_of_the_checkpoint(files):
     state = make_checkpoint()['state_dict']
-    candidates = find_candidates(str(files / 'epoch_1.pth'))
+    compared = find_compared_encoders(str(files / 'epoch_1.pth'))
 
     for branch, prefix in [('student', 'backbone.'), ('expert', 'expert.backbone.')]:
-        for key, value in candidates.encoders[branch].state_dict().items():
+        for key, value in compared.encoders[branch].state_dict().items():
             torch.testing.assert_close(value, state[prefix + key])
-    assert candidates.size == (64, 32)
-    assert candidates.preprocessor.mean.flatten().tolist() == [120, 110, 100]
+    assert compared.size == (64, 32)
+    assert compared.preprocessor.mean.flatten().tolist() == [120, 110, 100]
 
 
 def test_exported_file_keeps_its_statistics(files):
-    candidates = find_candidates(str(files / 'expert.safetensors'))
+    compared = find_compared_encoders(str(files / 'expert.safetensors'))
 
-    assert candidates.preprocessor.mean.flatten().tolist() == [120, 110, 100]
-    assert candidates.encoders['color histogram'].std.flatten().tolist() == [60, 60, 60]
+    assert compared.preprocessor.mean.flatten().tolist() == [120, 110, 100]
+    assert compared.encoders['color histogram'].std.flatten().tolist() == [60, 60, 60]
 
 
 def test_config_for_a_checkpoint_without_one(files):
-    candidates = find_candidates(str(files / 'bare.pth'), str(files / 'config.py'))
+    compared = find_compared_encoders(str(files / 'bare.pth'), str(files / 'config.py'))
 
-    assert list(candidates.encoders) == ['student', 'expert', *BASELINE_ROWS]
+    assert list(compared.encoders) == ['student', 'expert', *BASELINE_ROWS]
 
 
 def test_random_twin_is_reproducible_and_leaves_the_generator_alone():

@@ -10,9 +10,12 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from saip.experiments.backbone_configs import find_fragment
-from saip.experiments.compared_encoders import evaluate_candidates, find_candidates
-from saip.experiments.exported_backbones import find_exports
+from saip.experiments.backbone_configs import find_backbone_config
+from saip.experiments.compared_encoders import (
+    evaluate_compared_encoders,
+    find_compared_encoders,
+)
+from saip.experiments.exported_backbones import find_exported_backbones
 from saip.models.backbones import build_encoder
 from tests.test_experiments.exported_files import BACKBONE, FRAGMENTS, export
 from tests.tiny import ROOT
@@ -33,21 +36,24 @@ def run_tool(monkeypatch, capsys, *arguments):
 def test_one_file_per_epoch_whatever_the_formats(run_dir):
     (run_dir / 'backbones/backbone_epoch_7.txt').write_text('no backbone')
     for named in (run_dir, run_dir / 'backbones'):
-        work_dir, exports = find_exports(named)
+        work_dir, exports = find_exported_backbones(named)
         assert work_dir.samefile(run_dir)
         assert [e.epoch for e in exports] == [20, 100]
         assert {e.path.suffix for e in exports} == {'.pth'}
     for path in (run_dir / 'backbones').glob('*_20-*.pth'):
         path.unlink()
-    assert [e.path.suffix for e in find_exports(run_dir)[1]] == ['.safetensors', '.pth']
+    assert [e.path.suffix for e in find_exported_backbones(run_dir)[1]] == [
+        '.safetensors',
+        '.pth',
+    ]
 
 
 def test_of_an_epoch_that_was_exported_twice_the_newer_counts(run_dir, capsys):
-    older = find_exports(run_dir)[1][0].path
+    older = find_exported_backbones(run_dir)[1][0].path
     newer = export(run_dir, 20, seed=5)
     for path in newer.parent.glob(f'{newer.stem}.*'):
         os.utime(path, (2e9, 2e9))
-    assert find_exports(run_dir)[1][0].path == newer
+    assert find_exported_backbones(run_dir)[1][0].path == newer
     assert f'{older}: left out, epoch 20 was exported again' in capsys.readouterr().err
 
 
@@ -84,7 +90,7 @@ def test_of_an_epoch_that_was_exported_twice_the_newer_counts(run_dir, capsys):
 def test_what_is_wrong_with_a_run_is_named(run_dir, damage, message):
     damage(run_dir)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        find_exports(run_dir)
+        find_exported_backbones(run_dir)
 
 
 # Retrieval
@@ -97,8 +103,8 @@ def test_retrieval_gives_what_each_file_gives_alone(monkeypatch, capsys, run_dir
     record = json.loads((run_dir / 'epoch_curve/retrieval_market.json').read_text())
     assert [point['epoch'] for point in record['points']] == [20, 100]
     for point in record['points']:
-        candidates = find_candidates(str(run_dir / 'backbones' / point['file']))
-        alone = evaluate_candidates(candidates, people, **SETTINGS)
+        compared = find_compared_encoders(str(run_dir / 'backbones' / point['file']))
+        alone = evaluate_compared_encoders(compared, people, **SETTINGS)
         assert point['metrics'] == pytest.approx(alone['rows'].pop('student'), abs=1e-4)
         assert list(record['references']) == list(alone['rows'])
         for name, row in alone['rows'].items():
@@ -157,28 +163,28 @@ def test_the_fragment_is_found_by_the_architecture(name):
     # Pretraining has other uses of an encoder than the fragment, such as the size of images.
     backbone = Config.fromfile(FRAGMENTS / f'{name}.py').backbone
     architecture = build_encoder({**backbone, 'img_size': (64, 32)}).architecture()
-    assert find_fragment(architecture, FRAGMENTS) == name
+    assert find_backbone_config(architecture, FRAGMENTS) == name
 
 
 def test_a_fragment_that_does_not_fit_is_named(monkeypatch, tmp_path):
     architecture = build_encoder(BACKBONE).architecture()
     with pytest.raises(ValueError, match=r'none of cspnext-s, .* fits the encoder .*: 48'):
-        find_fragment(architecture, FRAGMENTS)
+        find_backbone_config(architecture, FRAGMENTS)
     monkeypatch.setenv('SAIP_BACKBONE', 'vit-tiny-p16')
     with pytest.raises(ValueError, match=r'embed_dims is 48 in the file and 192 in the model'):
-        find_fragment(architecture, FRAGMENTS)
+        find_backbone_config(architecture, FRAGMENTS)
     monkeypatch.setenv('SAIP_BACKBONE', 'starnet-s3')
     with pytest.raises(ValueError, match=r'type is saip\.ViTEncoder in the file'):
-        find_fragment(architecture, FRAGMENTS)
+        find_backbone_config(architecture, FRAGMENTS)
     monkeypatch.setenv('SAIP_BACKBONE', 'starnet')
     with pytest.raises(ValueError, match=r'SAIP_BACKBONE=starnet: there is no such file'):
-        find_fragment(architecture, FRAGMENTS)
+        find_backbone_config(architecture, FRAGMENTS)
 
 
 def test_of_several_fitting_fragments_one_is_chosen_from_outside(monkeypatch, fragments):
     (fragments / 'other.py').write_text((fragments / 'tiny.py').read_text())
     architecture = build_encoder(BACKBONE).architecture()
     with pytest.raises(ValueError, match=r'other, tiny of .* set SAIP_BACKBONE to one'):
-        find_fragment(architecture, fragments)
+        find_backbone_config(architecture, fragments)
     monkeypatch.setenv('SAIP_BACKBONE', 'other')
-    assert find_fragment(architecture, fragments) == 'other'
+    assert find_backbone_config(architecture, fragments) == 'other'

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from saip.checkpoint import load_checkpoint_file
-from saip.experiments.exported_backbones import find_exports
+from saip.experiments.exported_backbones import find_exported_backbones
 from saip.experiments.finetune_job import Task
 from saip.experiments.finetuning import finetuning_curve
 from saip.visualization.curves import read_last_validation
@@ -71,7 +71,7 @@ def test_each_backbone_is_fine_tuned_once(run_dir, task, fragments, capsys):
     task = Task(task.config, options, 1, task.tools)
     table, image = finetuning_curve(run_dir, task, fragments)
     folder = run_dir / 'epoch_curve/task'
-    exports = find_exports(run_dir)[1]
+    exports = find_exported_backbones(run_dir)[1]
     assert calls(task) == [
         [
             *('tiny', str(e.epoch), task.config, '--work-dir', str(folder / e.path.stem)),
@@ -277,7 +277,7 @@ def test_reid_is_fine_tuned_from_each_backbone(tmp_path, people, monkeypatch, ca
     assert [line.split()[0] for line in said.out.splitlines()[-3:-1]] == ['1', '2']
     record = json.loads((tmp_path / 'epoch_curve/transreid_market1501.json').read_text())
     assert record['settings']['backbone'] == 'vit-4blocks-p16'
-    exports = find_exports(tmp_path)[1]
+    exports = find_exported_backbones(tmp_path)[1]
     key = 'backbone.layers.0.attn.qkv.weight'
     weights = [load_checkpoint_file(exported.path)['state_dict'][key] for exported in exports]
     for i, point in enumerate(record['points']):

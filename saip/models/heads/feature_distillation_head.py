@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from saip.errors import InputError
-from saip.models.losses.feature_distillation import Measure, alignment
+from saip.models.losses.feature_distillation import Measure, feature_distillation
 from saip.registry import MODELS
 
 
@@ -16,7 +16,7 @@ class FeatureDistillationHead(BaseModule):
 
     Args:
         measure: ``smooth_l1`` or ``cosine``, see
-            :func:`saip.models.losses.feature_distillation.alignment`.
+            :func:`saip.models.losses.feature_distillation.feature_distillation`.
     """
 
     def __init__(self, measure: Measure = 'smooth_l1') -> None:
@@ -29,4 +29,4 @@ class FeatureDistillationHead(BaseModule):
         self, predictions: Tensor, targets: Tensor, same_view: dict[int, int], num_views: int
     ) -> Tensor:
         """Mean distance of (V * B, D) predictions from (T * B, D) targets of other views."""
-        return alignment(predictions, targets, same_view, num_views, self.measure)
+        return feature_distillation(predictions, targets, same_view, num_views, self.measure)

@@ -13,7 +13,7 @@ from saip.models.ops.blocks import NORM_EPS
 Measure = Literal['smooth_l1', 'cosine']
 
 
-def alignment(
+def feature_distillation(
     predictions: Tensor,
     targets: Tensor,
     same_view: dict[int, int],

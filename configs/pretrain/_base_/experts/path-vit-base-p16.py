@@ -9,7 +9,7 @@ expert_encoder = dict(
     patch_size=16,
 )
 expert_checkpoint = '{{$SAIP_EXPERT:data/experts/path_vit-base-p16.pth}}'
-alignment = dict(
+feature_distillation = dict(
     type='saip.FeatureDistillation',
     neck=dict(type='saip.FeatureProjector'),
     head=dict(type='saip.FeatureDistillationHead', measure='smooth_l1'),
