@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.engine.log_names import escape_names
 from saip.engine.preflight import check_config, check_options, explain_missing_base
 from saip.engine.resume import (
     Shapes,
@@ -288,7 +289,9 @@ def _explained(progress: _Progress) -> Iterator[None]:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    escape_names(runner.logger)
+    return runner
 
 
 def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
