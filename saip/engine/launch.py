@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.engine.class_counts import compare_class_counts
 from saip.engine.log_names import escape_names
 from saip.engine.preflight import check_config, check_options, explain_missing_base
 from saip.engine.resume import (
@@ -25,6 +26,7 @@ from saip.engine.resume import (
     check_resumable,
     compare_weights,
     newest_checkpoint,
+    own_and_given,
     shapes_of,
 )
 from saip.engine.show import draw_predictions
@@ -320,7 +322,8 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
 
 
 def _compare_weights(runner: Runner, cfg: Config, shapes: Shapes, path: str) -> None:
-    """Compare, and name the variable that chooses the encoder where there is one."""
+    """Compare, and name the option or the variable that chooses what differs."""
+    compare_class_counts(*own_and_given(runner.model, shapes), cfg.get('model'), path)
     try:
         compare_weights(runner.model, shapes, path)
     except CheckpointError as error:
