@@ -25,7 +25,7 @@ class _Head(NamedTuple):
 
     path: tuple[str, ...]
     option: str
-    count: int
+    number: int
 
     def holds(self, key: str) -> bool:
         """Whether a weight lies in it, or in a copy of it such as an average."""
@@ -62,7 +62,7 @@ def compare_class_counts(
         if head is None:
             loose.append(key)
             continue
-        found = _counts_in_file(own[key], given[key], head.count)
+        found = _counts_in_file(own[key], given[key], head.number)
         counts[head] = counts.get(head, found) & found
     follow = (_follows(own[key], given[key], counts) for key in loose)
     if counts and all(counts.values()) and all(follow):
@@ -72,7 +72,7 @@ def compare_class_counts(
 def _message(counts: Mapping[_Head, set[int]], path: str) -> str:
     options = {'.'.join(('model', *h.path, h.option)): (h, min(counts[h])) for h in counts}
     named = [
-        f'{option}={head.count}, but the file holds weights for {found}'
+        f'{option}={head.number}, but the file holds weights for {found}'
         for option, (head, found) in options.items()
     ]
     hint = ' '.join(f'{option}={found}' for option, (_, found) in options.items())
@@ -84,7 +84,7 @@ def _message(counts: Mapping[_Head, set[int]], path: str) -> str:
 
 def _follows(own: torch.Size, given: torch.Size, counts: Mapping[_Head, set[int]]) -> bool:
     """Whether a weight outside all heads, such as an expert's twin of one, follows one of them."""
-    return any(_counts_in_file(own, given, head.count) & counts[head] for head in counts)
+    return any(_counts_in_file(own, given, head.number) & counts[head] for head in counts)
 
 
 def _heads(node: Any, path: tuple[str, ...] = ()) -> Iterator[_Head]:
