@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,25 @@ def explain_step(error: BaseException, cfg: Mapping[str, Any], loader: str) -> s
     Returns:
         A line for users; None where the error is none of those that are known.
     """
-    if isinstance(error, InputError | StoppedError):
+    if isinstance(error, ValueError) and not isinstance(error, InputError):
+        return explain_single(cfg, loader) if ONE_VALUE in str(error) else None
+    options = cfg.get(loader) or {}
+    keys = ('num_workers', 'batch_size')
+    return explain_worker(error, ' or '.join(f'{loader}.{k}={options.get(k)}' for k in keys))
+
+
+def explain_worker(error: BaseException, given: str) -> str | None:
+    """Say which option removes an error of a data worker.
+
+    Args:
+        error: what was raised.
+        given: options that make the workers fewer or their batches smaller, with their values.
+    """
+    if not isinstance(error, RuntimeError | OSError) or isinstance(
+        error, InputError | StoppedError
+    ):
         return None
     text = str(error)
-    if isinstance(error, ValueError) and ONE_VALUE in text:
-        return explain_single(cfg, loader)
-    if not isinstance(error, RuntimeError | OSError):
-        return None
-    options = cfg.get(loader) or {}
-    given = ' or '.join(
-        f'{loader}.{key}={options.get(key)}' for key in ('num_workers', 'batch_size')
-    )
     if _FILES.search(text):
         return f'the data workers need more open files: lower {given}, or raise `ulimit -n`'
     if _SHARED.search(text):
@@ -56,6 +65,22 @@ def explain_step(error: BaseException, cfg: Mapping[str, Any], loader: str) -> s
             f'system ended it for want of memory: lower {given}'
         )
     return None
+
+
+@contextmanager
+def explained_worker(given: str) -> Iterator[None]:
+    """Raise a StoppedError for an error of a data worker that options remove.
+
+    Args:
+        given: see :func:`explain_worker`.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        known = explain_worker(error, given)
+        if known is None:
+            raise
+        raise StoppedError(known) from error
 
 
 def explain_single(cfg: Mapping[str, Any], loader: str) -> str:

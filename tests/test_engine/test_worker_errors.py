@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from saip.engine import launch
-from saip.engine.explain import explain_step
+from saip.engine.explain import explain_step, explained_worker
 from saip.engine.single_values import single_values, smallest_batch
 from saip.engine.worker_errors import report_unsent
 from saip.errors import InputError, StoppedError
@@ -75,6 +75,16 @@ def test_options_that_help_a_data_worker_are_named_in_one_line(error, pattern):
 )
 def test_other_errors_stay_what_they_are(error):
     assert explain_step(error, CFG, 'train_dataloader') is None
+
+
+def test_an_error_of_a_worker_outside_a_run_is_explained_too():
+    with (
+        pytest.raises(StoppedError, match=r'lower num_workers=2, or start the container'),
+        explained_worker('num_workers=2'),
+    ):
+        raise RuntimeError(FULL)
+    with pytest.raises(RuntimeError, match='other'), explained_worker('num_workers=2'):
+        raise RuntimeError('other')
 
 
 class Unsendable(Dataset):
