@@ -7,6 +7,7 @@ the package.
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
+from typing import TextIO
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -64,7 +66,21 @@ def one_line(error: BaseException) -> str:
     # An error in a data worker arrives as a traceback whose last line is 'CLASS: message'.
     if text.startswith('Caught '):
         text = text.strip().splitlines()[-1].split(': ', 1)[-1]
-    return ' '.join(text.split()) or type(error).__name__
+    return printable(' '.join(text.split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Escape what is no character of a line: the name of a file may hold any bytes."""
+    if text.isprintable():
+        return text
+    shown = (c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+    return ''.join(shown)
+
+
+def escape_on(stream: TextIO) -> None:
+    """Let a stream escape what its encoding cannot write, in place of raising an error."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors='backslashreplace')
 
 
 def is_bug(error: BaseException) -> bool:
@@ -129,8 +145,10 @@ def one_line_errors() -> Iterator[None]:
     These are :class:`InputError`, :class:`StoppedError`, a file that cannot be read or written,
     and a library that is not installed; all else is a bug and keeps its traceback. The status is
     2 where the input is wrong, 1 where a run had to stop. With ``SAIP_TRACEBACK=1`` in the
-    environment the traceback is shown instead.
+    environment the traceback is shown instead. What is printed meanwhile may name any file.
     """
+    escape_on(sys.stdout)
+    escape_on(sys.stderr)
     try:
         yield
     except (InputError, StoppedError, OSError, ImportError) as error:

@@ -23,6 +23,14 @@ class ToyPoints(Dataset):
         return dict(inputs=self.x[index], data_samples=2 * self.x[index] + 1)
 
 
+@DATASETS.register_module()
+class WidePoints(ToyPoints):
+    """Points of 20 MB, of which no container's shared memory holds many."""
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(inputs=torch.zeros(5_000_000), data_samples=torch.zeros(1))
+
+
 @MODELS.register_module()
 class ToyLine(BaseModel):
     """Two loss terms and a diagnostic."""
@@ -41,6 +49,15 @@ class ToyLine(BaseModel):
             loss_abs=error.abs().mean(),
             entropy=error.detach().abs().max(),
         )
+
+
+@MODELS.register_module()
+class NormedLine(ToyLine):
+    """The same with a BatchNorm of one vector per sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
 
 
 @METRICS.register_module()

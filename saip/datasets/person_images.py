@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.logging import print_log
 from torch import Tensor
 
-from saip.errors import InputError
+from saip.errors import InputError, one_line, printable
 from saip.registry import DATASETS
 
 from .canvas import PictureError, read_canvas
@@ -142,9 +142,10 @@ class PersonImages(BaseDataset):
         return {**self.crop(idx)._asdict(), 'sample_idx': range(len(self))[idx]}
 
     def name(self, index: int) -> str:
-        """Return a sample's path and box for messages."""
+        """Return a sample's path and box for messages, as one line."""
         crop = self.crop(index)
-        return crop.path if crop.box is None else f'{crop.path} {crop.box}'
+        path = printable(crop.path)
+        return path if crop.box is None else f'{path} {crop.box}'
 
     def key(self, index: int) -> int:
         """Return the 63-bit hash of a sample, which does not depend on its position."""
@@ -187,7 +188,7 @@ class PersonImages(BaseDataset):
         if index not in self._named:
             self._named.add(index)
             print_log(
-                f'bad image replaced: {self.name(index)} in {self.data_root}: {error}',
+                f'bad image replaced: {self.name(index)} in {self.data_root}: {one_line(error)}',
                 'current',
                 logging.WARNING,
             )

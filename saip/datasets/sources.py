@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+
+from mmengine.logging import print_log
 
 from saip.errors import MissingFileError
 
@@ -15,8 +20,13 @@ from .crops import Crop, DataError
 from .manifest import MANIFEST_NAME, manifest_root, read_manifest_crops
 
 IMAGE_SUFFIXES = frozenset(
-    ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.gif')
+    (
+        *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp'),
+        *('.tif', '.tiff', '.ppm', '.pgm', '.gif'),
+    )
 )
+MAX_SUFFIXES = 10
+"""Suffixes that a message counts."""
 
 
 class Storage(Protocol):
@@ -245,8 +255,33 @@ def _all_images(storage: Storage) -> list[Crop]:
     if not images:
         kinds = ' '.join(sorted(IMAGE_SUFFIXES))
         held = f'{len(others)} other files' if others else 'nothing'
-        raise DataError(f'no image in {storage.root}: it holds {held} (looked for {kinds})')
+        counts = f': {_by_suffix(others)}' if others else ''
+        raise DataError(
+            f'no image in {storage.root}: it holds {held} (looked for {kinds}){counts}'
+        )
+    if others:
+        _tell(
+            f'{storage.root}: {len(images):,} images are read, {len(others):,} other files are '
+            f'not: {_by_suffix(others)}'
+        )
     return [Crop(name) for name in images]
+
+
+def _by_suffix(names: Iterable[str]) -> str:
+    """Return how many files there are of each suffix, the most first."""
+    counts = Counter(os.path.splitext(name)[1].lower() for name in names)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f'{count:,} {suffix or "without a suffix"}' for suffix, count in ordered]
+    rest = sum(count for _, count in ordered[MAX_SUFFIXES:])
+    return ', '.join(
+        [*shown[:MAX_SUFFIXES], *([f'{rest:,} of other suffixes'] if rest else [])]
+    )
+
+
+@cache
+def _tell(text: str) -> None:
+    """Warn once: the training images and those that are held back are of one folder."""
+    print_log(text, 'current', logging.WARNING)
 
 
 def read_list(path: str | os.PathLike[str]) -> list[Crop]:

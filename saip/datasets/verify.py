@@ -22,6 +22,8 @@ MIN_SIDE = 16
 FORMAT_OF_SUFFIX = {
     '.jpg': ('JPEG', 'MPO'),
     '.jpeg': ('JPEG', 'MPO'),
+    '.jpe': ('JPEG', 'MPO'),
+    '.jfif': ('JPEG', 'MPO'),
     '.png': ('PNG',),
     '.bmp': ('BMP',),
     '.webp': ('WEBP',),

@@ -18,6 +18,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.engine.class_counts import compare_class_counts
+from saip.engine.explain import explain_single, explain_step
+from saip.engine.log_names import escape_names
 from saip.engine.preflight import (
     check_config,
     check_options,
@@ -29,10 +32,13 @@ from saip.engine.resume import (
     check_resumable,
     compare_weights,
     newest_checkpoint,
+    own_and_given,
     shapes_of,
 )
 from saip.engine.show import draw_predictions
-from saip.errors import REFUSALS, InputError, is_bug, one_line
+from saip.engine.single_values import single_values, smallest_batch
+from saip.engine.worker_errors import WorkerErrorsHook
+from saip.errors import REFUSALS, InputError, StoppedError, is_bug, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -84,7 +90,7 @@ def train(
     shapes = None if resume is None else prepare_resume(cfg, resume)
     join_processes(cfg, launcher)
     progress = _Progress()
-    with _explained(progress):
+    with _explained(progress, cfg, 'train_dataloader'):
         runner = _build_runner(cfg)
         runner.register_hook(progress)
         _check_start(runner, cfg, shapes)
@@ -127,7 +133,7 @@ def evaluate(
     if show_dir is not None and not draw_predictions(cfg, show_dir):
         raise StartError(f'--show-dir: {config} has nothing that draws predictions')
     join_processes(cfg, launcher)
-    with _explained(_Progress()):
+    with _explained(_Progress(), cfg, 'test_dataloader'):
         runner = _build_runner(cfg)
         _compare_weights(runner, cfg, shapes, checkpoint)
         metrics = runner.test()
@@ -279,14 +285,19 @@ class _Progress(Hook):
 
 
 @contextmanager
-def _explained(progress: _Progress) -> Iterator[None]:
+def _explained(progress: _Progress, cfg: Config, loader: str) -> Iterator[None]:
     """Raise a StartError for what goes wrong with the input before the first iteration.
 
-    Wrong input is what this package says about it, and what the libraries refuse.
+    Wrong input is what this package says about it, and what the libraries refuse. What an option
+    of the loader removes is explained whenever it happens.
     """
     try:
         yield
-    except REFUSALS as error:
+    except (*REFUSALS, RuntimeError, OSError) as error:
+        if (known := explain_step(error, cfg, loader)) is not None:
+            raise (StoppedError if progress.started else StartError)(known) from error
+        if not isinstance(error, REFUSALS):
+            raise
         configured = not isinstance(error, TypeError) or 'argument' in str(error)
         if progress.started or not configured or is_bug(error):
             raise
@@ -294,7 +305,10 @@ def _explained(progress: _Progress) -> Iterator[None]:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    escape_names(runner.logger)
+    runner.register_hook(WorkerErrorsHook())
+    return runner
 
 
 def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
@@ -308,13 +322,15 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
     Raises:
         CheckpointError: the checkpoint to start from or to resume holds other weights than the
             model has. mmengine would log that and train from what it has.
-        StartError: there are fewer images than a batch.
+        StartError: there are fewer images than a batch, or one in a batch that needs two.
     """
     if cfg.get('load_from'):
         if shapes is None:
             shapes = shapes_of(load_checkpoint_file(cfg.load_from))
         _compare_weights(runner, cfg, shapes, cfg.load_from)
     loader = runner.train_loop.dataloader
+    if smallest_batch(loader) == 1 and any(single_values(runner.model)):
+        raise StartError(explain_single(cfg, 'train_dataloader'))
     if len(loader) == 0:
         raise StartError(
             f'the training set has {len(loader.dataset)} samples, fewer than one batch of '
@@ -323,7 +339,8 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
 
 
 def _compare_weights(runner: Runner, cfg: Config, shapes: Shapes, path: str) -> None:
-    """Compare, and name the variable that chooses the encoder where there is one."""
+    """Compare, and name the option or the variable that chooses what differs."""
+    compare_class_counts(*own_and_given(runner.model, shapes), cfg.get('model'), path)
     try:
         compare_weights(runner.model, shapes, path)
     except CheckpointError as error:

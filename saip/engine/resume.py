@@ -95,16 +95,22 @@ def shapes_of(checkpoint: Mapping[str, Any]) -> Shapes:
     }
 
 
+def own_and_given(model: torch.nn.Module, shapes: Shapes) -> tuple[Shapes, Shapes]:
+    """Shapes of a model's weights, and of a checkpoint's by the same names."""
+    inner: torch.nn.Module = model.get_submodule('module') if is_model_wrapper(model) else model
+    own = shapes_of({'state_dict': inner.state_dict()})
+    given = {re.sub(r'^module\.', '', key): shape for key, shape in shapes.items()}
+    drop_unread_twins(given, own)
+    return own, given
+
+
 def compare_weights(model: torch.nn.Module, shapes: Shapes, path: str) -> None:
     """Check that a checkpoint holds the weights of a model, all of them and no others.
 
     Raises:
         CheckpointError: names some of the keys that differ.
     """
-    inner: torch.nn.Module = model.get_submodule('module') if is_model_wrapper(model) else model
-    own = shapes_of({'state_dict': inner.state_dict()})
-    given = {re.sub(r'^module\.', '', key): shape for key, shape in shapes.items()}
-    drop_unread_twins(given, own)
+    own, given = own_and_given(model, shapes)
     differences = {
         'missing': sorted(own.keys() - given.keys()),
         'unexpected': sorted(given.keys() - own.keys()),

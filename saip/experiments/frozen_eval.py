@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from saip.datasets.parallel import use_one_thread
 from saip.datasets.progress import track
+from saip.engine.explain import explained_worker
 from saip.errors import InputError
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import normalize
@@ -90,7 +91,8 @@ def evaluate_frozen(
         encoder.to(device)
         encoder.eval()
     batches = track(loader, len(loader), 'encoding') if progress else loader
-    features, labels = _encode_all(encoders, batches, preprocessor, feature)
+    with explained_worker(f'num_workers={num_workers} or batch_size={batch_size}'):
+        features, labels = _encode_all(encoders, batches, preprocessor, feature)
     images = len(next(iter(features.values())))
     if labels:
         rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine import fileio
 from mmseg.datasets import LoadAnnotations
 
 from saip.datasets.crops import DataError
+from saip.errors import InputError
 from saip.registry import TRANSFORMS
 
 from .affine import fit, warp_image, warp_labels
@@ -20,7 +23,7 @@ IGNORED = 255
 
 @TRANSFORMS.register_module()
 class LoadPartLabels(LoadAnnotations):
-    """mmsegmentation's ``LoadAnnotations`` with a look at what was read.
+    """mmsegmentation's ``LoadAnnotations`` with a look at what was read, before it becomes uint8.
 
     Comes after ``LoadImageFromFile``, with whose ``ori_shape`` the size is compared.
 
@@ -38,13 +41,11 @@ class LoadPartLabels(LoadAnnotations):
 
     def _load_seg_map(self, results: dict[str, Any]) -> None:
         path = results['seg_map_path']
-        try:
-            super()._load_seg_map(results)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise DataError(f'{path}: not a readable PNG ({error}); copy it again') from error
-        labels = results['gt_seg_map']
+        if results.get('reduce_zero_label'):
+            raise InputError(
+                'reduce_zero_label=True: label 0 is the background, one of the parts; remove it'
+            )
+        labels = self._read(path)
         if labels.ndim != 2:
             raise DataError(
                 f'{path}: {labels.shape[-1]} channels; a label map has one, whose gray values (or '
@@ -56,12 +57,33 @@ class LoadPartLabels(LoadAnnotations):
                 f'{path}: {size[1]} x {size[0]} pixels, but its image {results["img_path"]} has '
                 f'{expected[1]} x {expected[0]}; both must be of the same size'
             )
-        wrong = labels[(labels >= self.num_classes) & (labels != IGNORED)]
+        # In the numbers of the file: eight bits of a wider one would read 261 as 5.
+        wrong = labels[~np.isin(labels, [*range(self.num_classes), IGNORED])]
         if wrong.size:
             raise DataError(
-                f'{path}: part label {wrong.max()}; labels go from 0 to {self.num_classes - 1}, '
-                f'and {IGNORED} is for pixels to ignore'
+                f'{path}: label {wrong.max()}, 0 to {self.num_classes - 1} expected, or {IGNORED} '
+                'for pixels to ignore'
             )
+        results['gt_seg_map'] = _renumbered(labels.astype(np.uint8), results.get('label_map'))
+        results['seg_fields'].append('gt_seg_map')
+
+    def _read(self, path: str) -> np.ndarray:
+        """Return the gray values or palette indices of a file, as wide as they are in it."""
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+            return mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DataError(f'{path}: not a readable PNG ({error}); copy it again') from error
+
+
+def _renumbered(labels: np.ndarray, numbers: dict[int, int] | None) -> np.ndarray:
+    """Give labels the numbers that a data set with other ``classes`` asks for."""
+    table = np.arange(256, dtype=np.uint8)
+    for old, new in (numbers or {}).items():
+        table[old] = new
+    return table[labels] if numbers else labels
 
 
 @TRANSFORMS.register_module()

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
@@ -114,6 +115,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.map_channels = {patch_size: self.embed_dims}
         self.dense_is_final = feature_level is None
         self.num_heads = self.arch_settings['num_heads']
+        for module in self.modules():
+            if isinstance(module, DropPath):  # a number of numpy, on which no export can branch
+                module.drop_prob = float(module.drop_prob)
 
     def reset_parameters(self) -> None:
         """Xavier-uniform linear layers, the fused qkv as one matrix (paper, Appendix A)."""

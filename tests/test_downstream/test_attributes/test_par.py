@@ -127,6 +127,18 @@ def test_weights_of_another_encoder_point_to_the_variable(sets, tmp_path, monkey
     launch.evaluate(config, checkpoint, str(tmp_path / 'test'), options=SMALL)
 
 
+def test_weights_of_another_number_of_attributes_name_the_option(sets, tmp_path):
+    config, work_dir = str(CONFIGS['pa100k']), tmp_path / 'run'
+    launch.train(config, work_dir=str(work_dir), options=SMALL)
+    options = SMALL | {'model.head.num_classes': 25}
+    with pytest.raises(launch.StartError) as caught:
+        launch.evaluate(
+            config, str(work_dir / 'epoch_1.pth'), str(tmp_path / 'test'), options=options
+        )
+    assert 'model.head.num_classes=25, but the file holds weights for 26' in str(caught.value)
+    assert 'SAIP_BACKBONE' not in str(caught.value)
+
+
 def test_the_loss_is_weighted_by_the_training_set(sets, tmp_path):
     launch.train(str(CONFIGS['pa100k']), work_dir=str(tmp_path / 'run'), options=SMALL)
     weights = load_checkpoint_file(tmp_path / 'run' / 'epoch_1.pth')['state_dict']

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmseg.datasets import LIPDataset
 
 from saip.datasets.people import formats
+from saip.engine import launch
 from saip.registry import MODELS
 from tests.tiny import train
 
@@ -52,6 +53,25 @@ def test_pairs_to_swap_are_left_and_right_of_the_same():
         (names.index(name), names.index(name.replace('Left-', 'Right-'))) for name in left
     ]
     assert [tuple(pair) for pair in flip.swap_seg_labels] == expected
+
+
+@pytest.mark.parametrize(
+    ('loader', 'pattern'),
+    [
+        (dict(batch_size=1), r'train_dataloader\.batch_size=1: .* two images or more'),
+        (dict(batch_size=3, drop_last=False), r'batch_size=3: the last batch .*drop_last=True'),
+    ],
+)
+def test_a_batch_of_one_image_stops_before_the_first_step(
+    loader, pattern, lip, tmp_path, fresh_mmengine
+):
+    cfg = config(lip, tmp_path / 'work')
+    cfg.train_dataloader.update(loader)
+    path = tmp_path / 'one.py'
+    cfg.dump(path)
+    with pytest.raises(launch.StartError, match=pattern):
+        launch.train(str(path))
+    assert not list((tmp_path / 'work').glob('*.pth'))
 
 
 def learning_rates(cfg) -> list[float]:

@@ -5,6 +5,7 @@ from PIL import Image
 
 from saip.datasets.crops import DataError
 from saip.downstream.part_segmentation import LIPParts, LoadPartLabels
+from saip.errors import InputError
 
 from .lip_files import SIZES, part_map, write_lip
 
@@ -100,8 +101,52 @@ def test_a_part_out_of_range_stops(lip, label):
     labels[3, 4] = label
     path = lip / 'train_segmentations/100_200.png'
     Image.fromarray(labels).save(path)
-    with pytest.raises(DataError, match=f'{path}: part label {label}; labels go from 0 to 19'):
+    with pytest.raises(DataError, match=f'{path}: label {label}, 0 to 19 expected'):
         sample(lip)
+
+
+@pytest.mark.parametrize('label', [256, 261, 511, 65535])
+def test_a_label_of_sixteen_bits_is_not_cut_to_eight(lip, label):
+    labels = part_map(60, 30).astype(np.uint16)
+    labels[3, 4] = label
+    path = lip / 'train_segmentations/100_200.png'
+    Image.fromarray(labels).save(path)
+    with pytest.raises(DataError, match=f'{path}: label {label}, 0 to 19 expected'):
+        sample(lip)
+
+
+def test_a_label_that_is_no_whole_number_stops(lip):
+    labels = part_map(60, 30).astype(np.float32)
+    labels[3, 4] = 2.5
+    path = lip / 'train_segmentations/100_200.png'
+    Image.fromarray(labels).save(path, format='TIFF')
+    with pytest.raises(DataError, match=rf'{path}: label 2\.5, 0 to 19 expected'):
+        sample(lip)
+
+
+@pytest.mark.parametrize(('kind', 'form'), [(np.uint16, 'PNG'), (np.int32, 'TIFF')])
+def test_wider_files_with_labels_in_range_are_read(lip, kind, form):
+    labels = part_map(60, 30)
+    labels[:3] = 255
+    wide = Image.fromarray(labels.astype(kind))
+    wide.save(lip / 'train_segmentations/100_200.png', format=form)
+    found = sample(lip)['gt_seg_map']
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, labels)
+
+
+def test_other_classes_renumber_the_labels(lip):
+    pipeline = [LoadImageFromFile(), LoadPartLabels()]
+    some = dataset(lip, pipeline=pipeline, metainfo=dict(classes=('Background', 'Face')))
+    truth = part_map(60, 30)
+    expected = np.where(truth == 13, 1, np.where(truth == 0, 0, 255))
+    assert np.array_equal(some[0]['gt_seg_map'], expected)
+
+
+def test_a_background_that_is_to_be_dropped_stops(lip):
+    pipeline = [LoadImageFromFile(), LoadPartLabels()]
+    with pytest.raises(InputError, match='reduce_zero_label=True'):
+        dataset(lip, pipeline=pipeline, reduce_zero_label=True)[0]
 
 
 def test_255_is_a_pixel_to_ignore(lip):

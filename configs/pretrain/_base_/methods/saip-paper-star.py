@@ -9,5 +9,7 @@ model = dict(
         encoder=dict(**_base_.expert_encoder, feature_level=None),
         checkpoint=_base_.expert_checkpoint,
     ),
-    objectives=dict(csm=dict(_delete_=True, target='expert_multires', **_base_.feature_distillation)),
+    objectives=dict(
+        csm=dict(_delete_=True, target='expert_multires', **_base_.feature_distillation)
+    ),
 )

@@ -8,5 +8,7 @@ model = dict(
         encoder=dict(**_base_.expert_encoder, feature_level=6),
         checkpoint=_base_.expert_checkpoint,
     ),
-    objectives=dict(csm=dict(_delete_=True, target='expert_globals', **_base_.feature_distillation)),
+    objectives=dict(
+        csm=dict(_delete_=True, target='expert_globals', **_base_.feature_distillation)
+    ),
 )
