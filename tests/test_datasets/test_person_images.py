@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 from hashlib import blake2b
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from mmengine.dataset import ConcatDataset
 from mmengine.runner import Runner
 
-from saip.datasets import sources
 from saip.datasets.canvas import PictureError, decode_image, to_canvas
 from saip.datasets.coco import coco_persons
 from saip.datasets.crops import Crop, DataError, clip_box, pack_crop, unpack_crop
@@ -29,12 +27,6 @@ def coco(images=(), annotations=(), categories=({'id': 1, 'name': 'person'},)):
         'annotations': list(annotations),
         'categories': list(categories),
     }
-
-
-@pytest.fixture
-def folder(tmp_path):
-    fill(tmp_path / 'set', 10)
-    return tmp_path / 'set'
 
 
 def test_sample_contract(folder):
@@ -96,66 +88,6 @@ def test_coco_boxes(folder):
     assert torch.equal(dataset[1]['canvas'], to_canvas(image[3:24, 2:13], (320, 160)))
     assert dataset[1]['size'].tolist() == [21, 11]
     assert int(dataset[0]['key']) != int(dataset[1]['key'])
-
-
-def test_lmdb_gives_what_the_folder_gives(folder, tmp_path):
-    lmdb = pytest.importorskip('lmdb')
-    whole = PersonImages(str(folder))
-    store = tmp_path / 'set.lmdb'
-    environment = lmdb.open(str(store), map_size=2**24)
-    with environment.begin(write=True) as transaction:
-        transaction.put(b'__len__', b'10')
-        for index in range(10):
-            name = whole.name(index)
-            transaction.put(name.encode(), (folder / name).read_bytes())
-    environment.close()
-    dataset = PersonImages(str(store))
-    assert len(dataset) == 10
-    # Reading here first leaves an open environment to the worker's process.
-    assert torch.equal(dataset[1]['canvas'], whole[1]['canvas'])
-    loader = torch.utils.data.DataLoader(dataset, batch_size=5, num_workers=1)
-    batch = next(iter(loader))
-    assert torch.equal(batch['canvas'][4], whole[4]['canvas'])
-    assert torch.equal(batch['key'][4], whole[4]['key'])
-    copy = pickle.loads(pickle.dumps(dataset))
-    assert torch.equal(copy[2]['canvas'], dataset[2]['canvas'])
-    (tmp_path / 'list.txt').write_text(f'train/0000/000.jpg\nnothing.jpg\n{"long" * 200}\n')
-    with pytest.raises(FileNotFoundError, match=r'2 images .*nothing\.jpg'):
-        PersonImages(str(store), str(tmp_path / 'list.txt'))
-
-
-def test_an_lmdb_that_went_bad_is_replaced_like_a_file(folder, tmp_path, monkeypatch):
-    lmdb = pytest.importorskip('lmdb')
-    names = PersonImages(str(folder)).storage.scan()[0]
-    store = tmp_path / 'set.lmdb'
-    environment = lmdb.open(str(store), map_size=2**24)
-    with environment, environment.begin(write=True) as transaction:
-        for name in names:
-            transaction.put(name.encode(), (folder / name).read_bytes())
-    dataset = PersonImages(str(store))
-    read = sources._value
-
-    def damaged(transaction, name):
-        if name == names[2]:
-            raise lmdb.CorruptedError('page')
-        return read(transaction, name)
-
-    monkeypatch.setattr(sources, '_value', damaged)
-    assert [int(dataset[2][key]) for key in ('index', 'replaced')] == [3, 2]
-
-
-def test_bad_lmdb(tmp_path):
-    pytest.importorskip('lmdb')
-    (tmp_path / 'data.mdb').write_bytes(b'not an LMDB')
-    with pytest.raises(DataError, match='not a readable LMDB'):
-        PersonImages(str(tmp_path))
-
-
-def test_missing_lmdb_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'lmdb', None)
-    (tmp_path / 'data.mdb').write_bytes(b'')
-    with pytest.raises(DataError, match='pip install lmdb'):
-        PersonImages(str(tmp_path))
 
 
 def test_mixture_and_batches(folder, tmp_path):
