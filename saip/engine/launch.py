@@ -18,7 +18,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
-from saip.engine.preflight import check_config, check_options, explain_missing_base
+from saip.engine.preflight import (
+    check_config,
+    check_evaluated_files,
+    check_options,
+    explain_missing_base,
+)
 from saip.engine.resume import (
     Shapes,
     check_resumable,
@@ -60,11 +65,13 @@ def train(
 
     Raises:
         ConfigKeyError: the configuration or the options name a key that does not exist.
+        ConflictError: data set and evaluator of the validation have different annotations.
         StartError: the run could not start.
     """
     cfg = read_config(config, options, work_dir)
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    check_evaluated_files(cfg, 'val')
     if amp:
         use_bfloat16(cfg)
     if auto_scale_lr:
@@ -109,11 +116,13 @@ def evaluate(
     Raises:
         CheckpointError: the file cannot be read.
         ConfigKeyError: the configuration or the options name a key that does not exist.
+        ConflictError: data set and evaluator have different annotations.
         StartError: the test could not start, or the weights are not those of the model.
     """
     cfg = read_config(config, options, work_dir)
     if not cfg.get('test_dataloader'):
         raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
+    check_evaluated_files(cfg, 'test')
     if work_dir is None:
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))
     shapes = shapes_of(load_checkpoint_file(checkpoint))

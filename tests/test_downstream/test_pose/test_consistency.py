@@ -1,6 +1,7 @@
 """Values that contradict each other are refused, and categories have the ids of the files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from saip.datasets import consistency
 from saip.datasets.crops import DataError
 from saip.downstream.pose.datasets import CheckedKeypoints
+from saip.engine import launch
+from saip.engine.preflight import ConflictError
 
 from .oracle import evaluate
-from .small import TASKS
+from .small import TASKS, path
 from .test_datasets import dataset, edit
 
 FOLDERS = {'coco': 'coco', 'wholebody': 'coco', 'humanart': 'HumanArt', 'ap10k': 'ap10k'}
@@ -162,18 +165,18 @@ def test_a_contradiction_is_named(place, name):
 
 def test_an_image_of_another_size_than_stated_is_named(place):
     root, _ = place('coco')
-    path = root / 'coco/val2017/000000050001.jpg'
-    cv2.imwrite(str(path), np.zeros((96, 128, 3), np.uint8))
+    image = str(root / 'coco/val2017/000000050001.jpg')
+    cv2.imwrite(image, np.zeros((96, 128, 3), np.uint8))
     found = dataset(
         'coco', root, pipeline=[dict(type='LoadImage'), dict(type='PackPoseInputs')]
     )
     places = [found.get_data_info(i)['img_path'] for i in range(len(found))]
-    other = next(i for i, name in enumerate(places) if name != str(path))
+    other = next(i for i, name in enumerate(places) if name != image)
     assert found[other]['data_samples'].ori_shape == (192, 256)
     with pytest.raises(
-        DataError, match=rf'{path} has 128x96 pixels, but .*val2017\.json states 256x192'
+        DataError, match=rf'{image} has 128x96 pixels, but .*val2017\.json states 256x192'
     ):
-        found[places.index(str(path))]
+        found[places.index(image)]
 
 
 @pytest.fixture
@@ -335,3 +338,52 @@ def test_detections_of_other_categories_are_named(place, tmp_path, task, categor
     found = detect(file, tmp_path / 'found.json', lambda row: category)
     with pytest.raises(DataError, match=error):
         dataset(task, root, bbox_file=found)
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_other_annotations_for_the_set_than_for_the_metric_are_refused(
+    task, drawn, monkeypatch
+):
+    monkeypatch.setenv('SAIP_DATA', str(drawn))
+    file = str(drawn / TASKS[task].tested)
+    cfg = launch.read_config(path(task))
+    for part, key in (('val', 'dataset.ann_file'), ('test', 'dataset.data_root')):
+        options = {f'{part}_dataloader.{key}': '/other/subset.json'}
+        kept = os.path.normpath(cfg[f'{part}_evaluator'].ann_file)
+        with pytest.raises(
+            ConflictError,
+            match=rf'{part}_dataloader\.dataset\.ann_file is /other/subset\.json.*, but '
+            rf'{part}_evaluator\.ann_file {kept}: .* set both keys',
+        ):
+            run(part, task, options)
+    with pytest.raises(
+        ConflictError, match=rf'{file}, but test_evaluator\.ann_file other\.json'
+    ):
+        run('test', task, {'test_evaluator.ann_file': 'other.json'})
+
+
+def run(part, task, options):
+    if part == 'val':
+        launch.train(path(task), options=options)
+    else:
+        launch.evaluate(path(task), 'none.pth', options=options)
+
+
+@pytest.mark.usefixtures('fresh_mmengine')
+def test_a_subset_for_both_is_evaluated(place, tmp_path, monkeypatch):
+    root, file = place('coco')
+    monkeypatch.setenv('SAIP_DATA', str(root))
+    subset = tmp_path / 'subset.json'
+    shutil.copy(file, subset)
+
+    def first_three(document):
+        document['images'] = document['images'][:3]
+        names = {image['id'] for image in document['images']}
+        document['annotations'] = [
+            row for row in document['annotations'] if row['image_id'] in names
+        ]
+
+    edit(subset, first_three)
+    keys = ('test_dataloader.dataset.ann_file', 'test_evaluator.ann_file')
+    scores = evaluate('coco', tmp_path, monkeypatch, **dict.fromkeys(keys, str(subset)))
+    assert scores['coco/AP'] == pytest.approx(1)
