@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
+from .consistency import BoxesInImages, Identities, is_id, kind
 from .crops import Crop, DataError, clip_box
 
 
@@ -35,7 +36,7 @@ def _table(document: object, name: str, where: str) -> list[dict]:
     return rows
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -69,43 +70,120 @@ def load_json(path: str | os.PathLike[str]) -> object:
         raise DataError(f'{path}: not JSON ({error})') from error
 
 
+def coco_images(
+    document: object, where: str
+) -> dict[int | str, tuple[str, tuple[int, int] | None]]:
+    """Return file name and (width, height), None where none is stated, of every image by its id.
+
+    Raises:
+        DataError: an image has no id or name, two have one id, ids are of different types, or
+            a size is not two positive whole numbers.
+    """
+    images: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
+    identities = Identities(where)
+    for number, row in enumerate(_table(document, 'images', where)):
+        name, identity = row.get('file_name'), row.get('id')
+        if not isinstance(name, str) or not name or not is_id(identity):
+            raise DataError(f'{where}: an image without id or file_name: {row!r:.80}')
+        identities.add(identity, f'images[{number}] ({name:.80})')
+        images[identity] = (name, _stated_size(row, f'{where}: image {name:.80}'))
+    return images
+
+
+def _stated_size(row: dict, place: str) -> tuple[int, int] | None:
+    width, height = row.get('width'), row.get('height')
+    if width is None or height is None:
+        return None
+    if not all(_is_number(side) and side > 0 and side % 1 == 0 for side in (width, height)):
+        raise DataError(
+            f'{place} has width {width!r:.20} and height {height!r:.20}, not two positive whole '
+            'numbers'
+        )
+    return int(width), int(height)
+
+
 def coco_boxes(document: object, where: str, keep: Callable[[dict], bool]) -> Iterator[CocoBox]:
     """Go through the annotations of a COCO document that ``keep`` accepts.
 
     Raises:
-        DataError: something that is needed is missing or of the wrong type.
+        DataError: something that is needed is missing or of the wrong type, two images have one
+            id, or most boxes reach beyond their images.
     """
-    images: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
-    for row in _table(document, 'images', where):
-        name, identity = row.get('file_name'), row.get('id')
-        if not isinstance(name, str) or not name or not isinstance(identity, (int, str)):
-            raise DataError(f'{where}: an image without id or file_name: {row!r:.80}')
-        width, height = row.get('width'), row.get('height')
-        size = None
-        if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
-            size = (width, height)
-        images[identity] = (name, size)
+    images = coco_images(document, where)
+    inside = BoxesInImages(where)
     for row in _table(document, 'annotations', where):
+        place = f'annotation {row.get("id")!r:.40}'
+        _check_choice(row, f'{where}: {place}')
         if not keep(row):
             continue
         identity = row.get('image_id')
-        if not isinstance(identity, (int, str)) or identity not in images:
+        if not is_id(identity) or identity not in images:
             raise DataError(f'{where}: an annotation of an unknown image {identity!r:.40}')
-        bbox = read_box(row, 'bbox', f'{where}: annotation {row.get("id")!r:.40}')
-        yield CocoBox(*images[identity], bbox, row)
+        bbox = read_box(row, 'bbox', f'{where}: {place}')
+        name, size = images[identity]
+        if size is not None:
+            inside.add(bbox, size, place)
+        yield CocoBox(name, size, bbox, row)
+    inside.judge()
 
 
-def person_ids(document: object, where: str) -> frozenset[int | str]:
+def _check_choice(row: dict, place: str) -> None:
+    """Check the fields by which annotations are left out, which must not happen by their type."""
+    crowd, landmarks = row.get('iscrowd'), row.get('num_keypoints')
+    if crowd is not None and not (isinstance(crowd, int) and crowd in (0, 1)):
+        raise DataError(f'{place} has iscrowd {crowd!r:.40}, neither 0 nor 1')
+    if landmarks is not None and not (isinstance(landmarks, int) and landmarks >= 0):
+        raise DataError(f'{place} has num_keypoints {landmarks!r:.40}, not a number of points')
+
+
+def coco_categories(document: object, where: str) -> dict[int | str, str]:
+    """Return the names of the categories by their ids.
+
+    Raises:
+        DataError: there is no list of them, two have one id, or ids are of different types.
+    """
+    categories: dict[int | str, str] = {}
+    identities = Identities(where)
+    for number, row in enumerate(_table(document, 'categories', where)):
+        name, identity = str(row.get('name')), row.get('id')
+        identities.add(identity, f'categories[{number}] ({name:.40})')
+        assert is_id(identity)
+        categories[identity] = name
+    return categories
+
+
+def check_category(category: object, known: Iterable[int | str], place: str) -> int | str:
+    """Return the category of an annotation, which need not be listed.
+
+    Raises:
+        DataError: it is no id, or one of another type than those that are listed: it would
+            never be found among them.
+    """
+    if not is_id(category):
+        raise DataError(f'{place} has category_id {category!r:.40}, no id')
+    for other in known:
+        if isinstance(category, str) != isinstance(other, str):
+            raise DataError(
+                f'{place} has category_id {category!r:.40}, {kind(category)}, but ids of '
+                f'categories such as {other!r:.40} are not'
+            )
+        break
+    return category
+
+
+def person_ids(categories: Mapping[int | str, str], where: str) -> frozenset[int | str]:
     """Return the ids of the category ``person``.
+
+    Args:
+        categories: names by ids.
+        where: the file, for messages.
 
     Raises:
         DataError: there is no such category; the message names those there are.
     """
-    rows = _table(document, 'categories', where)
-    named = [(row.get('id'), str(row.get('name'))) for row in rows]
-    found = [i for i, name in named if name.lower() == 'person' and isinstance(i, (int, str))]
+    found = [identity for identity, name in categories.items() if name.lower() == 'person']
     if not found:
-        names = ', '.join(name for _, name in named[:8]) or 'none'
+        names = ', '.join(list(categories.values())[:8]) or 'none'
         raise DataError(f'{where}: no category person (categories: {names})')
     return frozenset(found)
 
@@ -118,12 +196,12 @@ def coco_persons(
     Raises:
         DataError: the document is malformed.
     """
-    persons = person_ids(document, where)
+    persons = person_ids(coco_categories(document, where), where)
 
     def wanted(row: dict) -> bool:
-        category = row.get('category_id')
-        known = isinstance(category, (int, str)) and category in persons
-        return known and not row.get('iscrowd') and keep(row)
+        place = f'{where}: annotation {row.get("id")!r:.40}'
+        category = check_category(row.get('category_id'), persons, place)
+        return category in persons and not row.get('iscrowd') and keep(row)
 
     crops = []
     for found in coco_boxes(document, where, wanted):

@@ -23,6 +23,7 @@ from saip.engine.explain import explain_single, explain_step
 from saip.engine.log_names import escape_names
 from saip.engine.preflight import (
     check_config,
+    check_evaluated_files,
     check_options,
     check_renamed,
     explain_missing_base,
@@ -71,11 +72,13 @@ def train(
 
     Raises:
         ConfigKeyError: the configuration or the options name a key that does not exist.
+        ConflictError: data set and evaluator of the validation have different annotations.
         StartError: the run could not start.
     """
     cfg = read_config(config, options, work_dir)
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    check_evaluated_files(cfg, 'val')
     if amp:
         use_bfloat16(cfg)
     if auto_scale_lr:
@@ -120,11 +123,13 @@ def evaluate(
     Raises:
         CheckpointError: the file cannot be read.
         ConfigKeyError: the configuration or the options name a key that does not exist.
+        ConflictError: data set and evaluator have different annotations.
         StartError: the test could not start, or the weights are not those of the model.
     """
     cfg = read_config(config, options, work_dir)
     if not cfg.get('test_dataloader'):
         raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
+    check_evaluated_files(cfg, 'test')
     if work_dir is None:
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))
     shapes = shapes_of(load_checkpoint_file(checkpoint))

@@ -30,6 +30,10 @@ class ConfigKeyError(InputError):
     """A key of a configuration that nothing will ever read."""
 
 
+class ConflictError(InputError):
+    """Two places of a configuration contradict each other."""
+
+
 _READ_BESIDES_ARGUMENTS = {
     'activation_checkpointing',
     'compile',
@@ -171,6 +175,39 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
                     f'--cfg-options {option}: {path} is {node!r}, it has no key {part!r}'
                 )
             done.append(part)
+
+
+def check_evaluated_files(cfg: Config, part: str) -> None:
+    """Check that an evaluator compares with the annotations of the data set.
+
+    Both name the file, and predictions for a part of the images, compared with all, are scored
+    as if the rest had been missed.
+
+    Args:
+        cfg: the configuration with its options.
+        part: ``val`` or ``test``.
+
+    Raises:
+        ConflictError: they name different files.
+    """
+    key = f'{part}_dataloader.dataset'
+    dataset, evaluators = _find(cfg, key), cfg.get(f'{part}_evaluator')
+    annotated = dataset.get('ann_file') if isinstance(dataset, Mapping) else None
+    if not annotated or not isinstance(annotated, str):
+        return
+    # As mmengine's data sets do; an absolute path stays what it is.
+    annotated = os.path.join(dataset.get('data_root') or '', annotated)
+    listed = isinstance(evaluators, list | tuple)
+    for number, evaluator in enumerate(evaluators if listed else [evaluators]):
+        compared = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
+        if not compared or os.path.realpath(compared) == os.path.realpath(annotated):
+            continue
+        other = f'{part}_evaluator.{number}' if listed else f'{part}_evaluator'
+        raise ConflictError(
+            f'{key}.ann_file is {os.path.normpath(annotated)}, but {other}.ann_file '
+            f'{os.path.normpath(compared)}: predictions for one file would be compared with the '
+            'annotations of another; set both keys'
+        )
 
 
 def _check_new_key(cfg: Config, node: Mapping[str, Any], path: str, key: str) -> None:

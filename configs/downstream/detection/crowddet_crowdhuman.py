@@ -36,10 +36,16 @@ train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
 val_evaluator = dict(
-    ann_file=f'{data_root}/annotation_val.odgt', metric=['AP', 'MR'], collect_device='gpu'
+    type='saip.CrowdMetric',
+    ann_file=f'{data_root}/annotation_val.odgt',
+    metric=['AP', 'MR'],
+    collect_device='gpu',
 )
 test_evaluator = dict(
-    ann_file=f'{data_root}/annotation_val.odgt', metric=['AP', 'MR', 'JI'], collect_device='gpu'
+    type='saip.CrowdMetric',
+    ann_file=f'{data_root}/annotation_val.odgt',
+    metric=['AP', 'MR', 'JI'],
+    collect_device='gpu',
 )
 
 # The paper: AdamW, 2e-4. The rest is CrowdDet's: 30 epochs, steps after 24 and 27, 800 iterations

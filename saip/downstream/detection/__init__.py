@@ -6,5 +6,6 @@ name this package in ``custom_imports``.
 
 from saip.downstream.detection.dataset import CrowdHuman
 from saip.downstream.detection.head import CrowdDetHead
+from saip.downstream.detection.metric import CrowdMetric
 
-__all__ = ['CrowdDetHead', 'CrowdHuman']
+__all__ = ['CrowdDetHead', 'CrowdHuman', 'CrowdMetric']

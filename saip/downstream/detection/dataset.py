@@ -10,6 +10,7 @@ from mmdet.datasets import CrowdHumanDataset
 from mmengine.logging import print_log
 
 from saip.datasets.canvas import PictureError, open_image, upright_size
+from saip.datasets.consistency import BoxesInImages
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
 from saip.datasets.odgt import is_person
@@ -43,7 +44,8 @@ class CrowdHuman(CrowdHumanDataset):
     Raises:
         FileNotFoundError: the annotations, the folder of the images or an image is missing.
         DataError: a line of the annotations is no record, a training image shows no person, a
-            test image has no box at all, nobody is in the set, or a file is no image.
+            test image has no box at all, nobody is in the set, a file is no image, or most
+            visible boxes reach beyond their images.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class CrowdHuman(CrowdHumanDataset):
         self.extra_anns = {
             record['ID']: image_size(folder / f'{record["ID"]}.jpg') for record in records
         }
+        _check_places(path, records, self.extra_anns)
         data_list = [self.parse_data_info(record) for record in records]
         del self.extra_anns
         return data_list
@@ -128,6 +131,26 @@ def image_size(path: Path) -> tuple[int, int]:
             return upright_size(image)
     except (OSError, PictureError) as error:
         raise DataError(f'{path}: not a readable image ({error}); copy it again') from error
+
+
+def _check_places(
+    path: Path, records: list[dict[str, Any]], sizes: dict[str, tuple[int, int]]
+) -> None:
+    """Compare boxes with the images, whose sizes (height, width) are given by ID.
+
+    Raises:
+        DataError: most visible boxes reach beyond their images, or boxes are corners.
+    """
+    visible = BoxesInImages(str(path), 'vbox')
+    # The border cuts many people off, in crowds perhaps most, and full boxes go on beyond it.
+    full = BoxesInImages(str(path), 'fbox', may_leave=True)
+    for record in records:
+        height, width = sizes[record['ID']]
+        for box in filter(is_person, record['gtboxes']):
+            for name, counted in (('vbox', visible), ('fbox', full)):
+                counted.add(tuple(box[name]), (width, height), f'{record["ID"]}.jpg')
+    full.judge()
+    visible.judge()
 
 
 def _require_boxes(path: Path, records: list[dict[str, Any]]) -> None:

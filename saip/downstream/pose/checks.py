@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from saip.datasets.coco import coco_boxes, load_json, read_box
+from saip.datasets.coco import (
+    check_category,
+    coco_boxes,
+    coco_categories,
+    coco_images,
+    load_json,
+    read_box,
+)
+from saip.datasets.consistency import BoxesInImages, Identities, is_id
 from saip.datasets.crops import DataError
 from saip.errors import MissingFileError
 
-PictureId = int | str
+Id = int | str
 PERSON = 1
-"""The category whose detections mmpose takes."""
+"""The category of people where a file does not say which it is."""
 
 
 @dataclass(frozen=True)
@@ -23,38 +32,105 @@ class Layout:
         text: one sentence, for messages.
         landmarks: fields of an annotation, and of how many points each holds x, y, visibility.
         also: further fields that an annotation needs.
+        species: whether the categories are species, which are all taken and told apart, and not
+            people among other things.
+        metric_category: the one category that the metric knows; None if it takes those of
+            the file.
     """
 
     text: str
     landmarks: Mapping[str, int]
     also: tuple[str, ...] = ()
+    species: bool = False
+    metric_category: int | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an annotation file holds.
+
+    Attributes:
+        sizes: (width, height) of the images by their ids.
+        categories: names by ids.
+        shown: categories of those that count in a test.
+    """
+
+    sizes: Mapping[Id, tuple[int, int]]
+    categories: Mapping[Id, str]
+    shown: frozenset[Id]
+
+    def taken(self, layout: Layout) -> frozenset[Id]:
+        """Return the categories that detections must have to be taken."""
+        if layout.species or len(self.categories) == 1:
+            return frozenset(self.categories)
+        people = [i for i, name in self.categories.items() if name.lower() == 'person']
+        return frozenset(people or [PERSON])
 
 
 FIELDS = ('id', 'category_id', 'area', 'iscrowd', 'num_keypoints')
 
 
-def check_annotations(path: Path, layout: Layout) -> frozenset[PictureId]:
+def check_annotations(path: Path, layout: Layout, tested: bool = False) -> Contents:
     """Check an annotation file in COCO's format.
 
+    Args:
+        path: of the file.
+        layout: of the data set.
+        tested: whether a metric compares with it, for which categories matter.
+
     Returns:
-        The ids of its images.
+        What it holds.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is not JSON, has another layout, or an annotation lacks something.
+        DataError: it is not JSON, has another layout, an annotation lacks something or
+            contradicts itself, two entries have one id, or most boxes leave their images.
     """
     if not path.is_file():
         raise MissingFileError(f'{path}: no such file. {layout.text}')
     try:
-        document = load_json(path)
-        for found in coco_boxes(document, str(path), lambda row: True):
-            if found.size is None:
-                raise DataError(f'{path}: image {found.file_name} has no width and height')
-            _check_annotation(found.annotation, path, layout)
+        return _read_contents(load_json(path), path, layout, tested)
     except DataError as error:
         raise DataError(f'{error}. {layout.text}') from error
-    assert isinstance(document, dict)  # coco_boxes has seen to it
-    return frozenset(image['id'] for image in document['images'])
+
+
+def _read_contents(document: object, path: Path, layout: Layout, tested: bool) -> Contents:
+    where = str(path)
+    sizes: dict[Id, tuple[int, int]] = {}
+    for identity, (name, size) in coco_images(document, where).items():
+        if isinstance(identity, str):  # mmpose computes with them
+            raise DataError(f'{where}: image {name} has the id {identity!r:.40}, not a number')
+        if size is None:
+            raise DataError(f'{where}: image {name} has no width and height')
+        sizes[identity] = size
+    assert isinstance(document, dict)  # coco_images has seen to it
+    categories = coco_categories(document, where) if 'categories' in document else {}
+    shown = set()
+    identities = Identities(where)
+    for number, found in enumerate(coco_boxes(document, where, lambda row: True)):
+        row = found.annotation
+        _check_annotation(row, path, layout)
+        identities.add(row['id'], f'annotations[{number}] (image {row["image_id"]})')
+        place = f'{where}: annotation {row["id"]!r:.40}'
+        category = check_category(row['category_id'], categories, place)
+        if row['num_keypoints'] and not row['iscrowd']:
+            shown.add(category)
+            if tested and categories:
+                _check_tested(category, categories, layout, place)
+    if tested and not categories:  # without any the metric compares nothing
+        raise DataError(f'{where}: has no categories')
+    return Contents(sizes, categories, frozenset(shown))
+
+
+def _check_tested(category: Id, known: Mapping[Id, str], layout: Layout, place: str) -> None:
+    """Refuse a category that the metric would leave out without a word."""
+    if category not in known:
+        raise DataError(f'{place} has category_id {category!r:.40}, which no category has')
+    if layout.metric_category not in (None, category):
+        raise DataError(
+            f'{place} has category_id {category!r:.40} ({known[category]}), but the metric knows '
+            f'{layout.metric_category} alone: give the category this id in the file'
+        )
 
 
 def _check_annotation(row: dict, path: Path, layout: Layout) -> None:
@@ -70,25 +146,67 @@ def _check_annotation(row: dict, path: Path, layout: Layout) -> None:
                 f'{where}: {name} has {len(values)} values, but {count} points (x, y, '
                 f'visibility) are {3 * count}'
             )
+        if not _are_numbers(values):
+            raise DataError(f'{where}: {name} holds something else than finite numbers')
     missing = [name for name in (*FIELDS, *layout.also) if name not in row]
     if missing:
         raise DataError(f'{where} has no {", ".join(missing)}')
+    _check_agreement(row, where, layout)
+
+
+def _are_numbers(values: list) -> bool:
+    try:
+        return math.isfinite(sum(values))
+    except (TypeError, OverflowError):
+        return False
+
+
+def _check_agreement(row: dict, where: str, layout: Layout) -> None:
+    """Check that number of landmarks, visibility and area do not contradict each other."""
+    count, area, crowd = row['num_keypoints'], row['area'], row['iscrowd']
+    if count is None or crowd is None:
+        raise DataError(f'{where} has num_keypoints {count} and iscrowd {crowd}')
+    if not _are_numbers([area]):
+        raise DataError(f'{where} has the area {area!r:.40}, not a number')
+    if crowd:
+        return
+    # That is how many of the body; mmpose leaves out who has none, whatever is visible.
+    visible = sum(flag > 0 for flag in row['keypoints'][2::3])
+    if (count == 0) != (visible == 0) or count > sum(layout.landmarks.values()):
+        raise DataError(
+            f'{where} has num_keypoints {count}, but {visible} of its keypoints have a '
+            'visibility above 0'
+        )
+    _, _, width, height = row['bbox']
+    if count and min(width, height) > 0:
+        # Of a mask's area; its box may be rounded.
+        largest = 1.1 * (width + 2) * (height + 2)
+        if not 0 < area <= largest:
+            raise DataError(
+                f'{where} has the area {area:g} in a box of {width:g}x{height:g} pixels; '
+                'landmarks are compared in units of its root'
+            )
 
 
 def check_detections(
-    path: Path, images: frozenset[PictureId], annotations: str, layout: Layout
-) -> None:
+    path: Path, contents: Contents, annotations: str, layout: Layout, corners: bool = False
+) -> frozenset[Id]:
     """Check a file with the boxes that a detector found.
 
     Args:
         path: of the file.
-        images: ids of the images that may be named.
-        annotations: where these ids come from, for messages.
+        contents: of the annotations, whose images and categories are named.
+        annotations: their path, for messages.
         layout: of the data set.
+        corners: whether a bbox is x0, y0, x1, y1 and not x, y, width, height.
+
+    Returns:
+        The categories of the detections that are taken.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is no list of detections, or none in it is a person.
+        DataError: it is no list of detections, none in it is a person or animal of the
+            annotations' categories, or most boxes reach beyond their images.
     """
     if not path.is_file():
         raise MissingFileError(
@@ -100,19 +218,51 @@ def check_detections(
         raise DataError(
             f'{path}: not a list of detections, each with image_id, category_id, bbox and score'
         )
-    people = 0
+    taken = contents.taken(layout)
+    found = set()
+    inside = BoxesInImages(str(path))
     for number, row in enumerate(rows):
         where = f'{path}: detection {number}'
         if 'category_id' not in row:
-            raise DataError(f'{where} has no category_id; {PERSON} is a person')
-        if row['category_id'] != PERSON:
+            raise DataError(f'{where} has no category_id; {_named(taken, contents)}')
+        category = check_category(row['category_id'], contents.categories, where)
+        if category not in taken:
+            if layout.species:
+                raise DataError(f'{where} has category_id {category}, unknown to {annotations}')
             continue
-        people += 1
+        found.add(category)
         image = row.get('image_id')
-        if not isinstance(image, int | str) or image not in images:
+        if not is_id(image) or image not in contents.sizes:
             raise DataError(f'{where} is in image {image!r:.40}, unknown to {annotations}')
-        read_box(row, 'bbox', where)
-        if not isinstance(row.get('score'), int | float):
+        box = read_box(row, 'bbox', where)
+        score = row.get('score')
+        if not isinstance(score, int | float) or not math.isfinite(score):
             raise DataError(f'{where} has no score')
-    if not people:
-        raise DataError(f'{path}: holds no detection of a person (category_id {PERSON})')
+        if corners:
+            box = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+        if min(box[2:]) < 0:
+            raise DataError(f'{where}: bbox {row["bbox"]} has a negative size')
+        inside.add(box, contents.sizes[image], f'detection {number}')
+    if not found:
+        raise DataError(
+            f'{path}: holds no detection of a person ({_named(taken, contents)} in {annotations})'
+        )
+    _check_species(found, contents, path, annotations)
+    inside.judge('' if corners else ', or set bbox_corners=True of the data set')
+    return taken
+
+
+def _named(taken: frozenset[Id], contents: Contents) -> str:
+    names = (f'category_id {i} is {contents.categories.get(i, "person")}' for i in taken)
+    return ', '.join(sorted(names)[:4])
+
+
+def _check_species(found: set[Id], contents: Contents, path: Path, annotations: str) -> None:
+    """Refuse one category for all where several are annotated: the metric compares each alone."""
+    if len(found) == 1 < len(contents.shown):
+        (only,) = found
+        raise DataError(
+            f'{path}: all detections have category_id {only} ({contents.categories.get(only)}), '
+            f'but {annotations} shows {len(contents.shown)} categories, each of which is '
+            'compared alone: give each box the category of its animal'
+        )

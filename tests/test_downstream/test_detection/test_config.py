@@ -7,6 +7,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 
 from saip.engine import launch
+from saip.engine.preflight import ConflictError
 
 from .small import CONFIG, ENCODERS
 
@@ -99,6 +100,19 @@ def test_annotations_of_the_metric_are_those_of_the_data(monkeypatch):
         (cfg.test_dataloader, cfg.test_evaluator),
     ):
         assert evaluator.ann_file == f'{loader.dataset.data_root}/{loader.dataset.ann_file}'
+
+
+def test_other_annotations_for_the_set_than_for_the_metric_are_refused():
+    options = {'val_dataloader.dataset.ann_file': 'subset.odgt'}
+    with pytest.raises(
+        ConflictError,
+        match=r'val_dataloader\.dataset\.ann_file is data/CrowdHuman/subset\.odgt, but '
+        r'val_evaluator\.ann_file data/CrowdHuman/annotation_val\.odgt: .* set both keys',
+    ):
+        launch.train(str(CONFIG), options=options)
+    options = {'test_evaluator.ann_file': '/other/annotation_val.odgt'}
+    with pytest.raises(ConflictError, match=r'test_evaluator\.ann_file /other/annotation_val'):
+        launch.evaluate(str(CONFIG), 'none.pth', options=options)
 
 
 def test_all_keys_of_the_base_that_are_replaced_are_there(cfg):

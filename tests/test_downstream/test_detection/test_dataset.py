@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from PIL import Image
 
+from saip.datasets import consistency
 from saip.datasets.crops import DataError
 from saip.downstream.detection import CrowdHuman
 from saip.downstream.detection import dataset as module
@@ -170,6 +171,7 @@ NULL = (
         (wrong(fbox=[math.nan, 2, 3, 4]), 'box 1: fbox is not finite'),
         (wrong(vbox=[1, 2, 3, '4']), 'box 1: vbox is not four numbers'),
         (wrong(hbox=None), 'box 1: hbox is not four numbers but None'),
+        (wrong(extra=dict(ignore='0')), "box 1 has extra.ignore '0', neither 0 nor 1"),
         (NULL.format('extra'), 'box 1 has extra None, not an object'),
         (NULL.format('head_attr'), 'box 1 has head_attr None, not an object'),
     ],
@@ -261,6 +263,44 @@ def test_a_set_without_people_is_refused_anyway(tmp_path, split, options):
     root = write_set(tmp_path, {'c,3': NO_PERSON})
     with pytest.raises(DataError, match=rf'annotation_{split}\.odgt: no image with a person'):
         dataset(root, split, **options)
+
+
+def corners(fbox, vbox):
+    """A person whose boxes are x0, y0, x1, y1 where these names are set."""
+    x, y, width, height = 30, 40, 30, 40
+    right, wrong = [x, y, width, height], [x, y, x + width, y + height]
+    return {**box(right), 'fbox': wrong if fbox else right, 'vbox': wrong if vbox else right}
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize('name', ['fbox', 'vbox'])
+def test_corners_are_refused(tmp_path, split, name):
+    people = [corners(name == 'fbox', name == 'vbox')] * 3
+    root = write_set(tmp_path, {'c,3': people, **two_images()})
+    with pytest.raises(
+        DataError,
+        match=rf'annotation_{split}\.odgt: 3 of 5 boxes \({name}: x, y, width, height\) reach '
+        r'beyond their image, the first that of c,3\.jpg: 30, 40, 60, 80 in 80x100 pixels\. As '
+        r'corners x0, y0, x1, y1 3 of them would lie inside',
+    ):
+        dataset(root, split)
+
+
+def test_full_boxes_may_reach_beyond_the_image_and_visible_ones_are_counted(
+    tmp_path, monkeypatch
+):
+    messages = []
+    monkeypatch.setattr(consistency, 'print_log', lambda text, **_: messages.append(text))
+    full = {**box([60, 50, 15, 40]), 'fbox': [60, 50, 30, 200]}
+    dataset(write_set(tmp_path / 'full', {'a,1': [full, full, full]}), 'val')
+    assert messages == []
+    visible = {**box([60, 50, 15, 40]), 'vbox': [60, 50, 30, 40]}
+    root = write_set(tmp_path / 'visible', {'a,1': [visible, full, full]})
+    dataset(root, 'val')
+    assert messages == [
+        f'{root}/annotation_val.odgt: 1 of 3 boxes (vbox: x, y, width, height) reach beyond '
+        'their image, the first that of a,1.jpg: 60, 50, 30, 40 in 80x100 pixels'
+    ]
 
 
 def test_a_damaged_image_is_named(crowd):

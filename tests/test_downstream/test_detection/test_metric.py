@@ -106,6 +106,14 @@ def test_nothing_found_but_a_wrong_box(tmp_path):
     assert scores == {'mAP': 0, 'mMR': 1, 'JI': 0}
 
 
+@pytest.mark.parametrize('found', [[], [((5.0, 65.0, 15.0, 95.0), 0.9)]])
+def test_nothing_found_misses_everybody(tmp_path, found):
+    """Nor does a detection in a region to ignore count."""
+    image = ScoredImage([(0, 0, 20, 40)], [(0, 60, 100, 100)], found)
+    scores = evaluate(tmp_path, [image, ScoredImage([(0, 0, 20, 40)], [], [])])
+    assert scores == {'mAP': 0, 'mMR': 1, 'JI': 0}
+
+
 def test_people_cut_off_by_the_border_are_compared_within_the_image(tmp_path):
     image = ScoredImage(
         people=[(-60, 10, 20, 50), (40, 10, 60, 50)],

@@ -5,6 +5,7 @@ import json
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
+from saip.datasets.crops import DataError
 from saip.engine import launch
 from tests.tiny import NO_REALDATA, REALDATA
 
@@ -33,8 +34,9 @@ def place(tmp_path):
         folder, name = FILES[task].split('/')
         root = SAMPLES / folder
         if task == 'humanart':  # names begin with HumanArt/images
-            (tmp_path / 'HumanArt').mkdir()
-            (tmp_path / 'HumanArt/images').symlink_to(root)
+            if not (tmp_path / 'HumanArt').is_dir():
+                (tmp_path / 'HumanArt').mkdir()
+                (tmp_path / 'HumanArt/images').symlink_to(root)
             name, root = str(root / name), tmp_path
         options = {'test_evaluator.ann_file': str(SAMPLES / FILES[task])}
         for loader in ('val_dataloader', 'test_dataloader'):
@@ -56,24 +58,44 @@ def test_perfect_heatmaps_of_real_samples_score_one(task, place, tmp_path, monke
     assert scores[f'{prefix}/AR'] == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
-    ('task', 'file'),
-    [
-        ('coco', 'coco/test_coco_det_AP_H_56.json'),
-        ('wholebody', 'coco/test_coco_det_AP_H_56.json'),
-        ('humanart', 'humanart/test_humanart_det_AP_H_56.json'),
-    ],
-)
-def test_real_detections_are_read(task, file, place):
-    options = place(task) | {'test_dataloader.dataset.bbox_file': str(SAMPLES / file)}
-    cfg = launch.read_config(path(task), options)
+DETECTED = {
+    'coco': 'coco/test_coco_det_AP_H_56.json',
+    'wholebody': 'coco/test_coco_det_AP_H_56.json',
+    'humanart': 'humanart/test_humanart_det_AP_H_56.json',
+}
+
+
+def detected(task, place, **options):
+    """The set with the boxes of a detector."""
+    both = place(task) | {
+        f'test_dataloader.dataset.{key}': value
+        for key, value in {'bbox_file': str(SAMPLES / DETECTED[task]), **options}.items()
+    }
+    cfg = launch.read_config(path(task), both)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        found = DATASETS.build(cfg.test_dataloader.dataset)
-    rows = json.loads((SAMPLES / file).read_text())
+        return DATASETS.build(cfg.test_dataloader.dataset)
+
+
+@pytest.mark.parametrize('task', DETECTED)
+def test_real_detections_are_read(task, place):
+    found = detected(task, place, bbox_corners=task == 'humanart')
+    rows = json.loads((SAMPLES / DETECTED[task]).read_text())
     assert len(found) == sum(row['category_id'] == 1 for row in rows) > 10
     sample = found[0]
     assert sample['inputs'].shape == (3, 256, 192)
     assert sample['data_samples'].img_id == rows[0]['image_id']
+
+
+def test_detections_of_humanart_are_corners(place):
+    """Of this person, annotated from (469, 829) to (824, 1641); read as sizes: to (1337, 2510)."""
+    box = detected('humanart', place, bbox_corners=True).get_data_info(0)['bbox'][0]
+    assert box.tolist() == pytest.approx([411.55, 773.52, 925.90, 1736.39], abs=0.01)
+    with pytest.raises(
+        DataError,
+        match=r'test_humanart_det_AP_H_56\.json: 9 of 13 boxes .* the first that of detection 0: '
+        r'411.555, 773.518, 925.896, 1736.39 in 1280x1750 pixels\. .*bbox_corners=True',
+    ):
+        detected('humanart', place)
 
 
 def test_coco_in_its_public_layout_trains_and_is_evaluated(tmp_path, monkeypatch):
