@@ -27,6 +27,7 @@ from saip.engine.resume import (
     shapes_of,
 )
 from saip.engine.show import draw_predictions
+from saip.engine.variables import pasted_as_text
 from saip.errors import REFUSALS, InputError, is_bug, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -142,7 +143,8 @@ def read_config(
     if not Path(path).is_file():
         raise StartError(f'{path}: no such configuration file')
     try:
-        cfg = Config.fromfile(path)
+        with pasted_as_text():
+            cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise StartError(f'{path}: {explain_missing_base(error)}') from error
     except (
