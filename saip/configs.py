@@ -1,8 +1,9 @@
-"""Where the configs of this installation lie."""
+"""Where the configs of this installation lie, and the environment variables that they read."""
 
+import os
 from pathlib import Path
 
-from saip.errors import MissingFileError
+from saip.errors import InputError, MissingFileError
 
 PACKAGE = Path(__file__).resolve().parent
 PLACES = (PACKAGE.parent / 'configs', PACKAGE / '.mim' / 'configs')
@@ -23,3 +24,42 @@ def backbone_folder() -> Path:
         f'this installation of saip has no configs: neither {PLACES[0]} nor {PLACES[1]} exists; '
         'install it with pip from the repository'
     )
+
+
+VARIABLES = {
+    'SAIP_BACKBONE': 'the name of a file of configs/_base_/backbones, such as vit-tiny-p16',
+    'SAIP_DATA': 'the folder of the data sets',
+    'SAIP_EPOCHS': 'a whole number of epochs, at least 1',
+    'SAIP_EXPERT': "the file of a frozen expert's weights",
+    'SAIP_FOLDER': 'a folder of person crops',
+    'SAIP_INIT': 'an exported backbone, or none for random weights',
+    'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
+    'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
+    'SAIP_SCHEDULE': 'a share of the full schedule, above 0 and at most 1, such as 0.25',
+}
+"""Environment variables that configurations read, and what they hold."""
+
+
+def variable(name: str, default: str) -> str:
+    """Read an environment variable in a configuration: its value as it is.
+
+    mmengine's own ``{{$NAME:default}}`` pastes the value into the configuration's text, where a
+    quote or a backslash in a path is read, and executed, as Python.
+
+    Args:
+        name: one of ``VARIABLES``.
+        default: what stands for a variable that is not set.
+
+    Raises:
+        InputError: the variable is set, but empty.
+    """
+    value = os.environ.get(name, default)
+    if not value.strip():
+        raise InputError(explain_empty(name))
+    return value
+
+
+def explain_empty(name: str) -> str:
+    """Say what a variable that is set, but empty, may hold."""
+    holds = VARIABLES.get(name, 'a value')
+    return f'{name} is set, but empty: it holds {holds}; unset it for the default'

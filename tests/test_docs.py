@@ -254,7 +254,11 @@ def test_documented_variables_are_read():
         *ROOT.glob('saip/**/*.py'),
         *ROOT.glob('tools/*.py'),
     ]
-    read = set(re.findall(r"(?:\{\{\$|environ[^\n]{0,8}['\"])(SAIP_\w+)", _joined(sources)))
+    read = set(
+        re.findall(
+            r"(?:\{\{\$|(?:environ|variable)[^\n]{0,8}['\"])(SAIP_\w+)", _joined(sources)
+        )
+    )
     stated_in_training = set(
         re.findall(r'`(SAIP_\w+)', (ROOT / 'docs/training.md').read_text())
     )

@@ -38,6 +38,7 @@ from saip.engine.resume import (
 )
 from saip.engine.show import draw_predictions
 from saip.engine.single_values import single_values, smallest_batch
+from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
 from saip.errors import REFUSALS, InputError, StoppedError, is_bug, one_line
 
@@ -158,7 +159,8 @@ def read_config(
     if not Path(path).is_file():
         raise StartError(f'{path}: no such configuration file')
     try:
-        cfg = Config.fromfile(path)
+        with pasted_as_text():
+            cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise StartError(f'{path}: {explain_missing_base(error)}') from error
     except (

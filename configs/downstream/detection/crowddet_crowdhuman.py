@@ -6,6 +6,7 @@ _base_ = [
     '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../_base_/encoder_init.py',
 ]
+from saip.configs import variable
 from saip.downstream.schedule import scaled
 
 custom_imports = dict(imports=['saip.downstream.detection'], allow_failed_imports=False)
@@ -30,7 +31,7 @@ model = dict(
     ),
 )
 
-data_root = '{{$SAIP_DATA:data}}/CrowdHuman'
+data_root = variable('SAIP_DATA', 'data') + '/CrowdHuman'
 dataset = dict(type='saip.CrowdHuman', data_root=data_root)
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)

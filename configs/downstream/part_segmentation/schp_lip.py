@@ -6,6 +6,7 @@ _base_ = [
     '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../_base_/encoder_init.py',
 ]
+from saip.configs import variable
 from saip.downstream.schedule import scaled
 
 custom_imports = dict(imports=['saip.downstream.part_segmentation'], allow_failed_imports=False)
@@ -68,7 +69,7 @@ test_pipeline = [
     dict(type='mmseg.PackSegInputs', meta_keys=meta_keys),
 ]
 
-data_root = '{{$SAIP_DATA:data}}/LIP'
+data_root = variable('SAIP_DATA', 'data') + '/LIP'
 train_dataloader = dict(
     batch_size=16,
     num_workers=8,

@@ -1,6 +1,7 @@
 # bash tools/dist_finetune.sh configs/downstream/pose/vitpose_ap10k.py vit-tiny-p16 BACKBONE.pth 8
 # SAIP ViT-Tiny in the paper (Table VII): AP 60.8; here on the test part of split 1, by tools/test.py
 _base_ = './_base_/vitpose.py'
+from saip.configs import variable
 
 codec = dict(type='UDPHeatmap', input_size=(256, 256), heatmap_size=(64, 64), sigma=2)
 model = dict(backbone=dict(img_size=(256, 256)), head=dict(decoder=codec))
@@ -23,7 +24,7 @@ val_pipeline = [
 ]
 
 dataset_type = 'saip.AP10K'
-data_root = '{{$SAIP_DATA:data}}/ap10k'
+data_root = variable('SAIP_DATA', 'data') + '/ap10k'
 dataset = dict(type=dataset_type, data_root=data_root, data_prefix=dict(img='data/'))
 train_dataloader = dict(
     dataset=dict(

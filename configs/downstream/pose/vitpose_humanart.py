@@ -1,9 +1,12 @@
 # bash tools/dist_finetune.sh configs/downstream/pose/vitpose_humanart.py vit-tiny-p16 BACKBONE.pth 8
 # SAIP ViT-Tiny in the paper (Table VII): AP 67.5, fine-tuned on HumanArt alone
 _base_ = './_base_/vitpose.py'
+from saip.configs import variable
 
 dataset_type = 'saip.HumanArt'
-data_root = '{{$SAIP_DATA:data}}/'  # the files' names in the annotations begin with HumanArt/
+data_root = (
+    variable('SAIP_DATA', 'data') + '/'
+)  # the files' names in the annotations begin with HumanArt/
 prefix = dict(img='')
 train_dataloader = dict(
     dataset=dict(

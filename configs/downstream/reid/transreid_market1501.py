@@ -1,9 +1,10 @@
 # bash tools/dist_finetune.sh configs/downstream/reid/transreid_market1501.py vit-tiny-p16 BACKBONE.pth 1
 # SAIP ViT-Tiny in the paper (Table I): Rank-1 93.6
 _base_ = './_base_/transreid.py'
+from saip.configs import variable
 
 model = dict(head=dict(num_classes=751))
-dataset = dict(type='saip.Market1501', data_root='{{$SAIP_DATA:data}}/Market1501')
+dataset = dict(type='saip.Market1501', data_root=variable('SAIP_DATA', 'data') + '/Market1501')
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)

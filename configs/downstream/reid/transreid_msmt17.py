@@ -1,9 +1,10 @@
 # bash tools/dist_finetune.sh configs/downstream/reid/transreid_msmt17.py vit-tiny-p16 BACKBONE.pth 1
 # SAIP ViT-Tiny in the paper (Table I): Rank-1 75.6
 _base_ = './_base_/transreid.py'
+from saip.configs import variable
 
 model = dict(head=dict(num_classes=1041))
-dataset = dict(type='saip.MSMT17', data_root='{{$SAIP_DATA:data}}/MSMT17')
+dataset = dict(type='saip.MSMT17', data_root=variable('SAIP_DATA', 'data') + '/MSMT17')
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)

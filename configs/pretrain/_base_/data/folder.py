@@ -1,8 +1,10 @@
 # Any folder of person crops: SAIP_FOLDER names it. One image in ten, at most 1,000, is held
 # back for the validation without labels.
 _base_ = './paths.py'
+from saip.configs import variable
 
-images = dict(type='saip.PersonImages', data_root='{{$SAIP_FOLDER:data/crops}}', holdout=0.1)
+folder = variable('SAIP_FOLDER', 'data/crops')
+images = dict(type='saip.PersonImages', data_root=folder, holdout=0.1)
 held_back = dict(**images, part='held_back')
 train_dataloader = dict(dataset=images)
 val_dataloader = dict(dataset=_base_.retrieval_set if _base_.labeled else held_back)

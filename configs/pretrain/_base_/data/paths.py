@@ -7,8 +7,11 @@
 # SAIP_RETRIEVAL names a set in Market-1501 layout, on which the frozen features are validated
 # after every epoch. Without it a hundredth of the training images, at most 1,000, is held back
 # and validation asks for two-view recall among them.
-pretrain_root = '{{$SAIP_DATA:data}}'
-retrieval_root = '{{$SAIP_RETRIEVAL:none}}'
+_base_ = []  # only with it mmengine lets a configuration of this style import
+from saip.configs import variable
+
+pretrain_root = variable('SAIP_DATA', 'data')
+retrieval_root = variable('SAIP_RETRIEVAL', 'none')
 labeled = retrieval_root != 'none'
 holdout = 0 if labeled else 0.01
 person_sets = dict(

@@ -1,8 +1,9 @@
 # The embedded people in Market-1501 layout, drawn by tools/dataset_converters/make_people.py.
 # Training on bounding_box_train without its labels; retrieval among other identities validates.
 _base_ = './paths.py'
+from saip.configs import variable
 
-people_root = '{{$SAIP_PEOPLE:data/people-quickstart}}'
+people_root = variable('SAIP_PEOPLE', 'data/people-quickstart')
 train_dataloader = dict(
     dataset=dict(type='saip.PersonImages', data_root=people_root + '/bounding_box_train')
 )

@@ -1,8 +1,12 @@
 # A short run of SAIP_EPOCHS epochs for one device: a tenth of it warm-up, then half a cosine. The
 # warm-up is a whole epoch at least: a part of one is no step at all where images are few.
-epochs = int('{{$SAIP_EPOCHS:6}}') if '{{$SAIP_EPOCHS:6}}'.isdigit() else 0
+_base_ = []  # only with it mmengine lets a configuration of this style import
+from saip.configs import variable
+
+asked = variable('SAIP_EPOCHS', '6')
+epochs = int(asked) if asked.isdecimal() else 0
 if epochs < 1:
-    raise ValueError('SAIP_EPOCHS={{$SAIP_EPOCHS:6}}: a whole number of epochs, at least 1')
+    raise ValueError(f'SAIP_EPOCHS={asked}: a whole number of epochs, at least 1')
 warmup = max(1, epochs // 10) if epochs > 1 else 0.5
 optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',
