@@ -211,13 +211,21 @@ def coco_persons(
     return crops
 
 
-def read_coco_persons(path: str | os.PathLike[str]) -> list[Crop]:
-    """Read person boxes from a COCO file, sorted.
+def read_coco_persons(
+    path: str | os.PathLike[str],
+) -> tuple[list[Crop], dict[str, tuple[int, int]]]:
+    """Read person boxes from a COCO file.
+
+    Returns:
+        The boxes, sorted, and (width, height) of the images for which they are stated, by
+        file name.
 
     Raises:
         DataError: the file is malformed or holds no person.
     """
-    crops = sorted(coco_persons(load_json(path), str(path)))
+    document = load_json(path)
+    crops = sorted(coco_persons(document, str(path)))
     if not crops:
         raise DataError(f'{path} holds no box of a person')
-    return crops
+    images = coco_images(document, str(path)).values()
+    return crops, {name: size for name, size in images if size is not None}

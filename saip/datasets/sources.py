@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from saip.errors import MissingFileError
 
-from .canvas import PictureError
+from .canvas import PictureError, open_image, upright_size
 from .coco import read_coco_persons
 from .crops import Crop, DataError
 from .manifest import MANIFEST_NAME, manifest_root, read_manifest_crops
@@ -27,6 +27,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 MAX_SUFFIXES = 10
 """Suffixes that a message counts."""
+
+SIZES_COMPARED = 64
 
 
 class Storage(Protocol):
@@ -223,7 +225,7 @@ def open_source(
 
     Raises:
         FileNotFoundError: the folder, the list, or files that it names are not there.
-        DataError: the listing is malformed or empty.
+        DataError: the listing is malformed or empty, or states other sizes than most images have.
     """
     listing = os.path.join(root, ann_file) if ann_file else os.path.join(root, MANIFEST_NAME)
     images = os.path.join(root, prefix) if prefix else root
@@ -237,17 +239,51 @@ def open_source(
         stored_root, crops = read_manifest_crops(listing)
         where = images if prefix else manifest_root(listing, stored_root)
         return open_storage(where), crops, listing
-    readers = {'.txt': read_list, '.json': read_coco_persons}
-    if suffix not in readers:
+    if suffix not in ('.txt', '.json'):
         raise DataError(f'{listing}: a list of images ends in .txt, .tsv or .json')
     storage = open_storage(images)
-    crops = readers[suffix](listing)
+    sizes: dict[str, tuple[int, int]] = {}
+    if suffix == '.txt':
+        crops = read_list(listing)
+    else:
+        crops, sizes = read_coco_persons(listing)
     absent = storage.missing(dict.fromkeys(crop.path for crop in crops))
     if absent:
         raise MissingFileError(
             f'{listing} names {len(absent)} images that are not in {images}, first {absent[0]}'
         )
+    _compare_sizes(storage, crops, sizes, listing)
     return storage, crops, listing
+
+
+def _compare_sizes(
+    storage: Storage, crops: list[Crop], sizes: Mapping[str, tuple[int, int]], listing: str
+) -> None:
+    """Compare some images, evenly spread, with the (width, height) that a listing states.
+
+    Raises:
+        DataError: most of them have other sizes, so that boxes cut out something else.
+    """
+    names = [name for name in dict.fromkeys(crop.path for crop in crops) if name in sizes]
+    looked = names[:: max(1, len(names) // SIZES_COMPARED)][:SIZES_COMPARED]
+    differing = []
+    for name in looked:
+        try:
+            height, width = upright_size(open_image(storage.read(name)))
+        except (PictureError, OSError):
+            continue  # a bad image is named, and replaced, when it is its turn
+        if (width, height) != sizes[name]:
+            stated = 'x'.join(map(str, sizes[name]))
+            differing.append(f'{name} has {width}x{height} pixels, not {stated}')
+    if not differing:
+        return
+    text = (
+        f'{listing}: {len(differing)} of {len(looked)} images that were looked at have another '
+        f'size than it states, the first: {differing[0]}'
+    )
+    if 2 * len(differing) > len(looked):
+        raise DataError(f'{text}. Its boxes belong to other images')
+    print_log(text, 'current', logging.WARNING)
 
 
 def _all_images(storage: Storage) -> list[Crop]:

@@ -1,8 +1,11 @@
 """Ids that tell entries apart, boxes that lie in their images, and readers that ask for both."""
 
-import pytest
+import json
 
-from saip.datasets import consistency
+import pytest
+from PIL import Image
+
+from saip.datasets import consistency, sources
 from saip.datasets.coco import coco_persons
 from saip.datasets.consistency import BoxesInImages, Identities
 from saip.datasets.crops import Crop, DataError
@@ -145,6 +148,31 @@ def test_a_document_without_contradictions():
 def test_a_contradiction_in_a_coco_file_is_named(changes, error):
     with pytest.raises(DataError, match=error):
         coco_persons(document(**changes), 'f')
+
+
+@pytest.mark.parametrize(('wrong', 'refused'), [(0, False), (1, False), (2, False), (3, True)])
+def test_stated_sizes_are_compared_with_images(tmp_path, monkeypatch, wrong, refused):
+    messages = []
+    monkeypatch.setattr(sources, 'print_log', lambda text, *_: messages.append(text))
+    for number in range(4):
+        size = (60, 80) if number < wrong else (30, 40)
+        Image.new('RGB', size).save(tmp_path / f'{number}.png')
+    stated = {'width': 30, 'height': 40}
+    rows = [{'id': n, 'file_name': f'{n}.png', **stated} for n in range(4)]
+    people = [persons(image_id=n, id=n)[0] for n in range(4)]
+    listing = tmp_path / 'boxes.json'
+    listing.write_text(json.dumps(document(images=rows, annotations=people)))
+    text = (
+        f'{listing}: {wrong} of 4 images that were looked at have another size than it states, '
+        'the first: 0.png has 60x80 pixels, not 30x40'
+    )
+    if refused:
+        with pytest.raises(DataError, match=rf'{text}\. Its boxes belong to other images'):
+            sources.open_source(str(tmp_path), 'boxes.json', '')
+    else:
+        _, crops, _ = sources.open_source(str(tmp_path), 'boxes.json', '')
+        assert crops == [Crop(f'{n}.png', (1, 2, 4, 6)) for n in range(4)]
+        assert messages == ([text] if wrong else [])
 
 
 @pytest.mark.parametrize('ignore', ['"0"', 'null', '2', '[]'])

@@ -231,17 +231,7 @@ def check_detections(
                 raise DataError(f'{where} has category_id {category}, unknown to {annotations}')
             continue
         found.add(category)
-        image = row.get('image_id')
-        if not is_id(image) or image not in contents.sizes:
-            raise DataError(f'{where} is in image {image!r:.40}, unknown to {annotations}')
-        box = read_box(row, 'bbox', where)
-        score = row.get('score')
-        if not isinstance(score, int | float) or not math.isfinite(score):
-            raise DataError(f'{where} has no score')
-        if corners:
-            box = (box[0], box[1], box[2] - box[0], box[3] - box[1])
-        if min(box[2:]) < 0:
-            raise DataError(f'{where}: bbox {row["bbox"]} has a negative size')
+        image, box = _read_detection(row, where, contents, annotations, corners)
         inside.add(box, contents.sizes[image], f'detection {number}')
     if not found:
         raise DataError(
@@ -250,6 +240,24 @@ def check_detections(
     _check_species(found, contents, path, annotations)
     inside.judge('' if corners else ', or set bbox_corners=True of the data set')
     return taken
+
+
+def _read_detection(
+    row: dict, where: str, contents: Contents, annotations: str, corners: bool
+) -> tuple[Id, tuple[float, float, float, float]]:
+    """Return image and box (x, y, width, height) of a detection."""
+    image = row.get('image_id')
+    if not is_id(image) or image not in contents.sizes:
+        raise DataError(f'{where} is in image {image!r:.40}, unknown to {annotations}')
+    x, y, width, height = read_box(row, 'bbox', where)
+    score = row.get('score')
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        raise DataError(f'{where} has no score')
+    if corners:
+        width, height = width - x, height - y
+    if min(width, height) < 0:
+        raise DataError(f'{where}: bbox {row["bbox"]} has a negative size')
+    return image, (x, y, width, height)
 
 
 def _named(taken: frozenset[Id], contents: Contents) -> str:

@@ -66,6 +66,24 @@ def test_boxes_of_a_detector_take_the_place_of_annotated_ones(drawn):
         assert record['bbox_score'] == pytest.approx(row['score'])
 
 
+@pytest.mark.parametrize('task', ['coco', 'wholebody'])
+def test_records_of_detections_are_those_of_mmpose(drawn, task):
+    options = dict(bbox_file=str(drawn / 'coco' / DETECTIONS), test_mode=True)
+    ours = dataset(task, drawn, **options)
+    theirs = TASKS[task].library(
+        ann_file=str(drawn / TASKS[task].tested), data_prefix=ours.data_prefix, **options
+    )
+    assert len(ours) == len(theirs) > 0
+    for index in range(len(theirs)):
+        record, wanted = ours.get_data_info(index), theirs.get_data_info(index)
+        assert record.pop('category_id') == 1  # what the metric takes where none is said
+        assert record.pop('stated_size') == wanted['img_shape']
+        assert record.keys() == wanted.keys()
+        for key, value in wanted.items():
+            assert np.array_equal(record[key], value), key
+            assert getattr(record[key], 'dtype', None) == getattr(value, 'dtype', None), key
+
+
 @pytest.mark.parametrize('task', TASKS)
 def test_missing_annotations_are_named_with_the_layout(copy, task):
     file = copy / TASKS[task].tested
