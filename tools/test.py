@@ -6,9 +6,8 @@ python tools/test.py CONFIG CHECKPOINT [--show-dir DIR] [--cfg-options key=value
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from saip.engine import launch
+from saip.engine.options import OptionAction
 from saip.errors import one_line_errors
 
 
@@ -24,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         metavar='KEY=VALUE',
         help='replace parts of the configuration',
     )

@@ -6,9 +6,8 @@ python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from saip.engine import launch
+from saip.engine.options import OptionAction
 from saip.errors import one_line_errors
 
 
@@ -34,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         metavar='KEY=VALUE',
         help='replace parts of the configuration, such as model.objectives.css=None',
     )

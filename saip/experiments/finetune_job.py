@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -13,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from saip.engine.launch import StartError, read_config
-from saip.errors import InputError
+from saip.engine.options import parse_options
 from saip.experiments.exported_backbones import ExportedBackbone
 
 CONFIG_DIGEST = 'config_sha256'
@@ -105,20 +104,6 @@ def usual_metric(cfg: Config) -> str | None:
     best = checkpoint.get('save_best')
     best = best[0] if isinstance(best, list | tuple) else best
     return None if best == 'auto' else best
-
-
-def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` texts as mmengine's command lines do.
-
-    Raises:
-        ValueError: a text has no ``=``.
-    """
-    for option in options:
-        if '=' not in option:
-            raise InputError(f'--cfg-options {option}: KEY=VALUE is needed')
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction)
-    return vars(parser.parse_args(['--cfg-options', *options]))['cfg_options']
 
 
 def _digest(cfg: Config, weights: str) -> str:

@@ -9,12 +9,12 @@ import argparse
 from io import BytesIO
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch.utils.data import default_collate
 
 from saip.datasets.files import write_atomic
 from saip.engine.launch import read_config
+from saip.engine.options import OptionAction
 from saip.errors import InputError, library_refusals, one_line_errors
 from saip.registry import DATASETS, MODELS
 from saip.structures import Progress
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--index', type=int, default=0, help='position in the training set')
     parser.add_argument('--epoch', type=int, default=0, help='its random numbers are drawn')
     parser.add_argument('--out', type=Path, default=Path('views.png'), help='PNG to write')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value ...')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, help='key=value ...')
     return parser.parse_args()
 
 
