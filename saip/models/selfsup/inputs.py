@@ -40,6 +40,11 @@ def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
     for name, cfg in objectives.items():
         kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
         cls = MODELS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(kind, str) and cls is None:
+            raise InputError(
+                f'model.objectives.{name}: there is no objective type={kind!r}; one of your own '
+                'is found once its module is named in custom_imports'
+            )
         if not isinstance(cfg, Mapping) or not _is_objective(cls):
             raise InputError(
                 f'model.objectives.{name}: dict(type=...) with an objective is needed, such as '
