@@ -104,9 +104,8 @@ class BaseScene(ViewType):
         ops: RenderOps,
     ) -> Views:
         """Paste in the drawn order; ``places`` are boxes and ranks of the pastes on the device."""
-        values = {name: np.asarray(value) for name, value in draw.values.items()}
-        corners = np.stack([values['top'], values['left']], axis=-1)
-        scene = ops.paste(background, pastes, Paste(corners, values['order'], self.alpha))
+        order = np.asarray(draw.values['order'])
+        scene = ops.paste(background, pastes, Paste(_corners(draw), order, self.alpha))
         boxes, rank = places
         masks = query_masks(boxes, rank, self.size, self.num_queries, self.hides)
         return Views({self.name: View(scene)}, {f'{self.name}_masks': masks})
@@ -114,10 +113,14 @@ class BaseScene(ViewType):
     @staticmethod
     def _places(draw: Draw) -> list[np.ndarray]:
         """Boxes (B, n, 4) as top, left, bottom, right, and ranks (B, n) of pasting."""
-        values = {name: np.asarray(value) for name, value in draw.values.items()}
-        corners = np.stack([values['top'], values['left']], axis=-1)
-        boxes = np.concatenate([corners, corners + values['sizes']], axis=-1)
-        return [boxes, np.argsort(values['order'], axis=1, kind='stable')]
+        corners = _corners(draw)
+        boxes = np.concatenate([corners, corners + np.asarray(draw.values['sizes'])], axis=-1)
+        return [boxes, np.argsort(np.asarray(draw.values['order']), axis=1, kind='stable')]
+
+
+def _corners(draw: Draw) -> np.ndarray:
+    """Top left corners (B, n, 2) of the pastes."""
+    return np.stack([np.asarray(draw.values[side]) for side in ('top', 'left')], axis=-1)
 
 
 @VIEWS.register_module()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from saip.models.ops.blocks import NORM_EPS, init_linear
+from saip.models.ops.blocks import NORM_EPS, bottleneck_mlp, init_linear
 from saip.registry import MODELS
 
 
@@ -32,13 +32,7 @@ class FeatureProjector(BaseModule):
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
-        self.mlp = nn.Sequential(
-            nn.Linear(in_channels, hidden_channels),
-            nn.GELU(),
-            nn.Linear(hidden_channels, hidden_channels),
-            nn.GELU(),
-            nn.Linear(hidden_channels, bottleneck_channels),
-        )
+        self.mlp = bottleneck_mlp(in_channels, hidden_channels, bottleneck_channels)
         self.predict = nn.Linear(bottleneck_channels, out_channels)
         self.norm = nn.LayerNorm(out_channels, eps=NORM_EPS)
         self.apply(init_linear)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from saip.models.ops.blocks import init_linear
+from saip.models.ops.blocks import bottleneck_mlp, init_linear
 from saip.models.ops.precision import full_precision
 from saip.registry import MODELS
 
@@ -35,13 +35,7 @@ class DINOProjector(BaseModule):
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
-        self.mlp = nn.Sequential(
-            nn.Linear(in_channels, hidden_channels),
-            nn.GELU(),
-            nn.Linear(hidden_channels, hidden_channels),
-            nn.GELU(),
-            nn.Linear(hidden_channels, bottleneck_channels),
-        )
+        self.mlp = bottleneck_mlp(in_channels, hidden_channels, bottleneck_channels)
         self.prototypes = nn.Parameter(torch.empty(out_channels, bottleneck_channels))
         self.reset_parameters()
 

@@ -49,6 +49,17 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+def bottleneck_mlp(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
+    """Three linear layers with a GELU between them, those of the projectors of CSM."""
+    return nn.Sequential(
+        nn.Linear(in_channels, hidden_channels),
+        nn.GELU(),
+        nn.Linear(hidden_channels, hidden_channels),
+        nn.GELU(),
+        nn.Linear(hidden_channels, out_channels),
+    )
+
+
 class SelfBlock(nn.Module):
     """Self-attention, then a feed-forward layer, both residual."""
 
