@@ -27,38 +27,17 @@ import numpy as np
 import PIL
 import torch
 from machine import machine
+from mmengine.config import Config
 from PIL import Image
 
 from saip.datasets.canvas import decode_image, to_canvas
 from saip.datasets.files import write_atomic
-from saip.models.data_preprocessor import ViewsPreprocessor
+from saip.registry import MODELS
 from saip.structures import Progress
 
 BATCH = 8
 HEIGHT, WIDTH = 360, 155
-COLORS: dict[str, Any] = {'jitter': {}, 'gray': 0.2, 'flip': 0.5}
-SCALES = (0.75, 0.875, 1.125, 1.25, 1.375, 1.5)
-RECIPE: dict[str, Any] = {
-    'size': (256, 128),
-    'patch_size': 16,
-    'views': {
-        'anchor': {'type': 'Crop', 'augment': {**COLORS, 'blur': 1.0}},
-        'augmented': {'type': 'Crop', 'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2}},
-        'local_crops': {
-            **{'type': 'Crop', 'number': 6, 'size': (128, 64), 'area': (0.05, 0.8)},
-            'augment': {**COLORS, 'blur': 0.5},
-        },
-        'multires': {'type': 'Rescale'},
-        'masked': {
-            **{'type': 'Masked', 'of': 'augmented', 'scales': SCALES},
-            'mask': {'type': 'RandomMask'},
-        },
-        'scene': {
-            **{'type': 'Scene', 'distractors': 1},
-            'augment': {**COLORS, 'blur': 0.1, 'solarize': 0.2},
-        },
-    },
-}
+PRESET = Path(__file__).resolve().parents[1] / 'configs/pretrain/_base_/methods/saip.py'
 
 
 def encode_images(count: int) -> list[bytes]:
@@ -98,8 +77,9 @@ def milliseconds(work: Callable[[], object]) -> float:
 def measure(rounds: int) -> dict[str, Any]:
     """Time the three in turn; returns medians in milliseconds per image, and ratios."""
     files = encode_images(BATCH)
+    recipe = Config.fromfile(PRESET).model.data_preprocessor
     device, reference = (
-        ViewsPreprocessor(**RECIPE, renderer=name) for name in ('device', 'reference')
+        MODELS.build({**recipe, 'renderer': name}) for name in ('device', 'reference')
     )
     batch = batch_of([to_canvas(decode_image(data), (320, 160)) for data in files])
 
