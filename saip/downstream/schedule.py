@@ -10,3 +10,13 @@ def scaled(length: int, scale: float, least: int = 1) -> int:
         least: what is returned for shorter ones.
     """
     return max(least, int(length * scale + 0.5))
+
+
+def scaled_warmup(length: int, scale: float) -> int:
+    """Round the share of a warm-up in the same way; 0 where one step of it would be left.
+
+    A warm-up of one step is none: mmengine's ``LinearLR`` of length 1 sets its first factor and
+    never leads to the full rate.
+    """
+    steps = scaled(length, scale, least=0)
+    return steps if steps > 1 else 0

@@ -61,7 +61,7 @@ param_scheduler = [
         start_factor=0.001,
         by_epoch=False,
         begin=0,
-        end=scaled(800, _base_.scale),
+        end=scaled(800, _base_.scale, least=2),
     ),
     dict(
         type='MultiStepLR',

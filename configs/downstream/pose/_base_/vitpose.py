@@ -61,7 +61,7 @@ param_scheduler = [
     dict(
         type='LinearLR',
         begin=0,
-        end=scaled(500, _base_.scale),
+        end=scaled(500, _base_.scale, least=2),
         start_factor=0.001,
         by_epoch=False,
     ),
