@@ -32,21 +32,26 @@ from saip.engine.resume import (
     Shapes,
     check_resumable,
     compare_weights,
+    explain_weights,
     newest_checkpoint,
     own_and_given,
     shapes_of,
 )
+from saip.engine.schedule_checks import check_schedule
 from saip.engine.show import draw_predictions
 from saip.engine.single_values import single_values, smallest_batch
+from saip.engine.start_checks import (
+    StartError,
+    adapt_loaders,
+    check_held_back,
+    check_plateau,
+    refuse_used_folder,
+)
 from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
-from saip.errors import REFUSALS, InputError, StoppedError, is_bug, one_line
+from saip.errors import REFUSALS, StoppedError, is_bug, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-class StartError(InputError):
-    """A run could not start, for a reason that its user can remove."""
 
 
 def train(
@@ -89,8 +94,12 @@ def train(
         # mmengine counts a micro-batch as the batch.
         accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
         cfg.auto_scale_lr.base_batch_size /= accumulated
+    check_plateau(cfg)
+    check_held_back(cfg)
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
+    if resume is None:
+        refuse_used_folder(cfg.work_dir)
     shapes = None if resume is None else prepare_resume(cfg, resume)
     join_processes(cfg, launcher)
     progress = _Progress()
@@ -186,6 +195,7 @@ def read_config(
     check_options(cfg, options or {})
     cfg.merge_from_dict(dict(options or {}))
     check_renamed(cfg, '--cfg-options')
+    adapt_loaders(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -329,7 +339,8 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
     Raises:
         CheckpointError: the checkpoint to start from or to resume holds other weights than the
             model has. mmengine would log that and train from what it has.
-        StartError: there are fewer images than a batch, or one in a batch that needs two.
+        StartError: there are fewer images than a batch, one in a batch that needs two, or the
+            schedule does not fit the run.
     """
     if cfg.get('load_from'):
         if shapes is None:
@@ -343,6 +354,7 @@ def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
             f'the training set has {len(loader.dataset)} samples, fewer than one batch of '
             f'{loader.batch_sampler.batch_size} per process; lower train_dataloader.batch_size'
         )
+    check_schedule(runner)
 
 
 def _compare_weights(runner: Runner, cfg: Config, shapes: Shapes, path: str) -> None:
@@ -351,13 +363,7 @@ def _compare_weights(runner: Runner, cfg: Config, shapes: Shapes, path: str) -> 
     try:
         compare_weights(runner.model, shapes, path)
     except CheckpointError as error:
-        if '$SAIP_BACKBONE' not in cfg.text:
-            raise
-        chosen = os.environ.get('SAIP_BACKBONE', "not set: the configuration's usual encoder")
-        raise CheckpointError(
-            f'{error}. The encoder is the one of SAIP_BACKBONE ({chosen}); it must be that of the '
-            'training'
-        ) from error
+        raise CheckpointError(f'{error}{explain_weights(runner.model, cfg, shapes)}') from error
 
 
 def _leave_processes() -> None:

@@ -6,6 +6,7 @@ in place of them.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
@@ -125,3 +127,23 @@ def compare_weights(model: torch.nn.Module, shapes: Shapes, path: str) -> None:
     ]
     if parts:
         raise CheckpointError(f'{path}: not the weights of this model: {"; ".join(parts)}')
+
+
+def explain_weights(model: torch.nn.Module, cfg: Config, shapes: Shapes) -> str:
+    """What a user can do about weights that are not those of the model; empty if unknown."""
+    own, given = own_and_given(model, shapes)
+    encoder = {key for key in own if key.startswith('backbone.')}
+    if given and all(key.startswith('backbone.') for key in given) and own.keys() - encoder:
+        return (
+            '. This file holds an encoder alone: to begin with it set model.backbone.init_cfg to '
+            "dict(type='Pretrained', checkpoint=FILE, prefix='backbone.'), or model.init_from, in "
+            'place of load_from (docs/training.md, Beginning with other weights); '
+            'tools/eval_frozen.py measures it'
+        )
+    differ = {key for key in own.keys() | given.keys() if own.get(key) != given.get(key)}
+    if '$SAIP_BACKBONE' not in cfg.text or not any('backbone.' in key for key in differ):
+        return ''
+    chosen = os.environ.get('SAIP_BACKBONE', "not set: the configuration's usual encoder")
+    return (
+        f'. The encoder is the one of SAIP_BACKBONE ({chosen}); it must be that of the training'
+    )

@@ -140,7 +140,10 @@ def test_resume_auto_prefers_the_run_that_wrote_last(toy_config):
     work = work_of(path)
     for checkpoint in work.glob('epoch_*.pth'):
         os.utime(checkpoint, (1, 1))
-    launch.train(path, options={'train_cfg.max_epochs': 1})
+    other = work.with_name('other')
+    launch.train(path, work_dir=str(other), options={'train_cfg.max_epochs': 1})
+    for name in ('epoch_1.pth', 'last_checkpoint'):  # an older version wrote both into one
+        shutil.copy(other / name, work / name)
     assert newest_checkpoint(work)[0] == work / 'epoch_1.pth'
     damage(work / 'epoch_1.pth')
     assert newest_checkpoint(work)[0] == work / 'epoch_3.pth'
@@ -248,7 +251,10 @@ def test_a_checkpoint_of_another_model_is_refused(toy_config, tmp_path, load):
     options = {'model.width': 2} | ({'load_from': checkpoint} if load == 'load_from' else {})
     with pytest.raises(launch.StartError, match=r'of another shape .layer.bias, layer.weight'):
         launch.train(
-            toy_config(), options=options, resume=checkpoint if load == 'resume' else None
+            toy_config(),
+            work_dir=str(tmp_path / 'other'),
+            options=options,
+            resume=checkpoint if load == 'resume' else None,
         )
 
 

@@ -20,6 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
+from saip.engine.run_size import SIZE_KEY, compare_sizes, run_size
 from saip.engine.unwrap import unwrap
 from saip.errors import UnknownArgumentError
 from saip.models.selfsup import Pretrainer
@@ -67,7 +68,8 @@ class AtomicCheckpointHook(CheckpointHook):
     old checkpoint is removed only after its successor is on the disk. What a crash left
     half-written is removed when the next run begins. The files hold tensors and plain values
     only, so that ``torch.load(..., weights_only=True)`` reads them. The meta of a pretraining
-    says what it trains, see :func:`saip.checkpoint.describe_training`.
+    says what it trains, see :func:`saip.checkpoint.describe_training`; that of every training what
+    its steps per epoch follow from, see :mod:`saip.engine.run_size`.
 
     Args:
         interval: epochs (or iterations, with ``by_epoch=False``) between checkpoints.
@@ -107,6 +109,9 @@ class AtomicCheckpointHook(CheckpointHook):
         model = unwrap(runner.model)
         if isinstance(model, Pretrainer):
             checkpoint['meta'].update(describe_training(runner.cfg, model.backbone))
+        size = run_size(runner)
+        if size is not None:
+            checkpoint['meta'][SIZE_KEY] = size
         for key in checkpoint:
             if key not in ('state_dict', 'optimizer'):
                 checkpoint[key] = _to_plain(checkpoint[key])
@@ -115,13 +120,18 @@ class AtomicCheckpointHook(CheckpointHook):
         """Turn the plain values of a message hub back into what mmengine expects.
 
         A resumed run whose configuration has another schedule than its checkpoint is told so:
-        mmengine goes on with the stored one.
+        mmengine goes on with the stored one. So is one whose epochs have other steps.
+
+        Raises:
+            InputError: no step of the schedules would be left.
         """
         if runner.cfg.get('resume') and _has_another_schedule(checkpoint, runner.cfg):
             runner.logger.warning(
                 'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) than '
                 'this configuration has. The stored schedule goes on; for the new one begin anew'
             )
+        if runner.cfg.get('resume'):
+            compare_sizes(runner, checkpoint.get('meta', {}))
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, value in scalars.items():
             if isinstance(value, dict) and BUFFER_KEY in value:

@@ -1,0 +1,141 @@
+"""What the launcher refuses before a training, from its configuration alone."""
+
+import inspect
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from saip.datasets.person_images import PersonImages
+from saip.datasets.retrieval import RetrievalImages
+from saip.engine import launch
+from saip.engine.resume import explain_weights
+from saip.engine.start_checks import LOADERS, StartError, check_held_back, check_plateau
+from tests.tiny import ROOT
+
+pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+PRETRAIN = sorted((ROOT / 'configs/pretrain').glob('[!_]*/*.py'))
+LEAVES = [path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts]
+FOLDER = str(PRETRAIN[0].parent / 'saip-small_any-backbone_1xb32-amp-coslr_folder.py')
+PA100K = str(ROOT / 'configs/downstream/attributes/par_pa100k.py')
+
+
+@pytest.mark.parametrize('left', ['epoch_2.pth', 'iter_5.pth', 'best_score_epoch_1.pth'])
+def test_a_used_folder_is_refused_with_the_two_ways_on(toy_config, tmp_path, left):
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'work' / left).write_text('')
+    with pytest.raises(StartError, match=rf'{left}.* --resume, .* --work-dir'):
+        launch.train(toy_config())
+    assert (tmp_path / 'work' / left).read_text() == ''
+
+
+def test_both_ways_on_work(toy_config, tmp_path):
+    launch.train(toy_config(), options={'train_cfg.max_epochs': 1})
+    launch.train(toy_config(), resume='auto', options={'train_cfg.max_epochs': 2})
+    launch.train(toy_config(), work_dir=str(tmp_path / 'other'))
+    assert (tmp_path / 'work/epoch_2.pth').exists()
+    assert (tmp_path / 'other/epoch_3.pth').exists()
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_loaders_without_workers_need_one_option(path):
+    for library in ('mmdet', 'mmpose', 'mmseg'):
+        if f'{library}' in path.read_text() or 'downstream/pose' in str(path):
+            pytest.importorskip(f'{library}.models')
+    cfg = launch.read_config(str(path), {f'{loader}.num_workers': 0 for loader in LOADERS})
+    for name in LOADERS:
+        options = {
+            key: cfg[name][key]
+            for key in ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory')
+            if key in cfg[name]
+        }
+        assert list(torch.utils.data.DataLoader([1], **options)) == [1]
+
+
+@pytest.mark.parametrize('labeled', [True, False])
+@pytest.mark.parametrize('path', PRETRAIN, ids=lambda path: path.stem)
+def test_every_pretraining_validates_with_and_without_labels(path, labeled, monkeypatch):
+    monkeypatch.delenv('SAIP_RETRIEVAL', raising=False)
+    if labeled:
+        monkeypatch.setenv('SAIP_RETRIEVAL', 'market')
+    cfg = launch.read_config(str(path))
+    kinds = {'saip.PersonImages': PersonImages, 'saip.RetrievalImages': RetrievalImages}
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        known = inspect.signature(kinds[loader.dataset.type]).parameters
+        assert set(loader.dataset) - {'type'} <= set(known)
+        metric = cfg.val_evaluator.type
+        assert (metric == 'saip.RetrievalMetric') is loader.dataset.type.endswith(
+            'RetrievalImages'
+        )
+    if labeled and 'folder' in path.stem:
+        assert cfg.val_dataloader.dataset.data_root == 'market'
+        size = cfg.model.data_preprocessor.size
+        assert tuple(cfg.val_dataloader.dataset['size']) == tuple(size)
+    check_held_back(cfg)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_dataloader.dataset.holdout': 0}, r'train_\w+\.dataset\.holdout=0, but val_'),
+        ({'train_dataloader.dataset.holdout': 0.2}, r'holdout=0.2, but val_dataloader'),
+        ({'val_dataloader.dataset.holdout': 0.2}, r'holdout=0.1, but val_\S+holdout=0.2'),
+        ({'test_dataloader.dataset.holdout': 0.2}, r'holdout=0.1, but test_\S+holdout=0.2'),
+        ({'train_dataloader.dataset.ann_file': 'a.txt'}, r"ann_file='a.txt', but val_\S+=''"),
+        ({'train_dataloader.dataset.data_prefix': 'x'}, r"data_prefix='x', but val_"),
+        ({'train_dataloader.dataset.data_root': 'data/crops/x'}, r"data_root='data/crops/x'"),
+    ],
+)
+def test_images_held_back_are_not_trained_on(options, message):
+    with pytest.raises(StartError, match=message):
+        launch.train(FOLDER, options=options)
+
+
+def test_sets_that_agree_or_lie_elsewhere_are_right():
+    for holdout in (0.1, 0.2, 5):
+        options = {f'{loader}.dataset.holdout': holdout for loader in LOADERS}
+        check_held_back(launch.read_config(FOLDER, options))
+    check_held_back(launch.read_config(FOLDER, {'train_dataloader.dataset.data_root': 'x'}))
+    cfg = launch.read_config(FOLDER, {'train_dataloader.dataset.holdout': 0})
+    cfg.val_dataloader = None  # --no-validate: all images are trained on, knowingly
+    check_held_back(cfg)
+
+
+def test_sets_in_a_concatenation_are_compared(monkeypatch):
+    monkeypatch.delenv('SAIP_RETRIEVAL', raising=False)
+    (path,) = [path for path in PRETRAIN if path.stem.endswith('lup1m-hp1m')]
+    cfg = launch.read_config(str(path), {'train_dataloader.dataset.datasets.0.holdout': 0})
+    with pytest.raises(StartError, match=r'datasets\.0\.holdout=0, but val_dataloader'):
+        check_held_back(cfg)
+    check_held_back(
+        launch.read_config(str(path), {'train_dataloader.dataset.datasets.1.holdout': 0})
+    )
+
+
+def test_a_schedule_that_reads_a_metric_needs_a_validation():
+    with pytest.raises(StartError, match=r'attributes/loss of the validation.*--no-validate'):
+        launch.train(PA100K, validate=False)
+    check_plateau(launch.read_config(PA100K))
+    listed = Config(dict(param_scheduler=[dict(type='X'), dict(type='ReduceOnPlateauLR')]))
+    with pytest.raises(StartError, match=r'param_scheduler\.1 '):
+        check_plateau(listed)
+
+
+def test_an_encoder_alone_is_no_checkpoint_to_load():
+    class Method(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = torch.nn.Linear(1, 1)
+            self.expert = torch.nn.Linear(1, 1)
+
+    model, cfg = Method(), Config.fromfile(FOLDER)
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    alone = {key: shape for key, shape in shapes.items() if key.startswith('backbone.')}
+    said = explain_weights(model, cfg, alone)
+    assert 'model.backbone.init_cfg' in said
+    assert 'model.init_from' in said
+    assert 'SAIP_BACKBONE' not in said
+    without = {key: shape for key, shape in shapes.items() if not key.startswith('expert.')}
+    assert explain_weights(model, cfg, without | {'head.weight': torch.Size()}) == ''
+    other = shapes | {'backbone.weight': torch.Size((2, 1))}
+    assert 'SAIP_BACKBONE' in explain_weights(model, cfg, other)
