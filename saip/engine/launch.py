@@ -140,6 +140,7 @@ def evaluate(
     if not cfg.get('test_dataloader'):
         raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
     check_evaluated_files(cfg, 'test')
+    check_held_back(cfg)
     if work_dir is None:
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))
     shapes = shapes_of(load_checkpoint_file(checkpoint))

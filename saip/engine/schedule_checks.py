@@ -80,6 +80,13 @@ def _check_lengths(runner: Runner, entries: Mapping[str, Mapping[str, Any]]) -> 
         for key, entry in entries.items()
         if isinstance(entry.get('end'), int | float) and not _WARMUP.search(str(entry['type']))
     }
+    for key, entry in entries.items():
+        span = entry.get('end', 0) - entry.get('begin', 0)
+        if 'T_max' in entry and key in ends and abs(entry['T_max'] - span) > 0.5:
+            runner.logger.warning(
+                f'{key}.T_max={entry["T_max"]}, but from begin to end it is {span}: the rate ends '
+                'elsewhere than at its lowest value'
+            )
     if not ends:
         return
     last = max(ends, key=lambda key: ends[key])

@@ -143,3 +143,9 @@ def test_short_schedules_of_lip(monkeypatch):
     monkeypatch.setenv('SAIP_SCHEDULE', '0.01')
     with pytest.raises(StartError, match=r'SAIP_SCHEDULE=0\.01: the cycles'):
         launch.read_config(LIP)
+
+
+def test_a_cosine_whose_lengths_differ_is_told_so(toy_config, capsys):
+    launch.train(toy_config(param_scheduler=[{**COSINE, 'T_max': 30}]))
+    said = ''.join(capsys.readouterr())
+    assert 'param_scheduler.0.T_max=30, but from begin to end it is 3' in said

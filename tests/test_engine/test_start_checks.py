@@ -139,3 +139,9 @@ def test_an_encoder_alone_is_no_checkpoint_to_load():
     assert explain_weights(model, cfg, without | {'head.weight': torch.Size()}) == ''
     other = shapes | {'backbone.weight': torch.Size((2, 1))}
     assert 'SAIP_BACKBONE' in explain_weights(model, cfg, other)
+
+
+def test_a_test_on_images_that_were_trained_on_is_refused():
+    options = {'test_dataloader.dataset.holdout': 0.2}
+    with pytest.raises(StartError, match=r'holdout=0\.1, but test_dataloader'):
+        launch.evaluate(FOLDER, 'epoch_1.pth', options=options)
