@@ -37,6 +37,7 @@ def run_size(runner: Runner) -> dict[str, int] | None:
         'batch_size': int(batch),
         'processes': get_world_size(),
         'accumulated': int(wrapper.get('accumulative_counts') or 1),
+        'planned_steps': runner.max_iters,
     }
 
 
@@ -88,7 +89,7 @@ def _consequence(
     """What the schedules of a resumed run do, in words."""
     if runner.train_loop.max_epochs <= 1 or then['steps_per_epoch'] == now['steps_per_epoch']:
         return 'The schedules go on as they are: they count steps, not images'
-    planned = runner.max_epochs * then['steps_per_epoch']
+    planned = then.get('planned_steps') or runner.max_epochs * then['steps_per_epoch']
     left = max(0, runner.max_epochs - meta.get('epoch', 0)) * now['steps_per_epoch']
     last = meta.get('iter', 0) + left
     if last < planned:

@@ -124,8 +124,9 @@ def _mended(runner: Runner, key: str, entry: Mapping[str, Any]) -> dict[str, Any
     if end - begin > 1 or entry.get('end_factor', 1) != 1:
         return dict(entry)
     unit = 'epoch' if mended.get('by_epoch', True) else 'step'
+    unit += '' if end - begin == 1 else 's'
     runner.logger.warning(
-        f'{key} ({entry["type"]}) is a warm-up of {end - begin} {unit}, which is none: the run '
+        f'{key} ({entry["type"]}) is a warm-up of {end - begin:g} {unit}, which is none: the run '
         'begins with the full rate'
     )
     mended.pop('convert_to_iter_based', None)

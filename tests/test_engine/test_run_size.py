@@ -1,5 +1,6 @@
 """A resumed run is told when its epochs have other steps than those before."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,12 @@ pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 
 
 def resumed(toy_config, capsys, **options) -> str:
-    launch.train(toy_config(), options={'train_cfg.max_epochs': 1})
+    """What is said when a run of three epochs goes on after its first."""
+    path = toy_config(**{'default_hooks.checkpoint.max_keep_ckpts': -1})
+    launch.train(path)
     capsys.readouterr()
-    launch.train(toy_config(), resume='auto', options=options)
+    first = Path(path).parent / 'work/epoch_1.pth'
+    launch.train(path, resume=str(first), options=options)
     return ''.join(capsys.readouterr())
 
 
@@ -27,6 +31,7 @@ def test_a_checkpoint_holds_what_its_steps_follow_from(toy_config, tmp_path):
         'batch_size': 4,
         'processes': 1,
         'accumulated': 1,
+        'planned_steps': 6,
     }
 
 
