@@ -267,3 +267,18 @@ def test_documented_variables_are_read():
 
 def _joined(paths: list[Path]) -> str:
     return '\n'.join(path.read_text() for path in paths)
+
+
+def test_every_documented_variable_is_set_by_a_test():
+    documented = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r'\bSAIP_[A-Z]+\b', document.read_text())
+    }
+    set_anywhere = {
+        name
+        for path in (ROOT / 'tests').rglob('*.py')
+        for name in re.findall(r"""['" ](SAIP_[A-Z]+)['"]?(?:,|:|\]? ?=)""", path.read_text())
+    }
+    assert documented
+    assert not documented - set_anywhere

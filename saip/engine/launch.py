@@ -94,6 +94,8 @@ def train(
         # mmengine counts a micro-batch as the batch.
         accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
         cfg.auto_scale_lr.base_batch_size /= accumulated
+    if cfg.get('load_from') == '':
+        raise StartError('load_from is empty: name a file, or leave it out')
     check_plateau(cfg)
     check_held_back(cfg)
     if resume is None and cfg.get('resume'):

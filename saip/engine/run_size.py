@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
@@ -56,14 +56,21 @@ def compare_sizes(runner: Runner, meta: Mapping[str, Any]) -> None:
         return
     if all(_of_a_step(then)[key] == value for key, value in _of_a_step(now).items()):
         return
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    passed = (
+        (meta.get('epoch', 0), runner.max_epochs)
+        if by_epoch
+        else (meta.get('iter', 0), runner.max_iters)
+    )
+    if passed[0] >= passed[1]:  # nothing is left to train
+        return
     differences = ', '.join(
         f'{then.get(key)} {name} then and {now[key]} now'
         for key, name in _NAMES.items()
         if then.get(key) != now[key]
     )
     done, planned = meta.get('iter', 0), runner.max_iters
-    epochs = max(0, runner.max_epochs - meta.get('epoch', 0))
-    if epochs and done >= planned and isinstance(unwrap(runner.model), Pretrainer):
+    if done >= planned and isinstance(unwrap(runner.model), Pretrainer):
         raise InputError(
             f'the checkpoint was trained with {differences}. It has done {done} steps, and the '
             f'whole run has {planned} now: momentum and learning rate would be past their ends '
@@ -92,6 +99,8 @@ def _consequence(
     planned = then.get('planned_steps') or runner.max_epochs * then['steps_per_epoch']
     left = max(0, runner.max_epochs - meta.get('epoch', 0)) * now['steps_per_epoch']
     last = meta.get('iter', 0) + left
+    if last == planned:
+        return 'The learning rate ends with the run; on the way it is another than was planned'
     if last < planned:
         return (
             f'The learning rate was planned for {planned} steps and gets {last}: it stops at '

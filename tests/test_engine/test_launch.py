@@ -244,6 +244,11 @@ def test_the_variable_of_a_wrong_length_is_named(monkeypatch, epochs):
         launch.read_config(str(ROOT / name))
 
 
+def test_an_empty_load_from_is_named(toy_config):
+    with pytest.raises(launch.StartError, match='load_from is empty'):
+        launch.train(toy_config(), options={'load_from': ''})
+
+
 @pytest.mark.parametrize('load', ['resume', 'load_from'])
 def test_a_checkpoint_of_another_model_is_refused(toy_config, tmp_path, load):
     launch.train(toy_config(), options={'train_cfg.max_epochs': 1})

@@ -59,6 +59,15 @@ def test_the_same_steps_are_not_worth_a_word(toy_config, capsys):
     assert 'was trained with' not in resumed(toy_config, capsys)
 
 
+def test_a_finished_run_is_not_told_what_its_schedule_would_do(toy_config, capsys):
+    launch.train(toy_config())
+    capsys.readouterr()
+    launch.train(toy_config(), resume='auto', options={'train_dataloader.batch_size': 2})
+    text = ''.join(capsys.readouterr())
+    assert 'was trained with' not in text
+    assert 'all 3 epochs are done' in text
+
+
 def test_another_division_among_processes_is_no_difference():
     one = dict(steps_per_epoch=2, images=8, batch_size=4, processes=1, accumulated=1)
     two = one | dict(batch_size=2, processes=2)
