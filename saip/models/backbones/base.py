@@ -78,6 +78,19 @@ class BaseEncoder(BaseModule):
             InputError: the encoder has no map at one of the strides.
         """
 
+    def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
+        """Maps (B, C, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
+
+        For encoders whose blocks are all alike; others have stages, see :meth:`feature_maps`.
+
+        Raises:
+            InputError: the encoder has stages, or fewer blocks.
+        """
+        raise InputError(
+            f'{type(self).__name__} has stages in place of equal blocks: take '
+            'saip.FeaturePyramid instead of saip.BlockPyramid'
+        )
+
     @abstractmethod
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of layers, for learning rates that decay with depth.

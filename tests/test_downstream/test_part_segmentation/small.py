@@ -13,6 +13,7 @@ from saip.registry import MODELS
 from tests.tiny import ROOT
 
 CONFIG = ROOT / 'configs/downstream/part_segmentation/schp_lip.py'
+SETTINGS = CONFIG.with_name('schp-settings_lip.py')
 SIZE = (64, 64)
 TINY = dict(
     type='saip.FeaturePyramid',
@@ -23,10 +24,10 @@ TINY = dict(
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
     ),
 )
-HEAD = dict(channels=8, pool_channels=4, edge_channels=4, dropout_ratio=0.0)
+HEAD = dict(channels=8, pool_channels=4, edge_channels=4, detail_channels=6, dropout_ratio=0.0)
 
 
-def segmentor(num_classes: int = 4, **head: Any) -> Any:
+def segmentor(num_classes: int = 4, test_cfg: dict[str, Any] | None = None, **head: Any) -> Any:
     model = MODELS.build(
         dict(
             type='saip.SelfCorrectingSegmentor',
@@ -46,7 +47,7 @@ def segmentor(num_classes: int = 4, **head: Any) -> Any:
                 pad_val=0,
                 seg_pad_val=255,
             ),
-            test_cfg=ConfigDict(mode='whole'),
+            test_cfg=ConfigDict(mode='whole', **(test_cfg or {})),
         )
     )
     model.init_weights()
