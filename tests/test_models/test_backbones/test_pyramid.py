@@ -129,6 +129,31 @@ def test_vitdet_rule():
     torch.testing.assert_close(finest, deconvolve(x, w['0.3.weight'], w['0.3.bias']))
 
 
+def test_the_rule_of_the_papers_authors():
+    """BatchNorm between the deconvolutions, and a learnt convolution for the coarsest map."""
+    pyramid = build(norm='BN', coarsest='conv').train()
+    images = torch.randn(2, 3, 96, 80)
+    w = pyramid.levels.state_dict()
+    with torch.no_grad():
+        finest, fine, middle, coarse = pyramid(images)
+    torch.testing.assert_close(fine, deconvolve(middle, w['1.weight'], w['1.bias']))
+    x = deconvolve(middle, w['0.0.weight'], w['0.0.bias'])
+    centered = x - x.mean((0, 2, 3), keepdim=True)
+    x = F.gelu(centered / (centered.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt())
+    expected = deconvolve(x, w['0.3.weight'], w['0.3.bias'])
+    torch.testing.assert_close(finest, expected, rtol=1e-4, atol=1e-5)
+    assert tuple(coarse.shape[2:]) == (3, 3)  # of 6 x 5
+    padded = F.pad(middle, (1, 1, 1, 1))
+    patch = padded[:, :, 2:5, 4:7]  # around row 1, column 2 of the coarse map
+    cell = torch.einsum('bcij,dcij->bd', patch, w['3.weight']) + w['3.bias']
+    torch.testing.assert_close(coarse[:, :, 1, 2], cell, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_layers_are_named():
+    with pytest.raises(ValueError, match=r"norm='GN', coarsest='pool'; choose 'LN' or 'BN'"):
+        build(norm='GN')
+
+
 def test_maps_of_an_image_do_not_depend_on_its_batch():
     pyramid = build().train()
     images = torch.randn(3, 3, 64, 32)
