@@ -7,7 +7,7 @@ _base_ = [
     '../../_base_/encoder_init.py',
 ]
 from saip.configs import variable
-from saip.downstream.schedule import scaled, scaled_warmup
+from saip.downstream.schedule import linear_warmup, scaled
 
 custom_imports = dict(imports=['saip.downstream.part_segmentation'], allow_failed_imports=False)
 
@@ -105,7 +105,7 @@ val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'], collect_devic
 test_evaluator = val_evaluator
 
 # SCHP: 150 epochs; 10 of warm-up, cosine to epoch 100, where the first cycle ends, then cycles of 10.
-warmup = scaled_warmup(10, _base_.scale)
+warmup = scaled(10, _base_.scale)
 ends = [scaled(epoch, _base_.scale, least=0) for epoch in (100, 110, 120, 130, 140, 150)]
 if sorted({*ends}) != ends:
     raise ValueError(
@@ -117,7 +117,7 @@ optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-4, weight_decay=5e-4)
 )
 param_scheduler = [
-    *([dict(type='LinearLR', start_factor=0.01, begin=0, end=warmup)] if warmup else []),
+    linear_warmup(10, _base_.scale, start_factor=0.01),
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=0.01,
