@@ -244,6 +244,9 @@ def main() -> int:
     parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
     parser.add_argument('--out', type=Path, default=Path('work_dirs/tasks'))
     args = parser.parse_args()
+    used = [name for name in args.tasks if (args.out / name).exists()]
+    if used:
+        parser.error(f'{args.out / used[0]}: an earlier run; name another folder with --out')
     starts = {UNTRAINED: None, RANDOM: 'none', PRETRAINED: args.weights}
     rows: dict[str, dict[str, dict[str, float]]] = {}
     spawn = multiprocessing.get_context('spawn')

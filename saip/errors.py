@@ -56,6 +56,10 @@ class UnknownArgumentError(InputError, TypeError):
     """A configuration gives a class an argument that it does not take."""
 
 
+class StartError(InputError):
+    """A run could not start, for a reason that its user can remove."""
+
+
 class StoppedError(RuntimeError):
     """A run had to stop: it began with input that looked right, and cannot go on."""
 

@@ -278,7 +278,9 @@ def test_every_documented_variable_is_set_by_a_test():
     set_anywhere = {
         name
         for path in (ROOT / 'tests').rglob('*.py')
-        for name in re.findall(r"""['" ](SAIP_[A-Z]+)['"]?(?:,|:|\]? ?=)""", path.read_text())
+        for name in re.findall(
+            r"""(?:setenv\(|environ\[|\benv\b.*?)\s*f?['"](SAIP_[A-Z]+)['"]""", path.read_text()
+        )
     }
     assert documented
     assert not documented - set_anywhere

@@ -167,7 +167,7 @@ def test_special_kinds_are_also_the_builtin_ones():
 @pytest.mark.parametrize('code', ['{}["absent"]', 'int("absent")'])
 @pytest.mark.usefixtures('fresh_mmengine')
 def test_a_bug_before_the_first_iteration_keeps_its_traceback(toy_config, monkeypatch, code):
-    monkeypatch.setattr(launch, '_check_start', ours(f'def f(*args): return {code}'))
+    monkeypatch.setattr(launch, 'check_runner', ours(f'def f(*args): return {code}'))
     with pytest.raises((KeyError, ValueError)) as caught:
         launch.train(toy_config())
     assert not isinstance(caught.value, InputError)

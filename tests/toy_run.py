@@ -109,3 +109,17 @@ def config(work_dir: str) -> dict:
         randomness=dict(seed=0),
         work_dir=work_dir,
     )
+
+
+def watch_rates(monkeypatch) -> list[float]:
+    """The learning rate of every optimizer step from now on."""
+    seen: list[float] = []
+    step = torch.optim.SGD.step
+
+    def watched(self, *args, **kwargs):
+        if self.param_groups[0]['params'][0].grad is not None:  # not the stand-in of the checks
+            seen.append(self.param_groups[0]['lr'])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, 'step', watched)
+    return seen

@@ -19,14 +19,23 @@ def scaled(length: int, scale: float, least: int = 1) -> int:
     return max(least, int(length * scale + 0.5))
 
 
-def scaled_warmup(length: int, scale: float) -> int:
-    """Round the share of a warm-up in the same way; 0 where one step of it would be left.
+def linear_warmup(
+    length: int, scale: float, start_factor: float, by_epoch: bool = True
+) -> dict[str, Any]:
+    """A warm-up whose length is scaled; one of a single epoch or iteration changes nothing.
 
-    A warm-up of one step is none: mmengine's ``LinearLR`` of length 1 sets its first factor and
-    never leads to the full rate.
+    mmengine's ``LinearLR`` of length 1 sets its first factor and never leads to the full rate. It
+    keeps its place in the list all the same: checkpoints hold the states of schedules by place.
+
+    Args:
+        length: epochs or iterations of the full schedule.
+        scale: the share, above 0 and at most 1.
+        start_factor: share of the learning rate at the beginning.
+        by_epoch: whether ``length`` counts epochs.
     """
-    steps = scaled(length, scale, least=0)
-    return steps if steps > 1 else 0
+    end = scaled(length, scale)
+    factor = start_factor if end > 1 else 1.0
+    return dict(type='LinearLR', start_factor=factor, by_epoch=by_epoch, begin=0, end=end)
 
 
 class CorrectionSchedule(NamedTuple):
@@ -59,17 +68,16 @@ def correction_schedule(
     """
     stated = range(first, length + 1, cycle)
     ends = [scaled(epoch, scale, least=0) for epoch in stated]
-    begin = scaled_warmup(warmup, scale)
+    begin = scaled(warmup, scale)
     if sorted({begin, *ends}) != [begin, *ends]:
         raise InputError(
             f'SAIP_SCHEDULE={scale:g}: the cycles of self-correction would end after the epochs '
             f'{ends}, some of them empty; 0.1 is short enough for a trial'
         )
-    rising = dict(type='LinearLR', start_factor=0.01, begin=0, end=begin)
     return CorrectionSchedule(
         ends,
         [
-            *([rising] if begin else []),
+            linear_warmup(warmup, scale, start_factor=0.01),
             dict(
                 type='CosineAnnealingLR',
                 eta_min_ratio=lowest,

@@ -17,9 +17,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from saip.checkpoint import CheckpointError, load_checkpoint_file
-from saip.engine.class_counts import compare_class_counts
-from saip.engine.explain import explain_single, explain_step
+from saip.checkpoint import load_checkpoint_file
+from saip.engine.explain import explain_step
+from saip.engine.held_back import check_held_back
 from saip.engine.log_names import escape_names
 from saip.engine.preflight import (
     check_config,
@@ -28,28 +28,13 @@ from saip.engine.preflight import (
     check_renamed,
     explain_missing_base,
 )
-from saip.engine.resume import (
-    Shapes,
-    check_resumable,
-    compare_weights,
-    explain_weights,
-    newest_checkpoint,
-    own_and_given,
-    shapes_of,
-)
-from saip.engine.schedule_checks import check_schedule
+from saip.engine.resume import Shapes, check_resumable, newest_checkpoint, shapes_of
+from saip.engine.runner_checks import check_runner, compare_model
 from saip.engine.show import draw_predictions
-from saip.engine.single_values import single_values, smallest_batch
-from saip.engine.start_checks import (
-    StartError,
-    adapt_loaders,
-    check_held_back,
-    check_plateau,
-    refuse_used_folder,
-)
+from saip.engine.start_checks import adapt_loaders, check_plateau, refuse_used_folder
 from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
-from saip.errors import REFUSALS, StoppedError, is_bug, one_line
+from saip.errors import REFUSALS, StartError, StoppedError, is_bug, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -97,7 +82,7 @@ def train(
     if cfg.get('load_from') == '':
         raise StartError('load_from is empty: name a file, or leave it out')
     check_plateau(cfg)
-    check_held_back(cfg)
+    check_held_back(cfg, 'val_dataloader', ', or train with --no-validate')
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     if resume is None:
@@ -108,7 +93,7 @@ def train(
     with _explained(progress, cfg, 'train_dataloader'):
         runner = _build_runner(cfg)
         runner.register_hook(progress)
-        _check_start(runner, cfg, shapes)
+        check_runner(runner, cfg, shapes)
         runner.train()
     if not progress.started:
         print(f'{cfg.load_from}: all {runner.max_epochs} epochs are done; nothing was trained')
@@ -142,7 +127,7 @@ def evaluate(
     if not cfg.get('test_dataloader'):
         raise StartError(f'{config} has no test_dataloader, so there is nothing to test')
     check_evaluated_files(cfg, 'test')
-    check_held_back(cfg)
+    check_held_back(cfg, 'test_dataloader', '')
     if work_dir is None:
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))
     shapes = shapes_of(load_checkpoint_file(checkpoint))
@@ -153,7 +138,7 @@ def evaluate(
     join_processes(cfg, launcher)
     with _explained(_Progress(), cfg, 'test_dataloader'):
         runner = _build_runner(cfg)
-        _compare_weights(runner, cfg, shapes, checkpoint)
+        compare_model(runner, cfg, shapes, checkpoint, testing=True)
         metrics = runner.test()
     _leave_processes()
     return metrics
@@ -162,7 +147,7 @@ def evaluate(
 def read_config(
     path: str, options: Mapping[str, Any] | None = None, work_dir: str | None = None
 ) -> Config:
-    """Read a configuration, check its keys, merge the options.
+    """Read a configuration, check its keys, merge the options, adapt loaders without workers.
 
     Raises:
         ConfigKeyError: a key that does not exist.
@@ -329,44 +314,6 @@ def _build_runner(cfg: Config) -> Runner:
     escape_names(runner.logger)
     runner.register_hook(WorkerErrorsHook())
     return runner
-
-
-def _check_start(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
-    """Refuse what mmengine would only notice late, or never.
-
-    Args:
-        runner: the runner, before its first step.
-        cfg: its configuration.
-        shapes: those of the weights to resume; None reads them where a run starts from a file.
-
-    Raises:
-        CheckpointError: the checkpoint to start from or to resume holds other weights than the
-            model has. mmengine would log that and train from what it has.
-        StartError: there are fewer images than a batch, one in a batch that needs two, or the
-            schedule does not fit the run.
-    """
-    if cfg.get('load_from'):
-        if shapes is None:
-            shapes = shapes_of(load_checkpoint_file(cfg.load_from))
-        _compare_weights(runner, cfg, shapes, cfg.load_from)
-    loader = runner.train_loop.dataloader
-    if smallest_batch(loader) == 1 and any(single_values(runner.model)):
-        raise StartError(explain_single(cfg, 'train_dataloader'))
-    if len(loader) == 0:
-        raise StartError(
-            f'the training set has {len(loader.dataset)} samples, fewer than one batch of '
-            f'{loader.batch_sampler.batch_size} per process; lower train_dataloader.batch_size'
-        )
-    check_schedule(runner)
-
-
-def _compare_weights(runner: Runner, cfg: Config, shapes: Shapes, path: str) -> None:
-    """Compare, and name the option or the variable that chooses what differs."""
-    compare_class_counts(*own_and_given(runner.model, shapes), cfg.get('model'), path)
-    try:
-        compare_weights(runner.model, shapes, path)
-    except CheckpointError as error:
-        raise CheckpointError(f'{error}{explain_weights(runner.model, cfg, shapes)}') from error
 
 
 def _leave_processes() -> None:

@@ -106,13 +106,17 @@ def own_and_given(model: torch.nn.Module, shapes: Shapes) -> tuple[Shapes, Shape
     return own, given
 
 
-def compare_weights(model: torch.nn.Module, shapes: Shapes, path: str) -> None:
+def compare_weights(own: Shapes, given: Shapes, path: str) -> None:
     """Check that a checkpoint holds the weights of a model, all of them and no others.
+
+    Args:
+        own: shapes of the model's weights.
+        given: shapes of the checkpoint's, see :func:`own_and_given`.
+        path: the checkpoint.
 
     Raises:
         CheckpointError: names some of the keys that differ.
     """
-    own, given = own_and_given(model, shapes)
     differences = {
         'missing': sorted(own.keys() - given.keys()),
         'unexpected': sorted(given.keys() - own.keys()),
@@ -129,21 +133,27 @@ def compare_weights(model: torch.nn.Module, shapes: Shapes, path: str) -> None:
         raise CheckpointError(f'{path}: not the weights of this model: {"; ".join(parts)}')
 
 
-def explain_weights(model: torch.nn.Module, cfg: Config, shapes: Shapes) -> str:
+def explain_weights(own: Shapes, given: Shapes, cfg: Config, testing: bool) -> str:
     """What a user can do about weights that are not those of the model; empty if unknown."""
-    own, given = own_and_given(model, shapes)
-    encoder = {key for key in own if key.startswith('backbone.')}
-    if given and all(key.startswith('backbone.') for key in given) and own.keys() - encoder:
-        return (
-            '. This file holds an encoder alone: to begin with it set model.backbone.init_cfg to '
-            "dict(type='Pretrained', checkpoint=FILE, prefix='backbone.'), or model.init_from, in "
-            'place of load_from (docs/training.md, Beginning with other weights); '
-            'tools/eval_frozen.py measures it'
-        )
+    alone = given and all(key.startswith('backbone.') for key in given)
+    if alone and any(not key.startswith('backbone.') for key in own):
+        return f'. This file holds an encoder alone{_way_of_an_encoder(cfg, testing)}'
     differ = {key for key in own.keys() | given.keys() if own.get(key) != given.get(key)}
     if '$SAIP_BACKBONE' not in cfg.text or not any('backbone.' in key for key in differ):
         return ''
     chosen = os.environ.get('SAIP_BACKBONE', "not set: the configuration's usual encoder")
     return (
         f'. The encoder is the one of SAIP_BACKBONE ({chosen}); it must be that of the training'
+    )
+
+
+def _way_of_an_encoder(cfg: Config, testing: bool) -> str:
+    if testing:
+        return ', which tools/eval_frozen.py measures; a test needs a checkpoint of a training'
+    if 'SAIP_INIT' in cfg.text:
+        return ': to begin with it set SAIP_INIT to it, in place of load_from'
+    return (
+        ': to begin with it set model.backbone.init_cfg to '
+        "dict(type='Pretrained', checkpoint=FILE, prefix='backbone.'), or model.init_from, in "
+        'place of load_from (docs/training.md, Beginning with other weights)'
     )

@@ -134,6 +134,7 @@ def runner(tmp_path: Path) -> Any:
         work_dir=str(tmp_path / 'run'),
         epoch=1,
         iter=4,
+        _train_loop=None,  # not built, so no steps are counted
         call_hook=lambda *args, **kwargs: None,
         logger=SimpleNamespace(info=lambda text: None),
     )
@@ -157,7 +158,7 @@ def test_the_checkpoint_hook_describes_a_pretraining(runner, tmp_path: Path) -> 
 
 def test_the_checkpoint_hook_leaves_other_runs_as_they_are() -> None:
     checkpoint: dict[str, Any] = {'meta': {'epoch': 1}}
-    other = SimpleNamespace(cfg=Config({}), model=nn.Linear(1, 1))
+    other = SimpleNamespace(cfg=Config({}), model=nn.Linear(1, 1), _train_loop=None)
     AtomicCheckpointHook().before_save_checkpoint(other, checkpoint)
     assert checkpoint['meta'] == {'epoch': 1}
 

@@ -13,7 +13,7 @@ from saip.checkpoint.renamed import (
 )
 from saip.engine.launch import read_config
 from saip.engine.preflight import ConfigKeyError, check_config, check_options
-from saip.engine.resume import compare_weights, shapes_of
+from saip.engine.resume import compare_weights, own_and_given, shapes_of
 from saip.registry import MODELS
 from tests.test_recordings import old
 from tests.test_recordings.cases import model_config
@@ -26,7 +26,7 @@ def test_a_checkpoint_of_the_first_form_has_todays_weights(case, tmp_path):
     checkpoint = load_checkpoint_file(path)
     model = MODELS.build(model_config(case, tmp_path))
     assert any(key.startswith('expert.projector.') for key in checkpoint['state_dict'])
-    compare_weights(model, shapes_of(checkpoint), str(path))
+    compare_weights(*own_and_given(model, shapes_of(checkpoint)), str(path))
     translate_checkpoint(checkpoint)
     assert list(checkpoint['state_dict']) == list(model.state_dict())
     hub = checkpoint['message_hub']
@@ -103,9 +103,10 @@ def test_a_checkpoint_with_an_average_that_nothing_reads_fits_the_model(tmp_path
     state = model.state_dict()
     assert not any(key.startswith('expert.dense_norm') for key in state)
     shapes = shapes_of({'state_dict': {**state, 'expert.dense_norm.weight': torch.zeros(48)}})
-    compare_weights(model, shapes, 'old.pth')
+    compare_weights(*own_and_given(model, shapes), 'old.pth')
+    other = {**shapes, 'expert.other': torch.Size([1])}
     with pytest.raises(CheckpointError, match=r'expert\.other'):
-        compare_weights(model, {**shapes, 'expert.other': torch.Size([1])}, 'old.pth')
+        compare_weights(*own_and_given(model, other), 'old.pth')
 
 
 def test_an_option_that_is_gone_is_told_the_new_place():

@@ -9,8 +9,10 @@ from mmengine.config import Config
 from saip.datasets.person_images import PersonImages
 from saip.datasets.retrieval import RetrievalImages
 from saip.engine import launch
+from saip.engine.held_back import check_held_back
 from saip.engine.resume import explain_weights
-from saip.engine.start_checks import LOADERS, StartError, check_held_back, check_plateau
+from saip.engine.start_checks import LOADERS, check_plateau
+from saip.errors import StartError
 from tests.tiny import ROOT
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
@@ -71,7 +73,7 @@ def test_every_pretraining_validates_with_and_without_labels(path, labeled, monk
         assert cfg.val_dataloader.dataset.data_root == 'market'
         size = cfg.model.data_preprocessor.size
         assert tuple(cfg.val_dataloader.dataset['size']) == tuple(size)
-    check_held_back(cfg)
+    held_back(cfg)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +82,7 @@ def test_every_pretraining_validates_with_and_without_labels(path, labeled, monk
         ({'train_dataloader.dataset.holdout': 0}, r'train_\w+\.dataset\.holdout=0, but val_'),
         ({'train_dataloader.dataset.holdout': 0.2}, r'holdout=0.2, but val_dataloader'),
         ({'val_dataloader.dataset.holdout': 0.2}, r'holdout=0.1, but val_\S+holdout=0.2'),
-        ({'test_dataloader.dataset.holdout': 0.2}, r'holdout=0.1, but test_\S+holdout=0.2'),
-        ({'train_dataloader.dataset.ann_file': 'a.txt'}, r"ann_file='a.txt', but val_\S+=''"),
+        ({'train_dataloader.dataset.ann_file': 'a.txt'}, r"ann_file='a.txt', but val_\S+=None"),
         ({'train_dataloader.dataset.data_prefix': 'x'}, r"data_prefix='x', but val_"),
         ({'train_dataloader.dataset.data_root': 'data/crops/x'}, r"data_root='data/crops/x'"),
     ],
@@ -91,14 +92,60 @@ def test_images_held_back_are_not_trained_on(options, message):
         launch.train(FOLDER, options=options)
 
 
-def test_sets_that_agree_or_lie_elsewhere_are_right():
-    for holdout in (0.1, 0.2, 5):
-        options = {f'{loader}.dataset.holdout': holdout for loader in LOADERS}
-        check_held_back(launch.read_config(FOLDER, options))
-    check_held_back(launch.read_config(FOLDER, {'train_dataloader.dataset.data_root': 'x'}))
+def held_back(cfg) -> None:
+    for loader in LOADERS[1:]:
+        check_held_back(cfg, loader, '')
+
+
+def images(root, **options):
+    return dict(dataset=dict(type='saip.PersonImages', data_root=root, **options))
+
+
+@pytest.mark.parametrize(
+    ('train', 'held'),
+    [
+        (dict(holdout=0.2), dict(holdout=0.2)),
+        (dict(holdout=0.10), dict(holdout=0.1)),
+        (dict(root='elsewhere'), dict(holdout=0.1)),
+        (dict(ann_file='a.tsv'), dict(ann_file='b.tsv', holdout=0.1)),
+        (dict(ann_file='x.tsv', holdout=0.1), dict(ann_file='./x.tsv', holdout=0.1)),
+        (dict(data_prefix='a', holdout=0.1), dict(root='data/a', holdout=0.1)),
+        (dict(data_prefix='a'), dict(data_prefix='b', holdout=0.1)),
+    ],
+)
+def test_sets_that_agree_or_lie_elsewhere_are_right(train, held):
+    cfg = Config(
+        dict(
+            train_dataloader=images(train.pop('root', 'data'), **train),
+            val_dataloader=images(held.pop('root', 'data'), part='held_back', **held),
+        )
+    )
+    held_back(cfg)
+
+
+@pytest.mark.parametrize(
+    ('train', 'held', 'named'),
+    [
+        (dict(data_prefix='a', holdout=0.1), dict(holdout=0.1), 'data_prefix'),
+        (dict(ann_file='x.tsv'), dict(ann_file='x.tsv', holdout=0.1), 'holdout'),
+        ({}, dict(ann_file='x.tsv', holdout=0.1), 'ann_file'),
+    ],
+)
+def test_sets_that_overlap_in_another_choice_are_refused(train, held, named):
+    cfg = Config(
+        dict(
+            train_dataloader=images('data', **train),
+            val_dataloader=images('data', part='held_back', **held),
+        )
+    )
+    with pytest.raises(StartError, match=rf'train_dataloader\.dataset\.{named}='):
+        held_back(cfg)
+
+
+def test_all_images_can_be_trained_on_knowingly():
     cfg = launch.read_config(FOLDER, {'train_dataloader.dataset.holdout': 0})
-    cfg.val_dataloader = None  # --no-validate: all images are trained on, knowingly
-    check_held_back(cfg)
+    cfg.val_dataloader = None  # --no-validate
+    check_held_back(cfg, 'val_dataloader', '')
 
 
 def test_sets_in_a_concatenation_are_compared(monkeypatch):
@@ -106,10 +153,8 @@ def test_sets_in_a_concatenation_are_compared(monkeypatch):
     (path,) = [path for path in PRETRAIN if path.stem.endswith('lup1m-hp1m')]
     cfg = launch.read_config(str(path), {'train_dataloader.dataset.datasets.0.holdout': 0})
     with pytest.raises(StartError, match=r'datasets\.0\.holdout=0, but val_dataloader'):
-        check_held_back(cfg)
-    check_held_back(
-        launch.read_config(str(path), {'train_dataloader.dataset.datasets.1.holdout': 0})
-    )
+        held_back(cfg)
+    held_back(launch.read_config(str(path), {'train_dataloader.dataset.datasets.1.holdout': 0}))
 
 
 def test_a_schedule_that_reads_a_metric_needs_a_validation():
@@ -122,26 +167,28 @@ def test_a_schedule_that_reads_a_metric_needs_a_validation():
 
 
 def test_an_encoder_alone_is_no_checkpoint_to_load():
-    class Method(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone = torch.nn.Linear(1, 1)
-            self.expert = torch.nn.Linear(1, 1)
-
-    model, cfg = Method(), Config.fromfile(FOLDER)
-    shapes = {key: value.shape for key, value in model.state_dict().items()}
-    alone = {key: shape for key, shape in shapes.items() if key.startswith('backbone.')}
-    said = explain_weights(model, cfg, alone)
+    cfg = Config.fromfile(FOLDER)
+    own = {key: torch.Size((1,)) for key in ('backbone.weight', 'expert.weight')}
+    alone = {'backbone.weight': torch.Size((1,))}
+    said = explain_weights(own, alone, cfg, testing=False)
     assert 'model.backbone.init_cfg' in said
     assert 'model.init_from' in said
     assert 'SAIP_BACKBONE' not in said
-    without = {key: shape for key, shape in shapes.items() if not key.startswith('expert.')}
-    assert explain_weights(model, cfg, without | {'head.weight': torch.Size()}) == ''
-    other = shapes | {'backbone.weight': torch.Size((2, 1))}
-    assert 'SAIP_BACKBONE' in explain_weights(model, cfg, other)
+    assert 'eval_frozen' in explain_weights(own, alone, cfg, testing=True)
+    task = explain_weights(own, alone, Config.fromfile(PA100K), testing=False)
+    assert 'set SAIP_INIT' in task
+    assert 'init_cfg' not in task
+    without = {'backbone.weight': torch.Size((1,)), 'head.weight': torch.Size()}
+    assert explain_weights(own, without, cfg, testing=False) == ''
+    other = own | {'backbone.weight': torch.Size((2,))}
+    assert 'SAIP_BACKBONE' in explain_weights(own, other, cfg, testing=False)
 
 
 def test_a_test_on_images_that_were_trained_on_is_refused():
     options = {'test_dataloader.dataset.holdout': 0.2}
-    with pytest.raises(StartError, match=r'holdout=0\.1, but test_dataloader'):
+    with pytest.raises(StartError, match=r'holdout=0\.1, but test_dataloader') as error:
         launch.evaluate(FOLDER, 'epoch_1.pth', options=options)
+    assert '--no-validate' not in str(error.value)
+    other = {'val_dataloader.dataset.holdout': 0.2}  # which a test does not read
+    with pytest.raises(FileNotFoundError):
+        launch.evaluate(FOLDER, 'epoch_1.pth', options=other)

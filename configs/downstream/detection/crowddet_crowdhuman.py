@@ -7,7 +7,7 @@ _base_ = [
     '../../_base_/encoder_init.py',
 ]
 from saip.configs import variable
-from saip.downstream.schedule import scaled
+from saip.downstream.schedule import linear_warmup, scaled
 
 custom_imports = dict(imports=['saip.downstream.detection'], allow_failed_imports=False)
 
@@ -59,13 +59,7 @@ optim_wrapper = dict(
 )
 epochs = scaled(30, _base_.scale)
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.001,
-        by_epoch=False,
-        begin=0,
-        end=scaled(800, _base_.scale, least=2),
-    ),
+    linear_warmup(800, _base_.scale, start_factor=0.001, by_epoch=False),
     dict(
         type='MultiStepLR',
         by_epoch=True,

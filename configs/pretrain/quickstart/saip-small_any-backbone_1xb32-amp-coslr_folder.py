@@ -1,5 +1,4 @@
-# make quickstart DATA=folder
-# Reports two-view recall on held-back images; see README.md.
+# make quickstart DATA=folder (reports two-view recall on held-back images; see README.md)
 _base_ = [
     '../_base_/methods/saip-small.py',
     '../_base_/data/folder.py',
@@ -9,7 +8,8 @@ _base_ = [
 ]
 model = dict(backbone=_base_.backbone)
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(canvas=(160, 80)))
-val_dataloader = dict(num_workers=1, dataset=_base_.small_images)
+validated = dict(size=(128, 64)) if _base_.labeled else dict(canvas=(160, 80))
+val_dataloader = dict(num_workers=1, dataset=validated)
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 default_hooks = dict(logger=dict(interval=10))

@@ -20,7 +20,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
-from saip.engine.run_size import SIZE_KEY, compare_sizes, run_size
+from saip.engine.counted_steps import STEPS_KEY, compare_steps, counted_steps
+from saip.engine.stored_schedules import check_stored, warn_of_early_end
 from saip.engine.unwrap import unwrap
 from saip.errors import UnknownArgumentError
 from saip.models.selfsup import Pretrainer
@@ -69,7 +70,7 @@ class AtomicCheckpointHook(CheckpointHook):
     half-written is removed when the next run begins. The files hold tensors and plain values
     only, so that ``torch.load(..., weights_only=True)`` reads them. The meta of a pretraining
     says what it trains, see :func:`saip.checkpoint.describe_training`; that of every training what
-    its steps per epoch follow from, see :mod:`saip.engine.run_size`.
+    its steps per epoch follow from, see :mod:`saip.engine.counted_steps`.
 
     Args:
         interval: epochs (or iterations, with ``by_epoch=False``) between checkpoints.
@@ -109,9 +110,9 @@ class AtomicCheckpointHook(CheckpointHook):
         model = unwrap(runner.model)
         if isinstance(model, Pretrainer):
             checkpoint['meta'].update(describe_training(runner.cfg, model.backbone))
-        size = run_size(runner)
-        if size is not None:
-            checkpoint['meta'][SIZE_KEY] = size
+        steps = counted_steps(runner)
+        if steps is not None:
+            checkpoint['meta'][STEPS_KEY] = steps
         for key in checkpoint:
             if key not in ('state_dict', 'optimizer'):
                 checkpoint[key] = _to_plain(checkpoint[key])
@@ -119,19 +120,23 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the plain values of a message hub back into what mmengine expects.
 
-        A resumed run whose configuration has another schedule than its checkpoint is told so:
-        mmengine goes on with the stored one. So is one whose epochs have other steps.
+        A resumed run is told of what differs from the training of its checkpoint: the schedule,
+        of which mmengine takes the stored one, and the steps of an epoch.
 
         Raises:
-            InputError: no step of the schedules would be left.
+            InputError: the stored schedules do not fit the configuration's, or none of their
+                steps would be left.
         """
-        if runner.cfg.get('resume') and _has_another_schedule(checkpoint, runner.cfg):
-            runner.logger.warning(
-                'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) than '
-                'this configuration has. The stored schedule goes on; for the new one begin anew'
-            )
         if runner.cfg.get('resume'):
-            compare_sizes(runner, checkpoint.get('meta', {}))
+            check_stored(runner, checkpoint)
+            if _has_another_schedule(checkpoint, runner.cfg):
+                runner.logger.warning(
+                    'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) '
+                    'than this configuration has, which is ignored: the schedule in the checkpoint '
+                    'is used. For the new one begin a new run'
+                )
+            if not compare_steps(runner, checkpoint):
+                warn_of_early_end(runner, checkpoint)
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, value in scalars.items():
             if isinstance(value, dict) and BUFFER_KEY in value:

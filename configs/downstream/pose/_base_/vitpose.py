@@ -11,7 +11,7 @@ _base_ = [
     '../../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
     '../../../_base_/encoder_init.py',
 ]
-from saip.downstream.schedule import scaled
+from saip.downstream.schedule import linear_warmup, scaled
 
 # In place of the base's, whose layer decay counts the blocks by their names.
 custom_imports = dict(imports=['saip.downstream.pose'], allow_failed_imports=False)
@@ -61,13 +61,7 @@ optim_wrapper = dict(
 epochs = scaled(210, _base_.scale)
 interval = scaled(10, _base_.scale)
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        begin=0,
-        end=scaled(500, _base_.scale, least=2),
-        start_factor=0.001,
-        by_epoch=False,
-    ),
+    linear_warmup(500, _base_.scale, start_factor=0.001, by_epoch=False),
     dict(
         type='MultiStepLR',
         begin=0,

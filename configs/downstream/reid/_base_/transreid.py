@@ -7,7 +7,7 @@ _base_ = [
     '../../../_base_/encoder_init.py',
     '../../../_base_/default_runtime.py',
 ]
-from saip.downstream.schedule import scaled, scaled_warmup
+from saip.downstream.schedule import linear_warmup, scaled
 
 custom_imports = dict(
     imports=['saip.models', 'saip.downstream.reid'], allow_failed_imports=False
@@ -90,15 +90,10 @@ optim_wrapper = dict(
 )
 auto_scale_lr = dict(base_batch_size=64)
 epochs = scaled(120, _base_.scale, least=2)
-warmup = scaled_warmup(20, _base_.scale)
 interval = scaled(10, _base_.scale)
 # The cosine begins with the first epoch and goes on where the warm-up ends, as the baseline's.
 param_scheduler = [
-    *(
-        [dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=warmup)]
-        if warmup
-        else []
-    ),
+    linear_warmup(20, _base_.scale, start_factor=0.01),
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=0.002,
