@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.attention import attend
-from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
+from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, Relations, ViewFeatures
+
+PosInit = Literal['trunc_normal', 'uniform', 'sincos']
+POS_INITS = ('trunc_normal', 'uniform', 'sincos')
 
 
 class _Pack:
@@ -62,7 +65,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             objectives; None takes the last block after the final norm.
         pos_interp: how position embeddings reach other grids; ``grid2d`` interpolates on the
             grid, ``flat1d`` along the raster sequence as the method's first release does.
-        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1).
+        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1); ``sincos`` is MAE's fixed
+            table, which is not trained: 0 for the image token, see ``sincos_positions``.
         drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
         out_indices: blocks whose output :meth:`forward` returns.
         out_type: what :meth:`forward` returns, see mmpretrain; ``image_token`` is its
@@ -71,6 +75,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
     """
 
     has_relations = True
+    drops_tokens = True
 
     def __init__(
         self,
@@ -79,7 +84,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         patch_size: int = 16,
         feature_level: int | None = 6,
         pos_interp: PosInterp = 'grid2d',
-        pos_init: Literal['trunc_normal', 'uniform'] = 'trunc_normal',
+        pos_init: PosInit = 'trunc_normal',
         drop_path_rate: float = 0.0,
         out_indices: int | list[int] = -1,
         out_type: str = 'featmap',
@@ -105,8 +110,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             )
         if pos_interp not in ('grid2d', 'flat1d'):
             raise InputError(f"pos_interp={pos_interp!r}: choose 'grid2d' or 'flat1d'")
-        if pos_init not in ('trunc_normal', 'uniform'):
-            raise InputError(f"pos_init={pos_init!r}: choose 'trunc_normal' or 'uniform'")
+        if pos_init not in POS_INITS:
+            raise InputError(f'pos_init={pos_init!r}: choose one of {", ".join(POS_INITS)}')
         self.feature_level = feature_level
         self.pos_interp = pos_interp
         self.pos_init = pos_init
@@ -115,6 +120,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.map_channels = {patch_size: self.embed_dims}
         self.dense_is_final = feature_level is None
         self.num_heads = self.arch_settings['num_heads']
+        if pos_init == 'sincos':
+            self.pos_embed.requires_grad_(False)
         for module in self.modules():
             if isinstance(module, DropPath):  # a number of numpy, on which no export can branch
                 module.drop_prob = float(module.drop_prob)
@@ -130,8 +137,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         nn.init.normal_(self.cls_token, std=0.02)
         if self.pos_init == 'uniform':
             nn.init.uniform_(self.pos_embed)
-        else:
+        elif self.pos_init == 'trunc_normal':
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        else:
+            extra = self.num_extra_tokens
+            table = sincos_positions(self.patch_resolution, self.embed_dims)
+            nn.init.zeros_(self.pos_embed)
+            self.pos_embed.data[0, extra:].copy_(table)
 
     def train(self, mode: bool = True) -> ViTEncoder:
         """Set the mode; unlike the stock class, return the module as torch's modules do."""

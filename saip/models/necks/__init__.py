@@ -3,6 +3,7 @@
 from saip.models.necks.cross_scale_decoder import CrossScaleDecoder
 from saip.models.necks.feature_projector import FeatureProjector
 from saip.models.necks.instance_search_decoder import InstanceSearchDecoder
+from saip.models.necks.masked_patch_decoder import MaskedPatchDecoder
 from saip.models.necks.projector import DINOProjector
 
 __all__ = [
@@ -10,4 +11,5 @@ __all__ = [
     'DINOProjector',
     'FeatureProjector',
     'InstanceSearchDecoder',
+    'MaskedPatchDecoder',
 ]

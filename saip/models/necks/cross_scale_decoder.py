@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from saip.errors import InputError
 from saip.models.ops.blocks import NORM_EPS, ConditionedBlock, SelfBlock, init_linear
+from saip.models.ops.masked_tokens import fill_gaps, take_patches
 from saip.models.ops.pos_embed import PosInterp, resample, resample_sequence
 from saip.registry import MODELS
 from saip.structures import EncoderOutput, Grid, PatchMask
@@ -106,8 +107,7 @@ class CrossScaleDecoder(BaseModule):
             x = self._query_anchor(tokens, masked.grid, anchor)
         else:
             x = self._attend_together(tokens, masked, anchor)
-        x = x.gather(1, scored[..., None].expand(-1, -1, x.shape[-1]))
-        return self.predict(self.norm(x))
+        return self.predict(self.norm(take_patches(x, scored)))
 
     def _of_masked(self, tokens: Tensor) -> Tensor:
         """Embed tokens of the masked view, (..., masked_channels) -> (..., D)."""
@@ -115,10 +115,7 @@ class CrossScaleDecoder(BaseModule):
 
     def _restore(self, visible: Tensor, mask: PatchMask) -> Tensor:
         """(B, K, D) visible tokens -> (B, L, D) in raster order, mask tokens in the gaps."""
-        b, k, dims = visible.shape
-        gaps = self.mask_token.to(visible.dtype).expand(b, mask.restore.shape[1] - k, dims)
-        full = torch.cat([visible, gaps], dim=1)
-        return full.gather(1, mask.restore[..., None].expand(-1, -1, dims))
+        return fill_gaps(visible, self.mask_token, mask)
 
     def _query_anchor(self, tokens: Tensor, grid: Grid, anchor: EncoderOutput) -> Tensor:
         """(B, L, D) queries read the anchor's (B, M, D) patch tokens in every block."""

@@ -7,6 +7,7 @@ from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.feature_distillation import FeatureDistillation
 from saip.models.objectives.koleo import KoLeo
+from saip.models.objectives.masked_reconstruction import MaskedReconstruction
 
 __all__ = [
     'AttentionRelationDistillation',
@@ -16,6 +17,7 @@ __all__ = [
     'CrossScaleSearch',
     'FeatureDistillation',
     'KoLeo',
+    'MaskedReconstruction',
     'OfficialCrossScaleMatching',
     'Parts',
 ]

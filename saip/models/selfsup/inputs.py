@@ -36,7 +36,43 @@ def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
     Raises:
         InputError: an objective has no type, or there is no such type.
     """
-    found = []
+    return any(cls.reads_last_block for cls in find_objectives(objectives).values())
+
+
+def check_drops_tokens(
+    objectives: Mapping[str, Mapping[str, Any]], backbone: Mapping[str, Any]
+) -> None:
+    """Compare what objectives need with what the encoder can leave out, before it is built.
+
+    Before, because options of such a method's encoder are unknown to the others, which would
+    then be what the user is told.
+
+    Raises:
+        InputError: an objective needs hidden patches left out, and the encoder fills them in.
+    """
+    kind = backbone.get('type')
+    encoder = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(encoder, type) or not issubclass(encoder, BaseEncoder):
+        return  # refused where it is built
+    for name, cls in find_objectives(objectives).items():
+        if cls.needs_dropped_tokens and not encoder.drops_tokens:
+            raise InputError(
+                f'objective {name!r} ({cls.__name__}) needs hidden patches left out of the '
+                f'encoder, but {encoder.__name__} (model.backbone) fills them in, since its maps '
+                'have a cell for every patch; take a plain ViT (saip.ViTEncoder), such as '
+                'SAIP_BACKBONE=vit-tiny-p16'
+            )
+
+
+def find_objectives(
+    objectives: Mapping[str, Mapping[str, Any]],
+) -> dict[str, type[BaseObjective]]:
+    """Classes of the objectives, by name.
+
+    Raises:
+        InputError: an objective has no type, or there is no such type.
+    """
+    found = {}
     for name, cfg in objectives.items():
         kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
         cls = MODELS.get(kind) if isinstance(kind, str) else kind
@@ -50,8 +86,8 @@ def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
                 f'model.objectives.{name}: dict(type=...) with an objective is needed, such as '
                 f'saip.CrossScaleMatching; got {cfg if not isinstance(cfg, Mapping) else kind!r}'
             )
-        found.append(cls.reads_last_block)
-    return any(found)
+        found[name] = cls
+    return found
 
 
 def _is_objective(cls: Any) -> TypeGuard[type[BaseObjective]]:

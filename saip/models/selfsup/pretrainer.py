@@ -19,6 +19,7 @@ from saip.models.selfsup.init_from import InitFrom, load_parts
 from saip.models.selfsup.inputs import (
     any_reads_last_block,
     check_declared,
+    check_drops_tokens,
     check_sizes,
     check_trained,
     merge_inputs,
@@ -49,8 +50,8 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
 
     Raises:
         InputError: no objective is left, the recipe does not make a view that an objective
-            reads, an objective needs an expert that is not there, or encoder and recipe disagree
-            about the anchor's size.
+            reads, an objective needs an expert that is not there or an encoder that leaves hidden
+            patches out, or encoder and recipe disagree about the anchor's size.
     """
 
     objectives: Any  # a ModuleDict of objectives
@@ -65,6 +66,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         init_from: dict[str, Any] | None = None,
     ) -> None:
         wanted = take_wanted(objectives)
+        check_drops_tokens(wanted, backbone)
         views = MODELS.build(data_preprocessor)
         super().__init__(
             # Trained for its image token: nothing that it passes through is frozen.
