@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from saip.engine import launch
 from saip.engine.hooks.export import ExportBackboneHook
 from saip.engine.optim import NoBiasDecayConstructor
 from saip.evaluation.two_view import TwoViewRecall
+from saip.experiments.encoder_results import read_result
 from saip.models.backbones import ViTEncoder
 from saip.models.heads import FeatureDistillationHead
 from saip.registry import MODELS
@@ -255,6 +257,9 @@ param_scheduler = [cosine]
     for branch in ('student', 'expert'):
         name = f'retrieval/{branch}_mAP'
         assert tested[name] == pytest.approx(validated[name])
+        result = read_result(whole, name, CONFIGS / '_base_/backbones', (128, 64))
+        assert result.value == pytest.approx(tested[name])
+        assert Path(result.source).parent.parent == whole  # the test's, not the validation's
     encoder_of(checkpoint, 'student')
     with pytest.raises(CheckpointError, match=r'frozen.*nothing to export.*expert\.pth'):
         encoder_of(checkpoint, 'expert')
