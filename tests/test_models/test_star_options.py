@@ -7,7 +7,10 @@ from mmengine.config import Config
 from saip.errors import InputError
 from saip.models.backbones import ViTEncoder
 from saip.models.necks import RandomProjection
+from saip.models.ops import skipping
 from saip.registry import MODELS
+from tests.test_recordings import runs
+from tests.test_recordings.cases import Case
 from tests.tiny import ARCH, ROOT, batch, losses, progress, total
 
 EXPERT = dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=64)
@@ -117,6 +120,24 @@ def test_only_the_projector_is_averaged_and_by_the_closed_form(expert_file):
         assert torch.equal(value, encoder[key]), key
 
 
+@pytest.mark.parametrize('readable', [True, False], ids=['host', 'device'])
+def test_a_skipped_step_moves_no_average(readable, expert_file, monkeypatch):
+    monkeypatch.setattr(skipping, 'readable', lambda flag: readable)
+    model = build('prototypes', expert_file, **WITHOUT)
+    averages = model.expert.averages
+    before = {name: value.clone() for name, value in averages.state_dict().items()}
+    with torch.no_grad():
+        model.objectives['csm'].neck.prototypes.add_(1)
+    model.begin_step(progress())
+    model.after_optimizer_step(torch.tensor(True))
+    assert all(torch.equal(before[name], x) for name, x in averages.state_dict().items())
+    model.after_optimizer_step(torch.tensor(False))
+    assert not torch.equal(
+        before['csm_projector.prototypes'], averages.csm_projector.prototypes
+    )
+    assert averages.steps == 1
+
+
 def test_a_resumed_run_goes_on_with_averages_and_directions(expert_file):
     model = build('prototypes', expert_file, **WITHOUT)
     step(model, torch.optim.SGD(model.parameters(), lr=0.1), 0)
@@ -211,3 +232,31 @@ def test_prototypes_work_with_a_convolutional_student(expert_file):
     model.init_weights()
     terms = losses(model.train(), batch(2))
     assert all(value.isfinite() for value in terms.values())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('fresh_mmengine')
+@pytest.mark.parametrize('option', ['prototypes', 'relations'])
+def test_a_run_goes_on_bit_by_bit(option, tmp_path):
+    """Weights, averages, center and directions, after the second of four epochs."""
+    case = Case(f'saip-star-{option}')
+    kept = {
+        'default_hooks.checkpoint.interval': 1,
+        'default_hooks.checkpoint.max_keep_ckpts': -1,
+    }
+    whole = runs.run(case, tmp_path, **kept)
+    checkpoint = str(tmp_path / 'work/epoch_2.pth')
+    again = runs.run(case, tmp_path / 'again', resume=True, load_from=checkpoint)
+    assert len(again['losses']) == len(whole['losses']) // 2
+    assert again['losses'] == whole['losses'][len(again['losses']) :]
+    for part in ('student', 'state', 'expert', 'objectives'):
+        assert again[part] == whole[part], part
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('fresh_mmengine')
+@pytest.mark.parametrize('option', ['prototypes', 'relations'])
+def test_two_processes_agree(option, tmp_path):
+    found = runs.run(Case(f'saip-star-{option}', processes=2), tmp_path, steps=2)
+    assert len(found['losses']) == 2
+    assert all(torch.tensor(list(row.values())).isfinite().all() for row in found['losses'])
