@@ -5,6 +5,7 @@ from saip.models.necks.feature_projector import FeatureProjector
 from saip.models.necks.instance_search_decoder import InstanceSearchDecoder
 from saip.models.necks.masked_patch_decoder import MaskedPatchDecoder
 from saip.models.necks.projector import DINOProjector
+from saip.models.necks.random_projection import RandomProjection
 
 __all__ = [
     'CrossScaleDecoder',
@@ -12,4 +13,5 @@ __all__ = [
     'FeatureProjector',
     'InstanceSearchDecoder',
     'MaskedPatchDecoder',
+    'RandomProjection',
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,13 @@ from saip.models.selfsup.inputs import (
     required_views,
     take_wanted,
 )
-from saip.models.selfsup.predicting import Feature, check_feature, predict_features
+from saip.models.selfsup.kept_features import KeptFeatures
+from saip.models.selfsup.predicting import (
+    Feature,
+    check_feature,
+    predict_features,
+    read_feature,
+)
 from saip.models.selfsup.training_state import TrainingState
 from saip.registry import MODELS
 from saip.structures import Encoded, ViewFeatures, Views
@@ -75,6 +82,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         )
         check_sizes(self.backbone, views.size, views.patch_size)
         self.feature = check_feature(feature)
+        self._kept_features = KeptFeatures()
         self.init_from = None if init_from is None else InitFrom.from_config(init_from)
         if not any_reads_last_block(wanted):
             self._read_dense_from_last_block(wanted)
@@ -213,11 +221,15 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
 
     @torch.no_grad()
     def predict(self, inputs: Any, data_samples: dict[str, Tensor]) -> list[dict[str, Any]]:
-        """Features of ``student`` and, if there is one, ``expert``, see `predict_features`."""
-        encoders = {'student': self.backbone}
+        """Features of ``student`` and, if there is one, ``expert``, see `predict_features`.
+
+        An image that a frozen expert saw before is not encoded by it again.
+        """
+        readers = {'student': partial(read_feature, self.backbone, feature=self.feature)}
         if self.expert is not None:
-            encoders['expert'] = self.expert.encoder()
-        return predict_features(encoders, inputs, data_samples, self.feature)
+            read = self._kept_features.read if self.expert.is_fixed else read_feature
+            readers['expert'] = partial(read, self.expert.encoder(), feature=self.feature)
+        return predict_features(readers, inputs, data_samples)
 
 
 def twin_name(objective: str, twin: str) -> str:
