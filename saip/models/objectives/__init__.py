@@ -7,6 +7,7 @@ from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.feature_distillation import FeatureDistillation
 from saip.models.objectives.koleo import KoLeo
+from saip.models.objectives.semantic_parts import SemanticParts
 
 __all__ = [
     'AttentionRelationDistillation',
@@ -18,4 +19,5 @@ __all__ = [
     'KoLeo',
     'OfficialCrossScaleMatching',
     'Parts',
+    'SemanticParts',
 ]

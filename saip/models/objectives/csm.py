@@ -41,9 +41,12 @@ class CrossScaleMatching(BaseObjective):
         loss_weight: factor of the loss.
         frozen_epochs: number of epochs in which the prototypes keep their initial values (DINO's
             ``freeze_last_layer``).
+        predictors: entries of the recipe whose views predict, in place of those of ``target``:
+            anchor, augmented and local crops are DINO.
 
     Raises:
-        InputError: an unknown target, or prototypes to freeze and a neck without any.
+        InputError: an unknown target, predictors that leave no pair of two views, or prototypes
+            to freeze and a neck without any.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class CrossScaleMatching(BaseObjective):
         target: Target = 'expert_globals',
         loss_weight: float = 1.0,
         frozen_epochs: int = 0,
+        predictors: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(parts, loss_weight)
         if target not in ROLES:
@@ -68,9 +72,14 @@ class CrossScaleMatching(BaseObjective):
             )
         self.target = target
         parts.require_expert('cross-scale matching (csm)')
-        targets, predictors = ROLES[target]
+        targets, usual = ROLES[target]
         self.target_views = parts.expand(targets)
-        self.predicting_views = parts.expand(predictors)
+        self.predicting_views = parts.expand(usual if predictors is None else tuple(predictors))
+        if not any(p != t for p in self.predicting_views for t in self.target_views):
+            raise InputError(
+                f'csm predictors={predictors!r}: no view predicts another; give entries of the '
+                "recipe, such as ('anchor', 'augmented', 'local_crops')"
+            )
 
     def student_inputs(self) -> dict[str, Outputs]:
         """Image tokens of the views that the student sees."""
