@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from saip.checkpoint.controller import fold_controller, without_controller
+from saip.checkpoint.controller import check_lambda, fold_controller, without_controller
 from saip.checkpoint.io import (
     CheckpointError,
     file_sha256,
@@ -89,7 +89,8 @@ def encoder_of(
     """Build the encoder of a loaded checkpoint and give it its weights, all of them.
 
     An encoder that was trained with a controller is returned without it: λ is fixed, and its
-    effect folded into the norms.
+    effect folded into the norms. Where no norm can absorb it (Swin), the controller stays and
+    has λ as its default.
 
     Args:
         checkpoint: as :func:`load_checkpoint_file` gives it.
@@ -99,7 +100,7 @@ def encoder_of(
     Returns:
         The encoder in eval mode, and plain values about it: ``architecture``, ``statistics``,
         ``preset``, ``objectives``, ``data``, ``epoch``, ``iteration``, ``which``, and
-        ``condition`` where a controller was folded.
+        ``condition`` where λ was fixed.
 
     Raises:
         CheckpointError: the checkpoint says nothing about its encoder, or the tensors differ.
@@ -136,7 +137,7 @@ def encoder_of(
 def _without_controller(
     meta: dict[str, Any], state_dict: dict[str, Tensor], condition: float | None
 ) -> tuple[Any, dict[str, Tensor], dict[str, Any]]:
-    """Build the stored encoder, stock; its tensors; what to say of a controller.
+    """Build the stored encoder, stock if that can be; its tensors; what to say of a controller.
 
     Raises:
         CheckpointError: there is no controller to be told λ, or an exported file has fixed λ.
@@ -144,9 +145,12 @@ def _without_controller(
     encoder = build_stored_encoder(meta)
     if encoder.has_controller:
         chosen = encoder.controller.condition if condition is None else condition
-        state_dict = fold_controller(state_dict, encoder.stages, chosen)
-        stock = MODELS.build(without_controller(encoder.architecture()))
-        return stock, state_dict, {'condition': chosen}
+        if encoder.controller.foldable:
+            state_dict = fold_controller(state_dict, encoder.stages, chosen)
+            encoder = MODELS.build(without_controller(encoder.architecture()))
+        else:
+            encoder.controller.condition = check_lambda('condition', chosen)
+        return encoder, state_dict, {'condition': chosen}
     fixed = meta.get('condition')
     if condition is not None and condition != fixed:
         raise CheckpointError(

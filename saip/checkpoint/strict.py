@@ -144,8 +144,9 @@ def _fold(
     condition: float | None,
 ) -> dict[str, Tensor]:
     """Fold a controller that the encoder does not have."""
-    if not has_controller(state_dict) or has_controller(module.state_dict()):
-        return state_dict
+    kept = has_controller(module.state_dict()) or not module.stages
+    if kept or not has_controller(state_dict):
+        return state_dict  # what does not fit is refused by the comparison of keys
     trained_with = (stored_architecture(dict(meta)) or {}).get('controller', {})
     chosen = trained_with.get('condition', DEFAULT_CONDITION)
     chosen = chosen if condition is None else condition

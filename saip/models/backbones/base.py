@@ -33,8 +33,8 @@ class BaseEncoder(BaseModule):
         dense_is_final: the feature level is the last block, after the final norm, so that the
             algorithm must not norm it again.
         has_relations: last-block token relations can be asked for.
-        stages: norms whose outputs a condition may scale and shift, by stage; empty where none
-            could absorb that, so that no controller can be built.
+        stages: layers whose outputs a condition may scale and shift, by stage, usually norms that
+            absorb this in an export; empty where a controller is refused.
         has_controller: whether conditions of requests are followed; without one they are
             refused.
     """
@@ -73,7 +73,7 @@ class BaseEncoder(BaseModule):
         if not self.stages:
             raise InputError(
                 f'model.backbone.controller: {name} ({self._title()}) has no stages whose norms '
-                'could absorb a controller, so no backbone of it would be a stock one; take '
+                'could absorb a controller, so that no backbone of it would be a stock one; take '
                 'vit-tiny-p16, starnet-s3 or tinyvit-5m, or controller=None'
             )
         self.has_controller = True

@@ -21,15 +21,18 @@ from saip.models.ops.precision import full_precision
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a controller may act, so that an export can fold it away.
+    """Where a controller may act.
 
     Attributes:
         norms: names of norms with γ and β whose outputs are changed alike.
         channels: of each of them.
+        foldable: whether γ and β can absorb the change, so that an export folds it away; else
+            ``norms`` names layers of another kind.
     """
 
     norms: tuple[str, ...]
     channels: int
+    foldable: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class SemanticController(nn.Module):
                 for scale, shift in zip(self.scales, self.shifts, strict=True)
             ]
 
+    @property
+    def foldable(self) -> bool:
+        """Whether an export can fold all of it away."""
+        return all(stage.foldable for stage in self.stages)
+
     @contextmanager
     def applied_to(
         self, network: nn.Module, condition: Tensor | None, images: Tensor
@@ -111,7 +119,7 @@ class SemanticController(nn.Module):
 
 
 def _changed_by(modulation: Modulation) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-    """A forward hook; BatchNorm has its channels second, LayerNorm last."""
+    """A forward hook; BatchNorm has its channels second, other layers last."""
 
     def hook(module: nn.Module, args: Any, out: Tensor) -> Tensor:
         batch, channels = modulation.gain.shape
