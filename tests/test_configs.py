@@ -107,9 +107,7 @@ def test_any_backbone(path, fragment, monkeypatch):
             build(cfg)
         return
     if path.parent.name == 'solider' and fragment.stem in NO_STAGES:  # CSPNeXt has no drop path
-        with pytest.raises(
-            InputError, match=r'controller.* no stages|no stochastic depth'
-        ):
+        with pytest.raises(InputError, match=r'controller.* no stages|no stochastic depth'):
             build(cfg)
         return
     model = build(cfg)

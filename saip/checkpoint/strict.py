@@ -26,7 +26,7 @@ REMEDY = (
     "write init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') with a FILE "
     'made by tools/export_backbone.py, and build the model as that file says'
 )
-USES = {'img_size', 'grid', 'feature_level', 'pos_interp', 'libraries'}
+USES = {'img_size', 'grid', 'feature_level', 'pos_interp', 'libraries', 'controller'}
 """Entries of an architecture that say how the weights are used: they may differ."""
 
 KNOWN_SIZES = (

@@ -77,12 +77,13 @@ class SemanticController(nn.Module):
 
         Args:
             condition: (B,) λ in [0, 1]; None takes the default for all.
-            images: (B, ...), for their number and device.
+            images: (B, ...), for their number.
         """
+        like = next(self.parameters())
         if condition is None:
-            condition = torch.full((len(images),), self.condition, device=images.device)
+            condition = like.new_full((len(images),), self.condition)
         with full_precision(images.device):
-            told = condition.to(next(self.parameters()))
+            told = condition.to(like)
             pair = torch.stack([told, 1 - told], dim=-1)
             return [
                 Modulation(F.softplus(scale(pair)), shift(pair))
