@@ -67,7 +67,9 @@ def main() -> None:
     parameters = sum(tensor.numel() for tensor in tensors.values())
     for suffix in FORMATS[args.format]:
         print(path.with_suffix(f'.{suffix}'))
-    print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}')
+    told = written['meta'].get('condition')
+    fixed = '' if told is None else f', λ = {told:g} folded in'
+    print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}{fixed}')
     print(f'\nIn an mmpretrain config:\n\n{config_snippet(path, written["meta"])}')
 
 
