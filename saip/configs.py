@@ -29,6 +29,7 @@ def backbone_folder() -> Path:
 VARIABLES = {
     'SAIP_BACKBONE': 'the name of a file of configs/_base_/backbones, such as vit-tiny-p16',
     'SAIP_DATA': 'the folder of the data sets',
+    'SAIP_DINO': 'a training checkpoint of preset dino',
     'SAIP_EPOCHS': 'a whole number of epochs, at least 1',
     'SAIP_EXPERT': "the file of a frozen expert's weights",
     'SAIP_FOLDER': 'a folder of person crops',

@@ -179,7 +179,11 @@ def _sizes(preprocessor: ViewsPreprocessor, plan: ViewPlan) -> Sizes:
 def _without_values(views: Views) -> Views:
     return Views(
         {
-            name: View(view.images.to('meta'), _mask_without_values(view.mask))
+            name: View(
+                view.images.to('meta'),
+                _mask_without_values(view.mask),
+                None if view.condition is None else view.condition.to('meta'),
+            )
             for name, view in views.by_name.items()
         },
         {name: target.to('meta') for name, target in views.targets.items()},

@@ -53,7 +53,9 @@ class ComparedEncoders:
     about: dict[str, Any]
 
 
-def find_compared_encoders(source: str, config: str | None = None) -> ComparedEncoders:
+def find_compared_encoders(
+    source: str, config: str | None = None, condition: float | None = None
+) -> ComparedEncoders:
     """Collect a checkpoint's networks and what they should beat.
 
     Args:
@@ -61,6 +63,8 @@ def find_compared_encoders(source: str, config: str | None = None) -> ComparedEn
             ``pixels``.
         config: the pretraining config that builds the encoder and the views; needed for a
             training checkpoint that does not hold its own.
+        condition: λ of an encoder that was trained with a controller, see
+            :func:`saip.checkpoint.encoder_of`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,7 +75,7 @@ def find_compared_encoders(source: str, config: str | None = None) -> ComparedEn
     text = read_config(config).pretty_text if config else None
     try:
         with library_refusals(config or source, CheckpointError):
-            return _collect(source, text)
+            return _collect(source, text, condition)
     except CheckpointError as error:
         if source in SPECIAL:  # otherwise the file is named
             raise CheckpointError(f'{config}: {error}') from error
@@ -114,7 +118,7 @@ def evaluate_compared_encoders(
     return evaluate_frozen(compared.encoders, images, compared.preprocessor, **settings)
 
 
-def _collect(source: str, text: str | None) -> ComparedEncoders:
+def _collect(source: str, text: str | None, condition: float | None) -> ComparedEncoders:
     """Do :func:`find_compared_encoders`, given the text of the config."""
     if source in SPECIAL:
         meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
@@ -122,7 +126,7 @@ def _collect(source: str, text: str | None) -> ComparedEncoders:
         networks: dict[str, BaseEncoder] = {}
         about: dict[str, Any] = {}
     else:
-        meta, networks, about = _load_networks(source, text)
+        meta, networks, about = _load_networks(source, text, condition)
         template = next(iter(networks.values()))
     settings = _preprocessor_settings(meta, template)
     statistics = settings['mean'], settings['std']
@@ -141,7 +145,7 @@ def _collect(source: str, text: str | None) -> ComparedEncoders:
 
 
 def _load_networks(
-    path: str, config_text: str | None
+    path: str, config_text: str | None, condition: float | None
 ) -> tuple[dict[str, Any], dict[str, BaseEncoder], dict[str, Any]]:
     checkpoint = load_checkpoint_file(path)
     meta = checkpoint.get('meta') or {}
@@ -155,7 +159,9 @@ def _load_networks(
     about: dict[str, Any] = {}
     for branch in branches:
         try:
-            networks[branch], about = encoder_of({**checkpoint, 'meta': meta}, branch)
+            networks[branch], about = encoder_of(
+                {**checkpoint, 'meta': meta}, branch, condition
+            )
         except CheckpointError as error:
             raise CheckpointError(f'{path}: {error}') from error
     return meta, networks, about

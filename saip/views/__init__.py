@@ -14,16 +14,19 @@ from saip.views.maskers import (
     OfficialMask,
     RandomMask,
 )
+from saip.views.numbers import Bernoulli, Numbers, Uniform
 from saip.views.official import OfficialCrop, OfficialRescale, OfficialScene
 from saip.views.ops import RenderOps, render
 from saip.views.random import uniforms
 from saip.views.recipe import Recipe, ViewPlan
 from saip.views.reference import ReferenceOps
 from saip.views.rescale import Rescale
+from saip.views.same import Same
 from saip.views.scene import Scene
 
 __all__ = [
     'Augment',
+    'Bernoulli',
     'BlockMask',
     'Clock',
     'ComplementMask',
@@ -36,6 +39,7 @@ __all__ = [
     'MaskDraw',
     'Masked',
     'Masker',
+    'Numbers',
     'OfficialCrop',
     'OfficialMask',
     'OfficialRescale',
@@ -45,7 +49,9 @@ __all__ = [
     'ReferenceOps',
     'RenderOps',
     'Rescale',
+    'Same',
     'Scene',
+    'Uniform',
     'ViewPlan',
     'ViewType',
     'render',

@@ -107,6 +107,7 @@ class ViewType(ABC):
         frame: what all views of the recipe refer to.
         depends_on: entries whose draws or images this one builds on.
         rows: images of each of its views per image of the batch.
+        conditioned: whether it gives its images a condition.
 
     Args:
         name: of the entry.
@@ -115,6 +116,7 @@ class ViewType(ABC):
 
     depends_on: tuple[str, ...] = ()
     rows: int = 1
+    conditioned: bool = False
 
     def __init__(self, name: str, frame: Frame) -> None:
         self.name = name

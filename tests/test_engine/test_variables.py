@@ -19,9 +19,15 @@ DATA = ROOT / 'configs/pretrain/saip/saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup
 REID = ROOT / 'configs/downstream/reid/transreid_market1501.py'
 PEOPLE = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'
 EXPERT = ROOT / 'configs/pretrain/saip/saip-star_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
+FROM_DINO = (
+    ROOT
+    / 'configs/pretrain/solider'
+    / 'solider-from-dino_vit-tiny-p16_8xb48-amp-coslr-10e-orig-recipe_lup1m.py'
+)
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_DATA': REID,
+    'SAIP_DINO': FROM_DINO,
     'SAIP_EPOCHS': FOLDER,
     'SAIP_EXPERT': EXPERT,
     'SAIP_FOLDER': FOLDER,

@@ -8,6 +8,7 @@ from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.feature_distillation import FeatureDistillation
 from saip.models.objectives.koleo import KoLeo
 from saip.models.objectives.masked_reconstruction import MaskedReconstruction
+from saip.models.objectives.semantic_parts import SemanticParts
 
 __all__ = [
     'AttentionRelationDistillation',
@@ -20,4 +21,5 @@ __all__ = [
     'MaskedReconstruction',
     'OfficialCrossScaleMatching',
     'Parts',
+    'SemanticParts',
 ]

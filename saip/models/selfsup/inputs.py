@@ -10,6 +10,7 @@ from saip.models.backbones.base import BaseEncoder
 from saip.models.objectives.base import BaseObjective
 from saip.registry import MODELS
 from saip.structures import Outputs
+from saip.views import Recipe
 
 
 def take_wanted(objectives: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,12 +127,13 @@ def required_views(
 
     Args:
         objectives: objectives by name.
-        made: names of the views that each entry makes.
+        made: names of the views that each entry makes; an entry that makes none is a target, and
+            is read by its own name.
 
     Raises:
         InputError: an objective reads a view that neither the recipe nor an objective makes.
     """
-    entry_of = {view: entry for entry, views in made.items() for view in views}
+    entry_of = {view: entry for entry, views in made.items() for view in views or (entry,)}
     derived = {view for each in objectives.values() for view in each.derived_views()}
     required: set[str] = set()
     for name, objective in objectives.items():
@@ -150,6 +152,26 @@ def required_views(
 
 def _views_of(objective: BaseObjective) -> set[str]:
     return {*objective.student_inputs(), *objective.expert_inputs(), *objective.other_views()}
+
+
+def check_conditions(encoder: BaseEncoder, recipe: Recipe, required: Iterable[str]) -> None:
+    """Check that an encoder can be told what its views come with.
+
+    Args:
+        encoder: the encoder to be trained.
+        recipe: the view recipe.
+        required: entries whose views objectives read.
+
+    Raises:
+        InputError: views come with a condition, but the encoder has no controller.
+    """
+    told = [name for name in recipe.required(required) if recipe[name].conditioned]
+    if told and not encoder.has_controller:
+        raise InputError(
+            f'the views {", ".join(told)} come with a condition, but model.backbone has no '
+            'controller to be told of it; set model.backbone.controller=dict(), or condition=None '
+            'in model.data_preprocessor.views'
+        )
 
 
 def check_trained(objectives: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from saip.models.selfsup.encoding import encode_views
 from saip.models.selfsup.init_from import InitFrom, load_parts
 from saip.models.selfsup.inputs import (
     any_reads_last_block,
+    check_conditions,
     check_declared,
     check_drops_tokens,
     check_sizes,
@@ -92,7 +93,9 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         self.objectives = self._build_objectives(wanted, built)
         every = self.objectives.values()
         check_trained(self.objectives)
-        views.select(required_views(self.objectives, views.recipe.names))
+        required = required_views(self.objectives, views.recipe.names)
+        check_conditions(self.backbone, views.recipe, required)
+        views.select(required)
         self.student_inputs = merge_inputs(each.student_inputs() for each in every)
         self.expert_inputs = merge_inputs(each.expert_inputs() for each in every)
         reads = (*self.student_inputs.values(), *self.expert_inputs.values())
