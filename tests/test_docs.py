@@ -279,7 +279,8 @@ def test_every_documented_variable_is_set_by_a_test():
         name
         for path in (ROOT / 'tests').rglob('*.py')
         for name in re.findall(
-            r"""(?:setenv\(|environ\[|\benv\b.*?)\s*f?['"](SAIP_[A-Z]+)['"]""", path.read_text()
+            r"""(?:setenv\(|environ\[|\benv\b.*?|[{\n]\s*)f?['"](SAIP_[A-Z]+)['"]""",
+            path.read_text(),
         )
     }
     assert documented
