@@ -1,8 +1,9 @@
 """Linear probes of frozen patch tokens, for measures of dense features.
 
-Both minimize a mean cross-entropy plus a quadratic penalty on the weights. That is convex with one
-minimum of the weights, so the result depends on tokens and annotations, not on an initialization,
-an order or a seed.
+Both have a bias for each place, since persons in their boxes stand alike: tokens that say nothing
+reach the mean annotation of each place, and a network is measured by what its tokens add to that.
+Both minimize a mean cross-entropy plus a quadratic penalty. That is strictly convex, so the result
+depends on tokens and annotations, not on an initialization, an order or a seed.
 
 Shapes: N images, L patches of a grid (h, w) in raster order, D channels, C classes, K keypoints.
 """
@@ -20,7 +21,8 @@ from saip.errors import InputError
 from saip.structures import Grid
 
 PENALTY = 1e-3
-"""Weight of half the squared norm of a probe's weights, beside a mean over patches or keypoints."""
+"""Weight of half the squared norm of a probe's weights, beside a mean over patches or keypoints.
+Biases count for 1/L: only one patch in L has the bias of its place."""
 
 STEPS = 200
 _TOLERANCE = 1e-6
@@ -35,7 +37,7 @@ class LinearProbe:
         mean: (D,) of the channels, over images and patches.
         std: (D,) of the channels.
         weight: (D, C).
-        bias: (C,).
+        bias: (L, C).
     """
 
     mean: Tensor
@@ -44,7 +46,7 @@ class LinearProbe:
     bias: Tensor
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Map (..., D) tokens to (..., C) float64 scores."""
+        """Map (N, L, D) tokens to (N, L, C) float64 scores."""
         return ((tokens.double() - self.mean) / self.std) @ self.weight + self.bias
 
 
@@ -55,22 +57,19 @@ def fit_patch_probe(tokens: Tensor, shares: Tensor, penalty: float = PENALTY) ->
         tokens: (N, L, D).
         shares: (N, L, C) which share of a patch each class covers; the targets of the
             cross-entropy, whose mean over patches is minimized.
-        penalty: see ``PENALTY``; biases are free.
+        penalty: see ``PENALTY``.
 
     Raises:
         InputError: tokens are not finite.
     """
     mean, std = _statistics(tokens)
-    inputs = ((tokens.double() - mean) / std).flatten(0, 1)
-    targets = shares.double().flatten(0, 1)
+    inputs = (tokens.double() - mean) / std
+    targets = shares.double()
 
-    def loss(weight: Tensor, bias: Tensor) -> Tensor:
-        entropy = F.cross_entropy(inputs @ weight + bias, targets)
-        return entropy + penalty / 2 * weight.square().sum()
+    def entropy(scores: Tensor) -> Tensor:
+        return F.cross_entropy(scores.flatten(0, 1), targets.flatten(0, 1))
 
-    weight = inputs.new_zeros(inputs.shape[1], targets.shape[1])
-    bias = inputs.new_zeros(targets.shape[1])
-    _minimize(loss, weight, bias)
+    weight, bias = _minimize(entropy, inputs, targets.shape[2], penalty)
     return LinearProbe(mean, std, weight, bias)
 
 
@@ -99,15 +98,12 @@ def fit_place_probe(
     goals = targets.double()
     weights = labeled.double() / labeled.sum()
 
-    def loss(weight: Tensor) -> Tensor:
-        scores = (inputs @ weight).transpose(1, 2)  # (N, L, K) -> (N, K, L)
-        entropy = -(goals * scores.log_softmax(dim=2)).sum(dim=2)
-        return (weights * entropy).sum() + penalty / 2 * weight.square().sum()
+    def entropy(scores: Tensor) -> Tensor:
+        chances = scores.transpose(1, 2).log_softmax(dim=2)  # (N, L, K) -> (N, K, L)
+        return -(weights * (goals * chances).sum(dim=2)).sum()
 
-    weight = inputs.new_zeros(inputs.shape[2], goals.shape[1])
-    _minimize(loss, weight)
-    # A bias is the same for all patches of an image and changes nothing.
-    return LinearProbe(mean, std, weight, weight.new_zeros(goals.shape[1]))
+    weight, bias = _minimize(entropy, inputs, goals.shape[1], penalty)
+    return LinearProbe(mean, std, weight, bias)
 
 
 def patch_shares(labels: Tensor, classes: int, grid: Grid) -> Tensor:
@@ -191,12 +187,25 @@ def _statistics(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return rows.mean(dim=0), std.clamp(min=_EPS * max(1.0, float(std.max())))
 
 
-def _minimize(loss: Callable[..., Tensor], *parameters: Tensor) -> None:
-    """Minimize a smooth convex function, in place, by L-BFGS with a line search."""
-    for parameter in parameters:
-        parameter.requires_grad_()
+def _minimize(
+    entropy: Callable[[Tensor], Tensor], inputs: Tensor, outputs: int, penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Minimize a convex function of the scores, plus the penalty, by L-BFGS with a line search.
+
+    Args:
+        entropy: of (N, L, C) scores.
+        inputs: (N, L, D).
+        outputs: C.
+        penalty: see ``PENALTY``.
+
+    Returns:
+        (D, C) weights and (L, C) biases.
+    """
+    _, places, width = inputs.shape
+    weight = inputs.new_zeros(width, outputs).requires_grad_()
+    bias = inputs.new_zeros(places, outputs).requires_grad_()
     optimizer = torch.optim.LBFGS(
-        parameters,
+        [weight, bias],
         max_iter=STEPS,
         tolerance_grad=_TOLERANCE,
         tolerance_change=0.0,
@@ -206,12 +215,11 @@ def _minimize(loss: Callable[..., Tensor], *parameters: Tensor) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        value = loss(*parameters)
+        norm = weight.square().sum() + bias.square().sum() / places
+        value = entropy(inputs @ weight + bias) + penalty / 2 * norm
         value.backward()
-        return value
+        return value.detach()
 
     with torch.enable_grad():
         optimizer.step(closure)
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-        parameter.grad = None
+    return weight.detach(), bias.detach()

@@ -53,7 +53,9 @@ class ComparedEncoders:
     about: dict[str, Any]
 
 
-def find_compared_encoders(source: str, config: str | None = None) -> ComparedEncoders:
+def find_compared_encoders(
+    source: str, config: str | None = None, size: tuple[int, int] | None = None
+) -> ComparedEncoders:
     """Collect a checkpoint's networks and what they should beat.
 
     Args:
@@ -61,6 +63,7 @@ def find_compared_encoders(source: str, config: str | None = None) -> ComparedEn
             ``pixels``.
         config: the pretraining config that builds the encoder and the views; needed for a
             training checkpoint that does not hold its own.
+        size: (h, w) at which images are encoded; None takes the one of the training.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,7 +74,7 @@ def find_compared_encoders(source: str, config: str | None = None) -> ComparedEn
     text = read_config(config).pretty_text if config else None
     try:
         with library_refusals(config or source, CheckpointError):
-            return _collect(source, text)
+            return _collect(source, text, size)
     except CheckpointError as error:
         if source in SPECIAL:  # otherwise the file is named
             raise CheckpointError(f'{config}: {error}') from error
@@ -114,7 +117,7 @@ def evaluate_compared_encoders(
     return evaluate_frozen(compared.encoders, images, compared.preprocessor, **settings)
 
 
-def _collect(source: str, text: str | None) -> ComparedEncoders:
+def _collect(source: str, text: str | None, size: tuple[int, int] | None) -> ComparedEncoders:
     """Do :func:`find_compared_encoders`, given the text of the config."""
     if source in SPECIAL:
         meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
@@ -124,7 +127,8 @@ def _collect(source: str, text: str | None) -> ComparedEncoders:
     else:
         meta, networks, about = _load_networks(source, text)
         template = next(iter(networks.values()))
-    settings = _preprocessor_settings(meta, template)
+    size = size or template.img_size
+    settings = {**_preprocessor_settings(meta, template), 'size': size}
     statistics = settings['mean'], settings['std']
     baselines: dict[str, Callable[[], FrozenEncoder]] = {
         RANDOM: lambda: random_twin(template),
@@ -135,7 +139,7 @@ def _collect(source: str, text: str | None) -> ComparedEncoders:
     return ComparedEncoders(
         encoders={**networks, **{name: baselines[name]() for name in only}},
         preprocessor=MODELS.build(settings),
-        size=template.img_size,
+        size=size,
         about=about,
     )
 
@@ -166,7 +170,6 @@ def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[s
     statistics = describe_encoder(meta, encoder)['statistics']
     return {
         'type': 'saip.ViewsPreprocessor',
-        'size': tuple(encoder.img_size),
         'patch_size': encoder.patch_stride,
         'views': {},
         'mean': statistics['mean'],

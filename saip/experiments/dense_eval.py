@@ -40,10 +40,9 @@ class DenseData:
 
 
 class PlaceAlone(nn.Module):
-    """An encoder whose patch tokens say where a patch is, and nothing of the image.
+    """An encoder whose patch tokens say nothing, so that a probe knows their places alone.
 
-    A probe of it predicts the mean annotation of each place: what a dense feature must beat,
-    since persons in their boxes stand alike.
+    What a dense feature must beat, since persons in their boxes stand alike.
 
     Args:
         grid: (h, w) patches.
@@ -54,9 +53,9 @@ class PlaceAlone(nn.Module):
         self.grid = grid
 
     def encode(self, images: Tensor) -> EncoderOutput:
-        """Return the same one-hot tokens for every image; there is no image token."""
-        places = torch.eye(self.grid[0] * self.grid[1], device=images.device)
-        return EncoderOutput(None, places.expand(len(images), -1, -1), self.grid)
+        """Return the same tokens for every image; there is no image token."""
+        tokens = images.new_zeros(len(images), self.grid[0] * self.grid[1], 1)
+        return EncoderOutput(None, tokens, self.grid)
 
 
 def evaluate_dense(

@@ -39,6 +39,9 @@ def draw_comparison(
             if name in row['metrics']:
                 _draw_row(axes, place, row['metrics'][name], _COLORS[row['kind']])
         _tidy(axes, name)
+        shown = [row['metrics'][name] for row in summary if name in row['metrics']]
+        ends = [x for one in shown for x in (*one['values'], *one.get('interval', ()))]
+        axes.set_xlim(0, 1.15 * max(1.0, *ends))
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(title, fontsize=9, x=0.01, ha='left')
@@ -67,8 +70,6 @@ def _draw_row(axes: Axes, place: int, metric: Mapping[str, Any], color: str) -> 
 
 def _tidy(axes: Axes, name: str) -> None:
     axes.set_title(name, loc='left', fontsize=9)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.12)
     axes.spines[['top', 'right', 'left']].set_visible(False)
     axes.grid(color='#e3e3e3', linewidth=0.7)
     axes.set_axisbelow(True)

@@ -28,18 +28,16 @@ def test_a_patch_probe_is_the_minimum_that_scipy_finds():
     tokens = torch.randn(6, 8, 4) * torch.tensor([1.0, 5.0, 0.1, 2.0]) + 3
     shares = torch.rand(6, 8, 3).softmax(dim=2)
     probe = fit_patch_probe(tokens, shares, penalty=0.02)
-    x, y = standardized(tokens).reshape(-1, 4), shares.numpy().reshape(-1, 3)
+    x, y = standardized(tokens), shares.numpy()
 
     def loss(flat: np.ndarray) -> float:
-        weight, bias = flat[:12].reshape(4, 3), flat[12:]
-        entropy = -(y * log_softmax(x @ weight + bias, 1)).sum(1).mean()
-        return entropy + 0.01 * (weight**2).sum()
+        weight, bias = flat[:12].reshape(4, 3), flat[12:].reshape(8, 3)
+        entropy = -(y * log_softmax(x @ weight + bias, 2)).sum(2).mean()
+        return entropy + 0.01 * ((weight**2).sum() + (bias**2).sum() / 8)
 
-    expected = minimize(loss, np.zeros(15), tol=1e-12).x
-    np.testing.assert_allclose(probe.weight.numpy(), expected[:12].reshape(4, 3), atol=1e-4)
-    # A number that all biases share changes nothing.
-    bias, wanted = probe.bias.numpy(), expected[12:]
-    np.testing.assert_allclose(bias - bias.mean(), wanted - wanted.mean(), atol=1e-4)
+    expected = minimize(loss, np.zeros(36), tol=1e-12).x
+    np.testing.assert_allclose(probe.weight.numpy().flatten(), expected[:12], atol=1e-4)
+    np.testing.assert_allclose(probe.bias.numpy().flatten(), expected[12:], atol=2e-4)
 
 
 def test_a_place_probe_is_the_minimum_that_scipy_finds():
@@ -49,12 +47,21 @@ def test_a_place_probe_is_the_minimum_that_scipy_finds():
     x, y, known = standardized(tokens), targets.numpy(), labeled.numpy()
 
     def loss(flat: np.ndarray) -> float:
-        scores = x @ flat.reshape(3, 2)  # (N, L, K)
-        entropy = -(y * log_softmax(scores, 1).transpose(0, 2, 1)).sum(2)
-        return entropy[known].mean() + 0.025 * (flat**2).sum()
+        weight, bias = flat[:6].reshape(3, 2), flat[6:].reshape(6, 2)
+        chances = log_softmax(x @ weight + bias, 1).transpose(0, 2, 1)  # (N, L, K) -> (N, K, L)
+        entropy = -(y * chances).sum(2)[known].mean()
+        return entropy + 0.025 * ((weight**2).sum() + (bias**2).sum() / 6)
 
-    expected = minimize(loss, np.zeros(6), tol=1e-12).x
-    np.testing.assert_allclose(probe.weight.numpy().flatten(), expected, atol=1e-4)
+    expected = minimize(loss, np.zeros(18), tol=1e-12).x
+    np.testing.assert_allclose(probe.weight.numpy().flatten(), expected[:6], atol=1e-4)
+    np.testing.assert_allclose(probe.bias.numpy().flatten(), expected[6:], atol=2e-4)
+
+
+def test_tokens_that_say_nothing_give_the_mean_of_each_place():
+    shares = torch.rand(50, 6, 3).softmax(dim=2)
+    probe = fit_patch_probe(torch.zeros(50, 6, 1), shares, penalty=1e-6)
+    found = probe(torch.zeros(1, 6, 1)).softmax(dim=2)[0]
+    torch.testing.assert_close(found.float(), shares.mean(0), atol=1e-3, rtol=0)
 
 
 def test_what_is_not_annotated_teaches_nothing():

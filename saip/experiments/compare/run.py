@@ -12,6 +12,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from saip.datasets.files import write_atomic
 from saip.evaluation.histogram import CoarsePixels, ColorHistogram
 from saip.experiments.compare.evaluation import Evaluated, evaluate_network
@@ -39,6 +41,9 @@ from saip.visualization.comparison import draw_comparison
 PLACE = 'place alone'
 NAME = 'comparison'
 
+Size = tuple[int, int] | None
+"""(h, w) at which images are encoded; None: as in the training of the network."""
+
 
 def compare(comparison: Comparison) -> str:
     """Train and evaluate all rows, and write ``comparison.json``, ``.md`` and ``.png``.
@@ -55,13 +60,14 @@ def compare(comparison: Comparison) -> str:
     comparison.check_rows()
     train_set = TrainSet.open(comparison.data)
     lengths = lengths_of(comparison, train_set, comparison.out / 'speed')
+    size = comparison.read_size()
     clock = _Clock(len(comparison.trained) * comparison.seeds)
     results: list[RowResults] = []
     page = ''
     for row in comparison.rows:
-        results.append(_run_row(comparison, row, lengths.get(row), clock))
+        results.append(_run_row(comparison, row, lengths.get(row), size, clock))
         page = _write(comparison, results, train_set)
-    source = _first_network(comparison, lengths)
+    source = _first_network(comparison, lengths, size)
     for baseline in _baselines(comparison, source):
         results.append(baseline)
         page = _write(comparison, results, train_set)
@@ -94,10 +100,10 @@ class _Clock:
 
 
 def _run_row(
-    comparison: Comparison, row: Row, length: Length | None, clock: _Clock
+    comparison: Comparison, row: Row, length: Length | None, size: Size, clock: _Clock
 ) -> RowResults:
     if length is None:
-        network = partial(_network, comparison.weights[str(row.weights)], None)
+        network = partial(_network, comparison.weights[str(row.weights)], None, size)
         folder = comparison.out / 'runs' / row.folder
         settings = comparison.weights_settings(row)
         return RowResults(
@@ -113,7 +119,7 @@ def _run_row(
         finished = record.evaluation == comparison.evaluation_settings()
         if not finished:
             train_run(comparison, row, seed, length, folder, record)
-        network = partial(_network, checkpoint_of(folder, length), comparison.which)
+        network = partial(_network, checkpoint_of(folder, length), comparison.which, None)
         runs.append(_evaluated(comparison, folder, settings, network))
         seconds.append(record.seconds)
         clock.end(what, worked=not finished)
@@ -123,9 +129,9 @@ def _run_row(
 Network = tuple[FrozenEncoder, ComparedEncoders]
 
 
-def _network(file: Path, which: str | None) -> Network:
+def _network(file: Path, which: str | None, size: Size) -> Network:
     """A network of a file, by name or the first, and how its images are made."""
-    compared = find_compared_encoders(str(file))
+    compared = find_compared_encoders(str(file), size=size)
     return compared.encoders[which or next(iter(compared.encoders))], compared
 
 
@@ -133,12 +139,14 @@ def _as_it_is(encoder: FrozenEncoder, compared: ComparedEncoders) -> Network:
     return encoder, compared
 
 
-def _first_network(comparison: Comparison, lengths: dict[Row, Length]) -> ComparedEncoders:
+def _first_network(
+    comparison: Comparison, lengths: dict[Row, Length], size: Size
+) -> ComparedEncoders:
     row = comparison.rows[0]
     if row not in lengths:
-        return _network(comparison.weights[str(row.weights)], None)[1]
+        return _network(comparison.weights[str(row.weights)], None, size)[1]
     folder = comparison.out / 'runs' / row.folder / 'seed_0'
-    return _network(checkpoint_of(folder, lengths[row]), None)[1]
+    return _network(checkpoint_of(folder, lengths[row]), None, None)[1]
 
 
 def _evaluated(
@@ -166,10 +174,10 @@ def _evaluated(
 def _baselines(comparison: Comparison, compared: ComparedEncoders) -> Iterator[RowResults]:
     """Evaluate what needs no training, with the size and the statistics of the first row."""
     trained = next(one for one in compared.encoders.values() if isinstance(one, BaseEncoder))
-    architecture = trained.architecture()
-    text = json.dumps([architecture, comparison.device.partition(':')[0]], default=str)
+    text = json.dumps([trained.architecture(), compared.size], default=str)
     settings = {'architecture_sha256': hashlib.sha256(text.encode()).hexdigest()}
-    grid = architecture['grid']
+    with torch.no_grad():
+        grid = trained.encode(torch.zeros(1, 3, *compared.size)).grid
 
     def row(name: str, encoders: Sequence[FrozenEncoder], **has: bool) -> RowResults:
         folder = comparison.out / 'runs' / 'baselines' / name.replace(' ', '_')
@@ -190,7 +198,7 @@ def _baselines(comparison: Comparison, compared: ComparedEncoders) -> Iterator[R
         encoder = compared.encoders[name]
         assert isinstance(encoder, kind)
         yield row(name, [encoder], has_patches=False)
-    yield row(PLACE, [PlaceAlone((grid[0], grid[1]))], has_token=False)
+    yield row(PLACE, [PlaceAlone(grid)], has_token=False)
 
 
 def _write(comparison: Comparison, results: Sequence[RowResults], train_set: TrainSet) -> str:

@@ -27,6 +27,9 @@ METHODS = 'pretrain/_base_/methods'
 SAVED = 6
 """Checkpoints of a training: an interrupted one loses a sixth of it."""
 
+_SOME = Length(epochs=2, holdout=1, steps=2, images=4)
+"""A length, for what does not depend on it."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -155,9 +158,8 @@ class Comparison:
             InputError: the encoder cannot do a method, with the reason, or an expert is to be
                 evaluated that a method has not, or does not train.
         """
-        some = Length(epochs=2, holdout=1, steps=2, images=2 * self.batch)
         for row in self.trained:
-            cfg = self.read(row, 0, some)
+            cfg = self.read(row, 0, _SOME)
             cfg.model.pop('init_from', None)
             with library_refusals(row.text), torch.device('meta'):
                 expert = MODELS.build(cfg.model).expert
@@ -165,6 +167,13 @@ class Comparison:
                 raise InputError(
                     f'{row.text}: trains no expert that could be evaluated; --which student'
                 )
+
+    def read_size(self) -> tuple[int, int] | None:
+        """(h, w) of the anchor of the first row that trains; weights as they are get it, too."""
+        for row in self.trained:
+            size = self.read(row, 0, _SOME).model.data_preprocessor.size
+            return (size[0], size[1])
+        return None
 
     def training_settings(self, row: Row, seed: int, length: Length) -> dict[str, Any]:
         """What a training is, in plain values: two equal ones give the same weights."""

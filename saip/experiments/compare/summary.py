@@ -110,8 +110,8 @@ def write_markdown(
     spread = f'mean of {seeds} seeds ± their standard deviation' if seeds > 1 else 'one seed'
     notes = (
         f'{spread}; in brackets the 95 % interval by bootstrap over identities. **Bold**: the '
-        'best; `=`: inside of the interval of the best, a tie. Scores in percent; frozen features of '
-        f'the {settings["which"]}, retrieval by its {settings["feature"]}.'
+        'best; `=`: inside of the interval of the best, a tie. Scores in percent; frozen features '
+        f'of the {settings["which"]}, retrieval by its {settings["feature"]}.'
     )
     facts = [f'- {key}: {value}' for key, value in {**settings, **environment}.items()]
     return '\n'.join(
