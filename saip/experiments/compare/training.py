@@ -122,16 +122,17 @@ def _measure(
     started = time.monotonic()
     _train(comparison, row, length, run, options)
     seconds = time.monotonic() - started
-    times = [value for _, value in read_scalars_of_steps(run)]
+    times = [value for _, value in _read_steps(run)]
     step = statistics.median(times[len(times) // 3 :])
-    start = max(0.0, seconds - sum(times))
+    # Slow first steps count as a part of the start.
+    start = max(0.0, seconds - len(times) * step)
     found = {'start_seconds': start, 'step_seconds': step}
     write_atomic(path, f'{json.dumps(found)}\n'.encode())
     checkpoint_of(run, length).unlink()
     return start, step
 
 
-def read_scalars_of_steps(run: Path) -> list[tuple[float, float]]:
+def _read_steps(run: Path) -> list[tuple[float, float]]:
     """(step, seconds) of each step of a run that logged every step."""
     files = sorted(run.glob('*/vis_data/scalars.json'))
     lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
