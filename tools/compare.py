@@ -19,11 +19,9 @@ from mmengine.device import get_device
 
 from saip.configs import backbone_folder
 from saip.errors import one_line_errors
-from saip.experiments.compare.evaluation import prepare_dense
 from saip.experiments.compare.rows import parse_rows, parse_weights
 from saip.experiments.compare.run import compare
 from saip.experiments.compare.settings import METHODS, Comparison
-from saip.experiments.dense_eval import DenseData
 from saip.experiments.frozen_options import check_device
 from saip.models.selfsup.predicting import FEATURES
 
@@ -94,7 +92,6 @@ def main() -> None:
     configs = backbone_folder().parents[1]
     weights = parse_weights(args.init)
     out = args.out.resolve()
-    parts, keypoints = args.parts or out / 'parts', args.keypoints or out / 'keypoints'
     comparison = Comparison(
         rows=parse_rows(args.methods, configs / METHODS, weights),
         weights=weights,
@@ -111,11 +108,11 @@ def main() -> None:
         device=args.device or get_device(),
         workers=args.workers,
         options=args.cfg_options,
-        dense=DenseData(str(parts), str(keypoints)),
+        parts=args.parts,
+        keypoints=args.keypoints,
         configs=configs,
         tools=TOOLS,
     )
-    prepare_dense(comparison, args.parts is not None, args.keypoints is not None)
     print(compare(comparison))
     print(f'{out}/comparison.md, .json, .png')
 

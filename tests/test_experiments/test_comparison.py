@@ -26,7 +26,6 @@ from saip.experiments.compared_encoders import (
     evaluate_compared_encoders,
     find_compared_encoders,
 )
-from saip.experiments.dense_eval import DenseData
 from tests.test_experiments.comparison_files import FakeEvaluation, FakeTraining, small_sets
 from tests.tiny import ROOT
 from tests.tools import call_tool
@@ -81,7 +80,8 @@ def comparison(
         device='cpu',
         workers=0,
         options=(),
-        dense=DenseData(str(sets['lip']), str(sets['coco'])),
+        parts=sets['lip'],
+        keypoints=sets['coco'],
         configs=CONFIGS,
         tools=ROOT / 'tools',
     )
@@ -291,10 +291,9 @@ FINE = ['saip-small', '--images', '16', '--workers', '0']
         (['saip-small'], 'one of the arguments --images --time is required'),
         ([*FINE, '--device', 'cuda:99'], '--device cuda:99'),
         ([*FINE, '--init', 'a=absent.pth'], 'there is no file absent.pth'),
-        (
-            [*FINE, '--parts', 'absent', '--batch-size', '8'],
-            'train_id.txt: no such file. LIP is',
-        ),
+        ([*FINE, '--parts', 'absent'], 'train_id.txt: no such file. LIP is'),
+        ([*FINE, '--keypoints', 'absent'], 'keypoints_train2017.json: no such file. COCO'),
+        ([*FINE, '--retrieval', '{lip}'], 'a set in Market-1501 layout has'),
     ],
 )
 def test_wrong_arguments_are_one_line(
@@ -317,6 +316,7 @@ def test_wrong_arguments_are_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert 'Traceback' not in said
+    assert not fake.calls
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from saip.datasets.annotated import KeypointCrops, PartCrops
 from saip.datasets.people.formats.coco import write_coco
 from saip.datasets.people.formats.lip import write_lip
+from saip.datasets.retrieval import RetrievalImages
 from saip.evaluation.bootstrap import sum_by_identity
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import normalize
@@ -27,6 +29,7 @@ SHARPNESS, SPREAD = 'effective rank', 'feature spread'
 BOUNDED = (RANK, MAP)
 """Figures with an interval, in the order of the sums of :class:`Evaluated`."""
 _BATCH = 64
+_ANY_SIZE = (64, 32)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def evaluate_network(
         progress=False,
     )
     if has_token:
-        images = open_images(comparison.retrieval, size)
+        images = RetrievalImages(str(comparison.retrieval), size)
         features, labels = encode_frozen({'': encoder}, images, **settings)
         rows = normalize(features[''][:, 0].to(device))
         scores = score_labeled(rows, labels)
@@ -97,13 +100,22 @@ def evaluate_network(
     return Evaluated(metrics, identities)
 
 
-def prepare_dense(comparison: Comparison, asked_parts: bool, asked_keypoints: bool) -> None:
-    """Draw the synthetic sets that stand for annotations which were not given."""
+def prepare_sets(comparison: Comparison) -> None:
+    """Look at the sets before the first training; draw the annotated ones that were not given.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a set cannot be used.
+    """
+    len(RetrievalImages(str(comparison.retrieval)))
     workers = max(1, comparison.workers)
-    if not asked_parts:
+    if comparison.parts is None:
         write_lip(comparison.dense.parts, 'small', workers=workers)
-    if not asked_keypoints:
+    if comparison.keypoints is None:
         write_coco(comparison.dense.keypoints, 'small', workers=workers)
+    for split in ('train', 'val'):
+        PartCrops(comparison.dense.parts, split, _ANY_SIZE)[0]
+        KeypointCrops(comparison.dense.keypoints, split, _ANY_SIZE)[0]
 
 
 def _recall(

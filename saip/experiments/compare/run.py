@@ -16,7 +16,7 @@ import torch
 
 from saip.datasets.files import write_atomic
 from saip.evaluation.histogram import CoarsePixels, ColorHistogram
-from saip.experiments.compare.evaluation import Evaluated, evaluate_network
+from saip.experiments.compare.evaluation import Evaluated, evaluate_network, prepare_sets
 from saip.experiments.compare.length import Length, TrainSet
 from saip.experiments.compare.records import open_record
 from saip.experiments.compare.rows import Row
@@ -60,6 +60,7 @@ def compare(comparison: Comparison) -> str:
     comparison.check_rows()
     train_set = TrainSet.open(comparison.data)
     lengths = lengths_of(comparison, train_set, comparison.out / 'speed')
+    prepare_sets(comparison)
     size = comparison.read_size()
     clock = _Clock(len(comparison.trained) * comparison.seeds)
     results: list[RowResults] = []

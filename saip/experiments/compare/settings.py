@@ -51,7 +51,8 @@ class Comparison:
         device: cpu, cuda or cuda:N.
         workers: processes that read images.
         options: ``KEY=VALUE`` for all trainings.
-        dense: annotations of parts and keypoints.
+        parts: a set in LIP's layout; None draws synthetic persons.
+        keypoints: a set in the layout of COCO; None draws synthetic persons.
         configs: folder of the configurations.
         tools: folder of ``train.py``.
     """
@@ -71,7 +72,8 @@ class Comparison:
     device: str
     workers: int
     options: Sequence[str]
-    dense: DenseData
+    parts: Path | None
+    keypoints: Path | None
     configs: Path
     tools: Path
 
@@ -96,6 +98,13 @@ class Comparison:
                 f'--data {self.data}: holds query and gallery of a retrieval, which would be '
                 'trained on; name a folder without them, such as its bounding_box_train'
             )
+
+    @property
+    def dense(self) -> DenseData:
+        """Annotations of the dense measures, given or drawn."""
+        return DenseData(
+            str(self.parts or self.out / 'parts'), str(self.keypoints or self.out / 'keypoints')
+        )
 
     @property
     def trained(self) -> list[Row]:
