@@ -269,7 +269,7 @@ def test_a_method_that_the_encoder_cannot_do_is_refused_before_the_first_step(
 
 # The command line
 
-FINE = ['saip-small', '--images', '16', '--workers', '0']
+FINE = ['saip-small', '--images', '16', '--batch-size', '8', '--workers', '0']
 
 
 @pytest.mark.parametrize(

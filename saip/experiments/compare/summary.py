@@ -49,8 +49,9 @@ def summarize(rows: Sequence[RowResults]) -> list[dict[str, Any]]:
     """Join the runs of each row.
 
     An interval holds 95 % of the means over resampled identities, of the mean of a row's runs: the
-    networks are as they are, other people are asked for. A row ties with the best of a figure
-    where its mean lies inside of the interval of that one.
+    networks are as they are, other people are asked for. Of the rows that are no baselines, one is
+    the best of a figure, and another ties with it where its mean lies inside of the interval of
+    the best; baselines are what all have to beat.
 
     Returns:
         Per row ``row``, ``kind``, ``images``, ``minutes`` (mean), ``seeds`` and ``metrics``: by
@@ -59,7 +60,11 @@ def summarize(rows: Sequence[RowResults]) -> list[dict[str, Any]]:
     """
     found = [_summarize_row(row) for row in rows]
     for name in SCORES:
-        having = [row['metrics'][name] for row in found if name in row['metrics']]
+        having = [
+            row['metrics'][name]
+            for row in found
+            if name in row['metrics'] and row['kind'] != 'baseline'
+        ]
         if not having:
             continue
         best = max(having, key=lambda metric: metric['mean'])
@@ -110,8 +115,8 @@ def write_markdown(
     spread = f'mean of {seeds} seeds ± their standard deviation' if seeds > 1 else 'one seed'
     notes = (
         f'{spread}; in brackets the 95 % interval by bootstrap over identities. **Bold**: the '
-        'best; `=`: inside of the interval of the best, a tie. Scores in percent; frozen features '
-        f'of the {settings["which"]}, retrieval by its {settings["feature"]}.'
+        'best apart from baselines; `=`: inside of the interval of the best, a tie. Scores in '
+        f'percent; frozen features of the {settings["which"]}, retrieval by its {settings["feature"]}.'
     )
     facts = [f'- {key}: {value}' for key, value in {**settings, **environment}.items()]
     return '\n'.join(
@@ -135,7 +140,7 @@ def _score_cell(metric: Mapping[str, Any] | None) -> str:
     if metric is None:
         return '-'
     text = f'{metric["mean"]:.1f}'
-    if metric['best']:
+    if metric.get('best'):
         text = f'**{text}**'
     elif metric.get('tie'):
         text = f'{text} ='
