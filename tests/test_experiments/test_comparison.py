@@ -30,6 +30,8 @@ from tests.test_experiments.comparison_files import FakeEvaluation, FakeTraining
 from tests.tiny import ROOT
 from tests.tools import call_tool
 
+# A logger that an earlier test has made writes to that test's output.
+pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 CONFIGS = backbone_folder().parents[1]
 ABLATION = 'saip-small:model.objectives.css=None'
 

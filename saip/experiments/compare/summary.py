@@ -116,7 +116,8 @@ def write_markdown(
     notes = (
         f'{spread}; in brackets the 95 % interval by bootstrap over identities. **Bold**: the '
         'best apart from baselines; `=`: inside of the interval of the best, a tie. Scores in '
-        f'percent; frozen features of the {settings["which"]}, retrieval by its {settings["feature"]}.'
+        f'percent; frozen features of the {settings["which"]}, retrieval by its '
+        f'{settings["feature"]}.'
     )
     facts = [f'- {key}: {value}' for key, value in {**settings, **environment}.items()]
     return '\n'.join(
