@@ -54,7 +54,10 @@ class ComparedEncoders:
 
 
 def find_compared_encoders(
-    source: str, config: str | None = None, condition: float | None = None
+    source: str,
+    config: str | None = None,
+    condition: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> ComparedEncoders:
     """Collect a checkpoint's networks and what they should beat.
 
@@ -65,6 +68,7 @@ def find_compared_encoders(
             training checkpoint that does not hold its own.
         condition: λ of an encoder that was trained with a controller, see
             :func:`saip.checkpoint.encoder_of`.
+        size: (h, w) at which images are encoded; None takes the one of the training.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -75,7 +79,7 @@ def find_compared_encoders(
     text = read_config(config).pretty_text if config else None
     try:
         with library_refusals(config or source, CheckpointError):
-            return _collect(source, text, condition)
+            return _collect(source, text, condition, size)
     except CheckpointError as error:
         if source in SPECIAL:  # otherwise the file is named
             raise CheckpointError(f'{config}: {error}') from error
@@ -118,7 +122,9 @@ def evaluate_compared_encoders(
     return evaluate_frozen(compared.encoders, images, compared.preprocessor, **settings)
 
 
-def _collect(source: str, text: str | None, condition: float | None) -> ComparedEncoders:
+def _collect(
+    source: str, text: str | None, condition: float | None, size: tuple[int, int] | None
+) -> ComparedEncoders:
     """Do :func:`find_compared_encoders`, given the text of the config."""
     if source in SPECIAL:
         meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
@@ -128,7 +134,8 @@ def _collect(source: str, text: str | None, condition: float | None) -> Compared
     else:
         meta, networks, about = _load_networks(source, text, condition)
         template = next(iter(networks.values()))
-    settings = _preprocessor_settings(meta, template)
+    size = size or template.img_size
+    settings = {**_preprocessor_settings(meta, template), 'size': size}
     statistics = settings['mean'], settings['std']
     baselines: dict[str, Callable[[], FrozenEncoder]] = {
         RANDOM: lambda: random_twin(template),
@@ -139,7 +146,7 @@ def _collect(source: str, text: str | None, condition: float | None) -> Compared
     return ComparedEncoders(
         encoders={**networks, **{name: baselines[name]() for name in only}},
         preprocessor=MODELS.build(settings),
-        size=template.img_size,
+        size=size,
         about=about,
     )
 
@@ -172,7 +179,6 @@ def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[s
     statistics = describe_encoder(meta, encoder)['statistics']
     return {
         'type': 'saip.ViewsPreprocessor',
-        'size': tuple(encoder.img_size),
         'patch_size': encoder.patch_stride,
         'views': {},
         'mean': statistics['mean'],
