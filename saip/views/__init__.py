@@ -12,6 +12,7 @@ from saip.views.maskers import (
     MaskDraw,
     Masker,
     OfficialMask,
+    PartMask,
     RandomMask,
 )
 from saip.views.official import OfficialCrop, OfficialRescale, OfficialScene
@@ -40,6 +41,7 @@ __all__ = [
     'OfficialMask',
     'OfficialRescale',
     'OfficialScene',
+    'PartMask',
     'RandomMask',
     'Recipe',
     'ReferenceOps',

@@ -31,6 +31,8 @@ class BaseEncoder(BaseModule):
         dense_is_final: the feature level is the last block, after the final norm, so that the
             algorithm must not norm it again.
         has_relations: last-block token relations can be asked for.
+        drops_tokens: hidden patches are left out of the computation, so that what is encoded knows
+            nothing of them; others fill them in and run over the whole map.
     """
 
     embed_dims: int
@@ -41,6 +43,7 @@ class BaseEncoder(BaseModule):
     img_size: tuple[int, int]
     dense_is_final: bool
     has_relations: bool
+    drops_tokens: bool = False
     init_cfg: Any
 
     @abstractmethod

@@ -71,6 +71,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
     """
 
     has_relations = True
+    drops_tokens = True
 
     def __init__(
         self,
