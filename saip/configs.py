@@ -33,6 +33,7 @@ VARIABLES = {
     'SAIP_EXPERT': "the file of a frozen expert's weights",
     'SAIP_FOLDER': 'a folder of person crops',
     'SAIP_INIT': 'an exported backbone, or none for random weights',
+    'SAIP_KEYPOINTS': "the file of a data set's keypoints, or none",
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
     'SAIP_SCHEDULE': 'a share of the full schedule, above 0 and at most 1, such as 0.25',

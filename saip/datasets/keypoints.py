@@ -60,7 +60,7 @@ class Keypoints:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f'{path}: not a file of keypoints ({error}); {REMEDY}') from error
         missing = sorted({'version', 'keys', 'keypoints', 'examples'} - set(found))
         if missing:

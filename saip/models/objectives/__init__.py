@@ -6,6 +6,7 @@ from saip.models.objectives.csm import CrossScaleMatching, OfficialCrossScaleMat
 from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.feature_distillation import FeatureDistillation
+from saip.models.objectives.hap import ImageTokenContrast, TwoMaskReconstruction
 from saip.models.objectives.koleo import KoLeo
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     'CrossScaleReconstruction',
     'CrossScaleSearch',
     'FeatureDistillation',
+    'ImageTokenContrast',
     'KoLeo',
     'OfficialCrossScaleMatching',
     'Parts',
+    'TwoMaskReconstruction',
 ]
