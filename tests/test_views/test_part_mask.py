@@ -325,7 +325,7 @@ class TestMissing:
             draw(made, people(4, keypoints=False), epoch)
         assert len(said) == 1
         assert f'on_missing={how!r}' in said[0]
-        assert '4 of 4 images' in said[0]
+        assert '4 of 4;' in said[0]
 
 
 @pytest.mark.parametrize(

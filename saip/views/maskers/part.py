@@ -160,12 +160,11 @@ class PartMask(RatioMasker):
         if not self._said:
             self._said = True
             text = (
-                f'view recipe, {self.where}: {missing.sum()} of {len(missing)} images of the '
+                f'view recipe, {self.where}: there are images without keypoints, in this batch '
+                f'{missing.sum()} of {len(missing)}; {STANDS_IN[self.on_missing]} '
+                f'(on_missing={self.on_missing!r})'
             )
-            text += (
-                f'first batch that lacks some have no keypoints; {STANDS_IN[self.on_missing]} '
-            )
-            print_log(f'{text}(on_missing={self.on_missing!r})', 'current', logging.WARNING)
+            print_log(text, 'current', logging.WARNING)
         if self.on_missing == 'block':
             return found  # what is not a number counts as not seen
         return np.where(missing[:, None, None], place_template(batch.sizes), found)

@@ -1,0 +1,177 @@
+"""HAP's objectives: what they read, their losses, who cannot have them."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from torch import nn
+
+from saip.errors import InputError
+from saip.models.losses.info_nce import info_nce
+from saip.registry import MODELS
+from saip.views.body_parts import place_template
+from tests.tiny import ARCH, ROOT, batch, losses, progress, total
+
+MASK = {'type': 'PartMask', 'min_patches': 4, 'on_missing': 'template'}
+VIEWS = {
+    'clean': {'type': 'Crop', 'augment': {'flip': 0.5}},
+    'masked_a': {'type': 'Masked', 'of': 'clean', 'mask': MASK},
+    'masked_b': {'type': 'Masked', 'of': 'clean', 'mask': MASK},
+}
+
+
+@MODELS.register_module(force=True)
+class MeanDecoder(BaseModule):
+    """Predicts every hidden patch from its position and the visible tokens' mean."""
+
+    def __init__(self, in_channels, grid, patch_size):
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(grid[0] * grid[1], in_channels))
+        self.predict = nn.Linear(in_channels, 3 * patch_size**2)
+        self.calls = []
+
+    def forward(self, masked, mask, scored):
+        self.calls.append((masked.grid, mask.keep.shape, scored))
+        tokens = masked.require_patch_tokens()
+        assert tokens.shape[:2] == mask.keep.shape
+        return self.predict(self.positions[scored] + tokens.mean(1, keepdim=True))
+
+
+def objectives(**contrast):
+    return {
+        'reconstruction': {
+            'type': 'saip.TwoMaskReconstruction',
+            'neck': {'type': 'saip.MeanDecoder'},
+            'head': {'type': 'saip.PixelReconstructionHead'},
+        },
+        'contrast': {
+            'type': 'saip.ImageTokenContrast',
+            'head': {'type': 'saip.SymmetricContrastiveHead'},
+            'loss_weight': 0.05,
+            **contrast,
+        },
+    }
+
+
+def build(backbone=None, without=(), **contrast):
+    cfg = dict(
+        type='saip.Pretrainer',
+        backbone=backbone or dict(type='saip.ViTEncoder', arch=ARCH, feature_level=2),
+        data_preprocessor=dict(
+            type='saip.ViewsPreprocessor', size=(128, 64), patch_size=16, views=VIEWS
+        ),
+        objectives={k: v for k, v in objectives(**contrast).items() if k not in without},
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return model.train()
+
+
+def views_of(model, data, step=0):
+    model.begin_step(progress(step))
+    return model.data_preprocessor(data, training=True)['inputs']
+
+
+def test_losses_from_each_view_encoded_by_itself():
+    model = build()
+    views = views_of(model, batch(6))
+    assert views['masked_a'].images is views['masked_b'].images
+    found = model(views, {}, mode='loss')
+    errors, tokens = [], []
+    for name in ('masked_a', 'masked_b'):
+        view = views[name]
+        output = model.backbone.encode(view.images, view.mask.keep)
+        tokens.append(output.require_image_token())
+        decoder = model.objectives['reconstruction'].neck
+        predicted = decoder(output, view.mask, view.mask.scored)
+        patches = nn.functional.unfold(view.images, 16, stride=16)  # (B, 3 * 256, L)
+        for b in range(6):
+            for place, index in enumerate(view.mask.scored[b].tolist()):
+                pixels = patches[b, :, index].reshape(3, 256).T.reshape(-1)  # channels last
+                wanted = (pixels - pixels.mean()) / (pixels.var() + 1e-6).sqrt()
+                errors.append((predicted[b, place] - wanted).square().mean())
+    assert torch.allclose(found['loss_reconstruction'], torch.stack(errors).mean(), rtol=1e-4)
+    contrast = info_nce(*tokens, 0, 0.2) + info_nce(*tokens[::-1], 0, 0.2)
+    assert torch.allclose(found['loss_contrast'], 0.05 * 0.4 * contrast, rtol=1e-4)
+
+
+def test_one_decoder_sees_two_masks_of_each_image():
+    model = build()
+    assert (
+        sum('neck' in name and 'predict.weight' in name for name, _ in model.named_parameters())
+        == 1
+    )
+    losses(model, batch(4))
+    calls = model.objectives['reconstruction'].neck.calls
+    assert [(grid, kept) for grid, kept, _ in calls] == [((8, 4), (4, 16))] * 2
+    assert not torch.equal(calls[0][2], calls[1][2])
+
+
+def test_both_views_are_one_pass_of_the_encoder(monkeypatch):
+    model = build()
+    seen = []
+    encode = model.backbone.encode_requests
+    monkeypatch.setattr(
+        model.backbone, 'encode_requests', lambda r: seen.append(len(r)) or encode(r)
+    )
+    losses(model, batch(4))
+    assert seen == [1]
+
+
+def test_every_parameter_learns_and_a_step_lowers_the_loss():
+    model = build()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    data = batch(4)
+    data['keypoints'] = torch.from_numpy(place_template(data['size'].numpy())).float()
+    first = None
+    for _ in range(12):
+        terms = losses(model, data)
+        first = first or total(terms).item()
+        optimizer.zero_grad()
+        total(terms).backward()
+        idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert not idle
+        optimizer.step()
+    assert float(total(terms)) < first
+
+
+@pytest.mark.parametrize('without', ['contrast', 'reconstruction'])
+def test_each_term_alone(without):
+    model = build(without=(without,))
+    terms = losses(model, batch(4))
+    total(terms).backward()
+    assert [n for n in terms if n.startswith('loss')] == [
+        'loss_' + ({'contrast', 'reconstruction'} - {without}).pop()
+    ]
+    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_keypoints_of_the_sample_reach_the_masks():
+    """Another pose, other masks; the pixels stay."""
+    data = batch(4)
+    standing = torch.from_numpy(place_template(data['size'].numpy())).float()
+    upside = standing.clone()
+    upside[..., 1] = data['size'][:, None, 0] - upside[..., 1]
+    first, same, other = (
+        views_of(build(), {**data, **changed})
+        for changed in ({}, {'keypoints': standing}, {'keypoints': upside})
+    )
+    assert torch.equal(first['masked_a'].images, other['masked_a'].images)
+    assert torch.equal(first['masked_a'].mask.keep, same['masked_a'].mask.keep)
+    assert not torch.equal(first['masked_a'].mask.keep, other['masked_a'].mask.keep)
+
+
+@pytest.mark.parametrize('fragment', ['starnet-s3', 'resnet18'])
+def test_encoders_that_run_over_the_whole_map_are_refused(fragment):
+    backbone = Config.fromfile(ROOT / f'configs/_base_/backbones/{fragment}.py').backbone
+    with pytest.raises(
+        InputError, match=r'leaves the hidden ones out, but TimmEncoder.*vit-tiny'
+    ):
+        build(backbone)
+
+
+@pytest.mark.parametrize('names', [('masked_a',), ('masked_a', 'masked_a')])
+def test_a_contrast_is_between_two_views(names):
+    with pytest.raises(InputError, match='between two views, not masked_a'):
+        build(views=names)
