@@ -24,8 +24,18 @@ from .files import write_atomic
 
 KEYPOINTS_NAME = 'saip_keypoints.npz'
 VERSION = 1
-SHAPE = (17, 3)
-"""Joints of COCO; x, y, score."""
+JOINTS = (
+    *('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear'),
+    *(
+        f'{side}_{joint}'
+        for joint in ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
+        for side in ('left', 'right')
+    ),
+)
+"""Of COCO, in their order."""
+
+SHAPE = (len(JOINTS), 3)
+"""Joints; x, y, score."""
 
 REMEDY = 'make it by tools/dataset_converters/make_keypoints.py'
 EXAMPLES = 3
@@ -159,6 +169,6 @@ def write_keypoints(
         version=np.array(VERSION),
         keys=keys[order],
         keypoints=values[order].astype(np.float16),
-        examples=np.array([crop.path for crop in crops[:EXAMPLES]]),
+        examples=np.array(sorted(crop.path for crop in crops)[:EXAMPLES]),
     )
     write_atomic(Path(path), buffer.getvalue())
