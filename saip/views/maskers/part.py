@@ -170,15 +170,15 @@ class PartMask(RatioMasker):
         return np.where(missing[:, None, None], place_template(batch.sizes), found)
 
     def _explain(self, batch: HostBatch, missing: np.ndarray) -> str:
+        what = f'{missing.sum()} of {len(missing)} images of a batch have no keypoints'
         if batch.keypoints is None:
             what = (
-                'the data set has no keypoints; give train_dataloader.dataset.keypoints a file'
+                'the data set has no keypoints; train_dataloader.dataset.keypoints names their '
+                'file (SAIP_KEYPOINTS in the shipped configs)'
             )
-        else:
-            what = f'{missing.sum()} of {len(missing)} images of a batch have no keypoints'
         return (
-            f'view recipe, {self.where}: {what} (see tools/dataset_converters/make_keypoints.py), '
-            "or choose on_missing='template' (a standing person) or 'block' (no parts)"
+            f'view recipe, {self.where}: {what}; tools/dataset_converters/make_keypoints.py makes '
+            "it; or choose on_missing='template' (a standing person) or 'block' (no parts)"
         )
 
 
