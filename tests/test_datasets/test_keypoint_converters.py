@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from saip.datasets.converters.folder import make_manifest
 from saip.datasets.converters.hap_keypoints import from_hap
 from saip.datasets.converters.keypoints import AIC_IN_COCO, from_annotations
 from saip.datasets.converters.plain_pickle import RefusedError, read_object_array, read_plain
@@ -98,6 +99,20 @@ class TestCoco:
         from_annotations(source, tmp_path / 'k.npz', 'coco/train/', lambda path: (30, 40))
         crop = Crop('coco/train/train/0000/000.jpg', (0, 2, 30, 22))
         assert Keypoints.read(tmp_path / 'k.npz').keys.tolist() == [crop_key(crop)]
+
+    def test_the_tool_reads_sizes_that_are_not_stated(
+        self, folder, tmp_path, monkeypatch, capsys
+    ):
+        """The keys are those of a manifest, whose boxes are clipped to the images."""
+        source = save(folder / 'boxes.json', coco([person([-5, 2, 200, 20])], size=None))
+        make_manifest(str(folder), str(tmp_path / 'm.tsv'), 'boxes.json')
+        out = tmp_path / 'k.npz'
+        tool = 'dataset_converters/make_keypoints.py'
+        assert not call_tool(monkeypatch, tool, 'annotations', source, out, '--images', folder)
+        assert 'keypoints of 1 samples, none of 0 others' in capsys.readouterr().out
+        data = PersonImages(str(folder), str(tmp_path / 'm.tsv'), keypoints=str(out))
+        assert data.crop(0).box == (0, 2, 30, 22)
+        assert not data[0]['keypoints'].isnan().any()
 
     def test_fourteen_joints_are_aic(self, tmp_path):
         assert [JOINTS[i] for i in AIC_IN_COCO] == AIC_NAMES[:12]

@@ -19,6 +19,7 @@ DATA = ROOT / 'configs/pretrain/saip/saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup
 REID = ROOT / 'configs/downstream/reid/transreid_market1501.py'
 PEOPLE = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'
 EXPERT = ROOT / 'configs/pretrain/saip/saip-star_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
+HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_DATA': REID,
@@ -26,6 +27,7 @@ READERS = {
     'SAIP_EXPERT': EXPERT,
     'SAIP_FOLDER': FOLDER,
     'SAIP_INIT': REID,
+    'SAIP_KEYPOINTS': HAP,
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,
     'SAIP_SCHEDULE': REID,

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import nn
 
+from saip.engine.launch import read_config
 from saip.errors import InputError
 from saip.models.losses.info_nce import info_nce
 from saip.registry import MODELS
@@ -133,7 +134,7 @@ def test_every_parameter_learns_and_a_step_lowers_the_loss():
         idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert not idle
         optimizer.step()
-    assert float(total(terms)) < first
+    assert total(terms).item() < first
 
 
 @pytest.mark.parametrize('without', ['contrast', 'reconstruction'])
@@ -175,3 +176,58 @@ def test_encoders_that_run_over_the_whole_map_are_refused(fragment):
 def test_a_contrast_is_between_two_views(names):
     with pytest.raises(InputError, match='between two views, not masked_a'):
         build(views=names)
+
+
+HAP = ROOT / 'configs/pretrain/hap'
+LEAVES = sorted(HAP.glob('*.py'))
+
+
+@pytest.mark.parametrize('leaf', LEAVES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ('asked', 'file', 'on_missing'),
+    [(None, None, 'error'), ('none', None, 'template'), ('my/k.npz', 'my/k.npz', 'error')],
+)
+def test_leaves_ask_for_keypoints(leaf, asked, file, on_missing, monkeypatch):
+    monkeypatch.delenv('SAIP_KEYPOINTS', raising=False)
+    if asked is not None:
+        monkeypatch.setenv('SAIP_KEYPOINTS', asked)
+    cfg = read_config(str(leaf))
+    assert cfg.train_dataloader.dataset.keypoints == file
+    assert 'keypoints' not in cfg.val_dataloader.dataset
+    views = cfg.model.data_preprocessor.views
+    assert views.masked_a == views.masked_b
+    assert views.masked_a.mask.on_missing == on_missing
+    assert (views.masked_a.mask.ratio, views.masked_a.mask.parts) == (0.5, 'paper')
+
+
+@pytest.mark.parametrize(('asked', 'on_missing'), [(None, 'template'), ('k.npz', 'error')])
+def test_the_small_method_takes_the_template_without_a_file(asked, on_missing, monkeypatch):
+    monkeypatch.delenv('SAIP_KEYPOINTS', raising=False)
+    if asked is not None:
+        monkeypatch.setenv('SAIP_KEYPOINTS', asked)
+    cfg = Config.fromfile(ROOT / 'configs/pretrain/_base_/methods/hap-small.py')
+    assert cfg.keypoints == asked
+    assert cfg.model.data_preprocessor.views.masked_b.mask.on_missing == on_missing
+
+
+def test_recipes():
+    """The common one, and HAP's own: 1.5e-4 per 256 images at 4096, 40 of 400 epochs warm-up."""
+    common = Config.fromfile(
+        HAP / 'hap_vit-tiny-p16_8xb256-amp-coslr-300e-saip-recipe_lup1m.py'
+    )
+    own = Config.fromfile(HAP / 'hap_vit-tiny-p16_8xb512-amp-coslr-400e-orig-recipe_lup1m.py')
+    for cfg, batch_size, rate, warm_up, epochs in (
+        (common, 2048, 2.5e-4, 10, 300),
+        (own, 4096, 1.5e-4, 40, 400),
+    ):
+        assert 8 * cfg.train_dataloader.batch_size == batch_size
+        assert cfg.auto_scale_lr.base_batch_size == batch_size
+        optimizer = cfg.optim_wrapper.optimizer
+        assert optimizer.lr == pytest.approx(rate * batch_size / 256)
+        assert (tuple(optimizer.betas), optimizer.weight_decay) == ((0.9, 0.95), 0.05)
+        rise, fall = cfg.param_scheduler
+        assert (rise.begin, rise.end, fall.begin, fall.end) == (0, warm_up, warm_up, epochs)
+        assert (fall.T_max, cfg.train_cfg.max_epochs) == (epochs - warm_up, epochs)
+        contrast = cfg.model.objectives.contrast
+        assert (contrast.loss_weight, contrast.head.temperature) == (0.05, 0.2)
+    assert own.optim_wrapper.clip_grad is None
