@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import nn
 
+from saip.analysis.flops import flop_counter
 from saip.engine.launch import read_config
 from saip.errors import InputError
 from saip.models.losses.info_nce import info_nce
@@ -13,6 +14,7 @@ from saip.registry import MODELS
 from saip.views.body_parts import place_template
 from tests.tiny import ARCH, ROOT, batch, losses, progress, total
 
+FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
 MASK = {'type': 'PartMask', 'min_patches': 4, 'on_missing': 'template'}
 VIEWS = {
     'clean': {'type': 'Crop', 'augment': {'flip': 0.5}},
@@ -170,6 +172,27 @@ def test_encoders_that_run_over_the_whole_map_are_refused(fragment):
         InputError, match=r'leaves the hidden ones out, but TimmEncoder.*vit-tiny'
     ):
         build(backbone)
+
+
+@pytest.mark.parametrize('fragment', FRAGMENTS, ids=lambda path: path.stem)
+def test_dropped_tokens_cost_nothing(fragment):
+    """Of an encoder that leaves hidden patches out, a quarter of the patches is far cheaper."""
+    try:
+        with torch.device('meta'):
+            encoder = MODELS.build(
+                {**Config.fromfile(fragment).backbone, 'img_size': (256, 128)}
+            )
+    except ImportError as error:
+        pytest.skip(str(error))
+    images = torch.zeros(1, 3, 256, 128, device='meta')
+    stride = encoder.patch_stride
+    keep = torch.arange(256 * 128 // stride**2 // 4, device='meta')[None]
+    spent = []
+    for kept in (None, keep):
+        with flop_counter() as counter, torch.no_grad():
+            encoder.eval().encode(images, kept)
+        spent.append(counter.get_total_flops())
+    assert (spent[1] < 0.5 * spent[0]) is encoder.drops_tokens
 
 
 @pytest.mark.parametrize('names', [('masked_a',), ('masked_a', 'masked_a')])
