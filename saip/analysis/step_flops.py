@@ -154,6 +154,7 @@ def _weighted_views(preprocessor_cfg: dict[str, Any]) -> list[tuple[Views, float
         'canvas': torch.zeros(BATCH, 3, *CANVAS, dtype=torch.uint8),
         'size': torch.tensor([CANVAS] * BATCH),
         'key': torch.arange(BATCH),
+        'keypoints': torch.zeros(BATCH, 17, 3),  # scores of 0: no joint is seen
     }
     first: dict[Sizes, int] = {}
     for step in range(DRAWS):

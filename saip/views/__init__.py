@@ -12,6 +12,7 @@ from saip.views.maskers import (
     MaskDraw,
     Masker,
     OfficialMask,
+    PartMask,
     RandomMask,
 )
 from saip.views.numbers import Bernoulli, Numbers, Uniform
@@ -44,6 +45,7 @@ __all__ = [
     'OfficialMask',
     'OfficialRescale',
     'OfficialScene',
+    'PartMask',
     'RandomMask',
     'Recipe',
     'ReferenceOps',

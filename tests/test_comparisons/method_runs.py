@@ -65,9 +65,14 @@ def shrink(model: ConfigDict) -> ConfigDict:
     for view in model.data_preprocessor.views.values():
         if 'size' in view:
             view.size = SMALL
+        if view.get('mask', {}).get('type') == 'PartMask':
+            view.mask.update(on_missing='template', min_patches=2)
     for objective in model.objectives.values():
         neck = objective.get('neck', {})
         neck.update(NARROW.get(neck.get('type'), {}))
+        if objective.type == 'saip.SemanticParts':  # has one output for each part
+            del neck['out_channels']
+    model.pop('init_from', None)  # whose file is not here
     return model
 
 

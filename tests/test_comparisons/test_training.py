@@ -18,7 +18,7 @@ from tests.test_comparisons.method_runs import (
     train_as_one_of_two,
 )
 
-FOLDERS = ('dino', 'mae', 'mae-dino')
+FOLDERS = ('dino', 'hap', 'mae', 'mae-dino', 'solider')
 LEAVES = sorted(
     str(path.relative_to(CONFIGS)) for name in FOLDERS for path in (CONFIGS / name).glob('*.py')
 )
@@ -27,6 +27,8 @@ OWN_RECIPES = [
     f'dino/dino_vit-tiny-p16_{ORIG}',
     'mae/mae_vit-tiny-p16_8xb512-amp-coslr-800e-orig-recipe_lup1m.py',
     f'mae-dino/mae-dino_vit-tiny-p16_{ORIG}',
+    'hap/hap_vit-tiny-p16_8xb512-amp-coslr-400e-orig-recipe_lup1m.py',
+    'solider/solider_vit-tiny-p16_8xb48-amp-coslr-100e-orig-recipe_lup1m.py',
 ]
 FIXED = 'backbone.pos_embed'
 
@@ -62,11 +64,13 @@ def test_two_steps_move_every_weight_that_learns(leaf, tmp_path):
     }
     csm = dict(model.objectives.items()).get('csm')
     expected = {'objectives.csm.neck.prototypes'} if csm and csm.frozen_epochs else set()
-    if 'mae' in leaf:
+    if leaf.startswith(('hap', 'mae')):
         expected.add(FIXED)
         assert not model.backbone.pos_embed.requires_grad
+    if leaf.startswith('solider'):  # noise has no foreground, so nothing is asked of parts
+        expected |= {f'objectives.parts.neck.mlp.{i}.bias' for i in (0, 2, 4)}
     assert still == expected
-    assert (model.expert is None) is (leaf.startswith('mae/'))
+    assert (model.expert is None) is leaf.startswith(('hap/', 'mae/'))
 
 
 def test_the_teacher_is_the_average_of_the_students(tmp_path):

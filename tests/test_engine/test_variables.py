@@ -25,6 +25,7 @@ FROM_DINO = (
     / 'solider-from-dino_vit-tiny-p16_8xb48-amp-coslr-10e-orig-recipe_lup1m.py'
 )
 COMPARE = ROOT / ('configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py')
+HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_DATA': REID,
@@ -33,6 +34,7 @@ READERS = {
     'SAIP_EXPERT': EXPERT,
     'SAIP_FOLDER': FOLDER,
     'SAIP_INIT': REID,
+    'SAIP_KEYPOINTS': HAP,
     'SAIP_METHOD': COMPARE,
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,

@@ -1,6 +1,7 @@
 """Heads own the losses."""
 
 from saip.models.heads.attention_relation_head import AttentionRelationHead
+from saip.models.heads.contrastive_head import SymmetricContrastiveHead
 from saip.models.heads.feature_distillation_head import FeatureDistillationHead
 from saip.models.heads.instance_mask_head import InstanceMaskHead
 from saip.models.heads.part_classification_head import PartClassificationHead
@@ -14,4 +15,5 @@ __all__ = [
     'PartClassificationHead',
     'PixelReconstructionHead',
     'SelfDistillationHead',
+    'SymmetricContrastiveHead',
 ]
