@@ -64,7 +64,9 @@ def parse_args() -> argparse.Namespace:
         help='a file of configs/_base_/backbones (default: SAIP_BACKBONE or vit-4blocks-p16)',
     )
     parser.add_argument('--which', choices=('student', 'expert'), default='student')
-    parser.add_argument('--feature', choices=FEATURES, default='image_token')
+    parser.add_argument(
+        '--feature', choices=FEATURES, help="to retrieve by (default: each method's own)"
+    )
     parser.add_argument(
         '--parts', type=Path, metavar='LIP', help='a set in LIP layout (default: synthetic)'
     )

@@ -364,3 +364,16 @@ def test_a_comparison_that_is_killed_goes_on_where_it_was(sets, tmp_path):
     ]
     assert len(moved) > 20
     assert all(moved)
+
+
+def test_each_method_is_read_as_it_says(sets, tmp_path):
+    """MAE trains no image token, so the mean of its patches stands for it."""
+    rows = ['dino-small', 'mae-small']
+    found = comparison(sets, tmp_path, rows, feature=None)
+    features = [found.feature_of(row) for row in found.rows]
+    assert features == ['image_token', 'patch_mean']
+    assert found.feature_of(None) == 'image_token'
+    settings = [found.evaluation_settings(row)['feature'] for row in found.rows]
+    assert settings == features
+    asked = comparison(sets, tmp_path, rows, feature='image_token')
+    assert {asked.feature_of(row) for row in asked.rows} == {'image_token'}

@@ -23,6 +23,7 @@ from saip.experiments.compare.settings import Comparison
 from saip.experiments.compared_encoders import open_images
 from saip.experiments.dense_eval import evaluate_dense
 from saip.experiments.frozen_eval import FrozenEncoder, encode_frozen
+from saip.models.selfsup.predicting import Feature
 
 RANK, MAP, RECALL = 'Rank-1', 'mAP', 'two-view recall'
 SHARPNESS, SPREAD = 'effective rank', 'feature spread'
@@ -52,6 +53,7 @@ def evaluate_network(
     preprocessor: nn.Module,
     size: tuple[int, int],
     comparison: Comparison,
+    feature: Feature,
     has_patches: bool = True,
     has_token: bool = True,
 ) -> Evaluated:
@@ -62,6 +64,7 @@ def evaluate_network(
         preprocessor: normalizes its images.
         size: (h, w) at which images are encoded.
         comparison: what it is evaluated on.
+        feature: what is read of it to retrieve.
         has_patches: it has patch tokens, so that the dense measures mean something.
         has_token: it has an image token.
 
@@ -76,7 +79,7 @@ def evaluate_network(
         preprocessor=preprocessor,
         batch_size=_BATCH,
         num_workers=comparison.workers,
-        feature=comparison.feature,
+        feature=feature,
         device=device,
         progress=False,
     )

@@ -108,7 +108,7 @@ def _run_row(
         folder = comparison.out / 'runs' / row.folder
         settings = comparison.weights_settings(row)
         return RowResults(
-            row.name, 'given', 0, [], [_evaluated(comparison, folder, settings, network)]
+            row.name, 'given', 0, [], [_evaluated(comparison, row, folder, settings, network)]
         )
     runs, seconds = [], []
     for seed in range(comparison.seeds):
@@ -117,11 +117,11 @@ def _run_row(
         clock.begin(what)
         settings = comparison.training_settings(row, seed, length)
         record = open_record(folder, settings)
-        finished = record.evaluation == comparison.evaluation_settings()
+        finished = record.evaluation == comparison.evaluation_settings(row)
         if not finished:
             train_run(comparison, row, seed, length, folder, record)
         network = partial(_network, checkpoint_of(folder, length), comparison.which, None)
-        runs.append(_evaluated(comparison, folder, settings, network))
+        runs.append(_evaluated(comparison, row, folder, settings, network))
         seconds.append(record.seconds)
         clock.end(what, worked=not finished)
     return RowResults(row.name, 'trained', length.images, seconds, runs)
@@ -152,6 +152,7 @@ def _first_network(
 
 def _evaluated(
     comparison: Comparison,
+    row: Row | None,
     folder: Path,
     settings: dict[str, Any],
     network: Callable[[], Network],
@@ -159,12 +160,13 @@ def _evaluated(
 ) -> Evaluated:
     """Evaluate a network, unless that is in its record."""
     record = open_record(folder, settings)
-    wanted = comparison.evaluation_settings()
+    wanted = comparison.evaluation_settings(row)
     if record.evaluation != wanted:
         encoder, compared = network()
         say(f'evaluating {folder.relative_to(comparison.out)}')
+        feature = comparison.feature_of(row)
         found = evaluate_network(
-            encoder, compared.preprocessor, compared.size, comparison, **has
+            encoder, compared.preprocessor, compared.size, comparison, feature, **has
         )
         record.metrics, record.identities = found.metrics, found.identities
         record.evaluation = wanted
@@ -185,6 +187,7 @@ def _baselines(comparison: Comparison, compared: ComparedEncoders) -> Iterator[R
         runs = [
             _evaluated(
                 comparison,
+                None,
                 folder / f'seed_{seed}',
                 settings,
                 partial(_as_it_is, encoder, compared),

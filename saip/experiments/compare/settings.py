@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +48,8 @@ class Comparison:
         batch: images per step.
         backbone: name of a file of ``configs/_base_/backbones``.
         which: the network that is evaluated.
-        feature: what is read of it to retrieve.
+        feature: what is read of it to retrieve; None takes each method's own
+            (``model.feature``).
         device: cpu, cuda or cuda:N.
         workers: processes that read images.
         options: ``KEY=VALUE`` for all trainings.
@@ -68,7 +70,7 @@ class Comparison:
     batch: int
     backbone: str
     which: Which
-    feature: Feature
+    feature: Feature | None
     device: str
     workers: int
     options: Sequence[str]
@@ -200,20 +202,35 @@ class Comparison:
             ),
         }
 
-    def evaluation_settings(self) -> dict[str, Any]:
-        """What an evaluation is, in plain values."""
+    def feature_of(self, row: Row | None) -> Feature:
+        """What is read of a row's network to retrieve; None is a baseline."""
+        if self.feature is not None:
+            return self.feature
+        if row is None or row.method is None:
+            return 'image_token'
+        return self.read(row, 0, _SOME).model.get('feature', 'image_token')
+
+    def evaluation_settings(self, row: Row | None) -> dict[str, Any]:
+        """What the evaluation of a row is, in plain values; None is a baseline."""
         return {
             'retrieval': str(self.retrieval.resolve()),
             'data': str(self.data.resolve()),
             'parts': str(Path(self.dense.parts).resolve()),
             'keypoints': str(Path(self.dense.keypoints).resolve()),
             'which': self.which,
-            'feature': self.feature,
+            'feature': self.feature_of(row),
         }
 
     def weights_settings(self, row: Row) -> dict[str, Any]:
         """The same of weights that are evaluated as they are."""
         return {'weights_sha256': file_sha256(self.weights[str(row.weights)])}
+
+    def _describe_features(self) -> str:
+        """The features that are retrieved by, with the rows of those that are not usual."""
+        by_row = {row.name: self.feature_of(row) for row in self.rows}
+        usual = Counter(by_row.values()).most_common(1)[0][0]
+        others = [f'{name}: {found}' for name, found in by_row.items() if found != usual]
+        return f'{usual} ({", ".join(others)})' if others else usual
 
     def describe(self, train_set: TrainSet) -> dict[str, Any]:
         """What a reader of the results must know, without the folders of this machine."""
@@ -233,7 +250,7 @@ class Comparison:
             'parts': _short(self.dense.parts),
             'keypoints': _short(self.dense.keypoints),
             'which': self.which,
-            'feature': self.feature,
+            'feature': self._describe_features(),
             'options of all rows': ' '.join(self.options) or 'none',
         }
 
