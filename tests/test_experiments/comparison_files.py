@@ -72,7 +72,9 @@ class FakeEvaluation:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, encoder, preprocessor, size, comparison, **has: bool) -> Evaluated:
+    def __call__(
+        self, encoder, preprocessor, size, comparison, feature, **has: bool
+    ) -> Evaluated:
         """Evaluate."""
         self.calls += 1
         tensors = [tensor.detach().double().sum() for tensor in encoder.parameters()]
