@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 __all__ = ['__version__', 'list_encoders', 'load_encoder']
 
 
-def load_encoder(path: str | os.PathLike, which: Which | None = None) -> BaseEncoder:
+def load_encoder(
+    path: str | os.PathLike, which: Which | None = None, condition: float | None = None
+) -> BaseEncoder:
     """Load an encoder from an exported backbone or a training checkpoint.
 
     Args:
         path: the file, ``.pth`` or ``.safetensors``.
         which: of a training checkpoint ``student`` (default) or ``expert``; an exported file holds
             one of them, and that one is loaded.
+        condition: of a training checkpoint with a semantic controller (SOLIDER) the λ, from 0 to
+            1, that is folded into the weights; by default the one that its training evaluated
+            with.
 
     Returns:
         The encoder in eval mode on the CPU. Its images are RGB at 0..255, minus ``mean``, divided
@@ -42,7 +47,7 @@ def load_encoder(path: str | os.PathLike, which: Which | None = None) -> BaseEnc
     """
     from saip.checkpoint import load_any_encoder
 
-    return load_any_encoder(path, which)
+    return load_any_encoder(path, which, condition)
 
 
 def list_encoders() -> list[str]:

@@ -29,10 +29,13 @@ def backbone_folder() -> Path:
 VARIABLES = {
     'SAIP_BACKBONE': 'the name of a file of configs/_base_/backbones, such as vit-tiny-p16',
     'SAIP_DATA': 'the folder of the data sets',
+    'SAIP_DINO': 'a training checkpoint of preset dino',
     'SAIP_EPOCHS': 'a whole number of epochs, at least 1',
     'SAIP_EXPERT': "the file of a frozen expert's weights",
     'SAIP_FOLDER': 'a folder of person crops',
     'SAIP_INIT': 'an exported backbone, or none for random weights',
+    'SAIP_KEYPOINTS': "the file of a data set's keypoints, or none",
+    'SAIP_METHOD': 'the name of a file of configs/pretrain/_base_/methods, such as saip-small',
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
     'SAIP_SCHEDULE': 'a share of the full schedule, above 0 and at most 1, such as 0.25',

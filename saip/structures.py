@@ -86,10 +86,13 @@ class View:
         images: (n * B, 3, h, w) normalized, on the device; view-major, so ``chunk(n)`` gives n
             batches. Two views may share one tensor.
         mask: which patches are hidden; None hides none.
+        condition: (n * B,) or (n * B, d) what the encoder is told beside the images, one row per
+            image as in ``images``; None tells it nothing.
     """
 
     images: Tensor
     mask: PatchMask | None = None
+    condition: Tensor | None = None
 
 
 @dataclass
@@ -196,11 +199,13 @@ class EncodeRequest:
         images: (B, 3, h, w) normalized.
         outputs: what to compute.
         keep: (B, K) raster indices of visible patches; None encodes all.
+        condition: (B,) what a controller is told of each image; None leaves it at its default.
     """
 
     images: Tensor
     outputs: Outputs
     keep: Tensor | None = None
+    condition: Tensor | None = None
 
 
 @dataclass(frozen=True)

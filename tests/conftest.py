@@ -6,6 +6,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
 from tests import toy_run
@@ -43,6 +44,13 @@ def fresh_mmengine():
     _forget_instances(ManagerMixin)
     yield
     _forget_instances(ManagerMixin)
+
+
+@pytest.fixture(autouse=True)
+def no_scope_is_left():
+    """A run sets mmengine's default scope, in which later tests would look for their types."""
+    yield
+    DefaultScope._instance_dict.clear()
 
 
 def _forget_instances(kind: type[ManagerMixin]) -> None:

@@ -8,14 +8,18 @@ import torch
 from mmengine.config import Config
 
 from saip.engine.launch import StartError, read_config
+from saip.errors import InputError
 from saip.registry import MODELS
 from tests.tiny import ROOT
 
 LEAVES = sorted(
     path for path in (ROOT / 'configs/pretrain').glob('*/*.py') if '_base_' not in path.parts
 )
+DEFAULT_METHOD = 'saip-small'  # of the leaf that takes any
 ANY_BACKBONE = [path for path in LEAVES if '_any-backbone_' in path.name]
 FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
+NO_STAGES = ('cspnext-s', 'edgenext-s', 'resnet18')
+NEEDS_A_VIT = ('hap', 'mae', 'mae-dino')
 # Tables I and III of the paper, in millions, and whether that count includes a classifier of
 # 1000 classes.
 PAPER_SIZES = {
@@ -70,13 +74,17 @@ def test_leaf(path):
     assert len(lines) <= 15
     assert lines[0].startswith('# '), 'a leaf opens with its command'
     cfg = Config.fromfile(path)
-    preset = path.stem.split('_')[0]
-    assert cfg.preset == preset
+    method = path.stem.split('_')[0]
+    assert cfg.preset == (DEFAULT_METHOD if method == 'any-method' else method)
     model = build(cfg)
     assert_size_of_the_paper(model.backbone, fragment_of(path))
     assert path.name in lines[0] or 'make quickstart' in lines[0]
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end
-    assert cfg.auto_scale_lr.base_batch_size in (256, 2048)
+    gpus, batch = map(int, re.findall(r'_(\d)xb(\d+)-', path.stem)[0])
+    if 'quickstart' not in path.parts and batch > 32:
+        accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
+        assert cfg.train_dataloader.batch_size == batch
+        assert cfg.auto_scale_lr.base_batch_size == gpus * batch * accumulated
     types = [hook.type for hook in cfg.custom_hooks]
     assert all(name.startswith('saip.') for name in types)
     assert cfg.default_hooks.progress.type == 'saip.ProgressHook'
@@ -93,13 +101,23 @@ def test_any_backbone(path, fragment, monkeypatch):
     monkeypatch.setenv('SAIP_BACKBONE', fragment.stem)
     cfg = read_config(str(path))
     wanted = Config.fromfile(fragment)
-    assert cfg.model.backbone == wanted.backbone
+    options = cfg.encoder_options if 'encoder_options' in path.read_text() else {}
+    assert cfg.model.backbone == {**wanted.backbone, **options}
+    if path.parent.name in NEEDS_A_VIT and not fragment.stem.startswith('vit-'):
+        with pytest.raises(InputError, match=r'hidden patches left out.* a plain ViT'):
+            build(cfg)
+        return
+    if path.parent.name == 'solider' and fragment.stem in NO_STAGES:  # CSPNeXt has no drop path
+        with pytest.raises(InputError, match=r'controller.* no stages|no stochastic depth'):
+            build(cfg)
+        return
     model = build(cfg)
     assert model.backbone.embed_dims == wanted.embed_dims
     assert_size_of_the_paper(model.backbone, fragment.stem)
     if path.parent.name != 'quickstart':  # which names its folder itself
         # Runs with different encoders must not share a folder.
         own = path.stem.replace('any-backbone', fragment.stem)
+        own = own.replace('any-method', DEFAULT_METHOD)
         assert cfg.work_dir == f'work_dirs/{own}'
 
 

@@ -16,7 +16,7 @@ from saip.engine.preflight import check_options
 from saip.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted([ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')])
+DOCUMENTS = sorted([ROOT / 'README.md', *(ROOT / 'docs').rglob('*.md')])
 METHOD = ROOT / 'docs/method.md'
 LEAVES = {
     'saip': 'saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py',
@@ -279,7 +279,8 @@ def test_every_documented_variable_is_set_by_a_test():
         name
         for path in (ROOT / 'tests').rglob('*.py')
         for name in re.findall(
-            r"""(?:setenv\(|environ\[|\benv\b.*?)\s*f?['"](SAIP_[A-Z]+)['"]""", path.read_text()
+            r"""(?:setenv\(|environ\[|\benv\b.*?|[{\n]\s*)f?['"](SAIP_[A-Z]+)['"]""",
+            path.read_text(),
         )
     }
     assert documented

@@ -36,6 +36,13 @@ def parse_args() -> argparse.Namespace:
         'data', metavar='DATA', help='a folder in Market-1501 layout, or any folder of images'
     )
     parser.add_argument('--config', help='pretraining config (default: the one in CKPT)')
+    parser.add_argument(
+        '--condition',
+        type=float,
+        metavar='LAMBDA',
+        help='λ from 0 to 1 of an encoder that was trained with a semantic controller (SOLIDER); '
+        'default: the one that its training evaluated with',
+    )
     add_frozen_options(parser)
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the results here')
     args = parser.parse_args()
@@ -47,7 +54,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Evaluate, print the table, write the record."""
     args = parse_args()
-    compared = find_compared_encoders(args.checkpoint, args.config)
+    compared = find_compared_encoders(args.checkpoint, args.config, args.condition)
     result = evaluate_compared_encoders(compared, args.data, **args.settings)
     print(format_table(result))
     if args.json:

@@ -33,6 +33,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='folder (default: that of the checkpoint)')
     parser.add_argument('--name', help='first part of the file name')
     parser.add_argument('--format', choices=FORMATS, default='both')
+    parser.add_argument(
+        '--condition',
+        type=float,
+        metavar='LAMBDA',
+        help='λ from 0 to 1 to fold into a backbone that was trained with a semantic controller '
+        '(SOLIDER); default: the one that its training evaluated with, 0.2',
+    )
     return parser.parse_args()
 
 
@@ -53,13 +60,16 @@ def main() -> None:
         name=args.name or default_name(args.checkpoint, args.which),
         source=args.checkpoint,
         formats=FORMATS[args.format],
+        condition=args.condition,
     )
     written = load_checkpoint_file(path)
     tensors = written['state_dict']
     parameters = sum(tensor.numel() for tensor in tensors.values())
     for suffix in FORMATS[args.format]:
         print(path.with_suffix(f'.{suffix}'))
-    print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}')
+    told = written['meta'].get('condition')
+    fixed = '' if told is None else f', λ = {told:g} folded in'
+    print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}{fixed}')
     print(f'\nIn an mmpretrain config:\n\n{config_snippet(path, written["meta"])}')
 
 

@@ -154,6 +154,7 @@ def _weighted_views(preprocessor_cfg: dict[str, Any]) -> list[tuple[Views, float
         'canvas': torch.zeros(BATCH, 3, *CANVAS, dtype=torch.uint8),
         'size': torch.tensor([CANVAS] * BATCH),
         'key': torch.arange(BATCH),
+        'keypoints': torch.zeros(BATCH, 17, 3),  # scores of 0: no joint is seen
     }
     first: dict[Sizes, int] = {}
     for step in range(DRAWS):
@@ -179,7 +180,11 @@ def _sizes(preprocessor: ViewsPreprocessor, plan: ViewPlan) -> Sizes:
 def _without_values(views: Views) -> Views:
     return Views(
         {
-            name: View(view.images.to('meta'), _mask_without_values(view.mask))
+            name: View(
+                view.images.to('meta'),
+                _mask_without_values(view.mask),
+                None if view.condition is None else view.condition.to('meta'),
+            )
             for name, view in views.by_name.items()
         },
         {name: target.to('meta') for name, target in views.targets.items()},

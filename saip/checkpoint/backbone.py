@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
+from saip.checkpoint.controller import check_lambda, fold_controller, without_controller
 from saip.checkpoint.io import (
     CheckpointError,
     file_sha256,
@@ -20,6 +23,7 @@ from saip.checkpoint.meta import (
     describe_encoder,
     frozen_expert_file,
 )
+from saip.registry import MODELS
 from saip.version import __version__
 
 Which = Literal['student', 'expert']
@@ -29,13 +33,14 @@ PREFIXES = {'student': 'backbone.', 'expert': 'expert.backbone.'}
 
 
 def load_encoder(
-    path: str | os.PathLike, which: Which = 'student'
+    path: str | os.PathLike, which: Which = 'student', condition: float | None = None
 ) -> tuple[Any, dict[str, Any]]:
     """Load an encoder from a training checkpoint, a converted one or an exported file.
 
     Args:
         path: the file.
         which: the trained encoder or its averaged expert. An exported file holds one of them.
+        condition: see :func:`encoder_of`.
 
     Returns:
         The encoder, a ``saip.models.backbones.BaseEncoder`` in eval mode on the CPU, and what
@@ -47,18 +52,21 @@ def load_encoder(
     """
     checkpoint = load_checkpoint_file(path)
     try:
-        return encoder_of(checkpoint, which)
+        return encoder_of(checkpoint, which, condition)
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from error
 
 
-def load_any_encoder(path: str | os.PathLike, which: Which | None = None) -> Any:
+def load_any_encoder(
+    path: str | os.PathLike, which: Which | None = None, condition: float | None = None
+) -> Any:
     """Load the one encoder of an exported file, or one of a training checkpoint.
 
     Args:
         path: the file.
         which: see :func:`load_encoder`; None takes what an exported file holds, and the student of
             a training checkpoint.
+        condition: see :func:`encoder_of`.
 
     Returns:
         A ``saip.models.backbones.BaseEncoder`` in eval mode on the CPU.
@@ -70,17 +78,29 @@ def load_any_encoder(path: str | os.PathLike, which: Which | None = None) -> Any
     checkpoint = load_checkpoint_file(path)
     stored: Which = (checkpoint.get('meta') or {}).get('which', 'student')
     try:
-        return encoder_of(checkpoint, which or stored)[0]
+        return encoder_of(checkpoint, which or stored, condition)[0]
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from error
 
 
-def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[Any, dict[str, Any]]:
+def encoder_of(
+    checkpoint: dict[str, Any], which: Which, condition: float | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Build the encoder of a loaded checkpoint and give it its weights, all of them.
+
+    An encoder that was trained with a controller is returned without it: λ is fixed, and its
+    effect folded into the norms. Where no norm can absorb it (Swin), the controller stays and
+    has λ as its default.
+
+    Args:
+        checkpoint: as :func:`load_checkpoint_file` gives it.
+        which: the trained encoder or its averaged expert.
+        condition: λ from 0 to 1; None takes the one that the training evaluated with.
 
     Returns:
         The encoder in eval mode, and plain values about it: ``architecture``, ``statistics``,
-        ``preset``, ``objectives``, ``data``, ``epoch``, ``iteration``, ``which``.
+        ``preset``, ``objectives``, ``data``, ``epoch``, ``iteration``, ``which``, and
+        ``condition`` where λ was fixed.
 
     Raises:
         CheckpointError: the checkpoint says nothing about its encoder, or the tensors differ.
@@ -105,13 +125,41 @@ def encoder_of(checkpoint: dict[str, Any], which: Which) -> tuple[Any, dict[str,
     }
     if not state_dict:
         raise CheckpointError(f'holds no {which}: no key begins with {prefix!r}')
-    encoder = build_stored_encoder(meta)
+    encoder, state_dict, folded = _without_controller(meta, state_dict, condition)
     try:
         encoder.load_state_dict(state_dict, strict=True)
     except RuntimeError as error:
         detail = ' '.join(str(error).split())[:300]
         raise CheckpointError(f'its weights are not those of its encoder: {detail}') from error
-    return encoder.eval(), {'which': which, **describe_encoder(meta, encoder)}
+    return encoder.eval(), {'which': which, **describe_encoder(meta, encoder), **folded}
+
+
+def _without_controller(
+    meta: dict[str, Any], state_dict: dict[str, Tensor], condition: float | None
+) -> tuple[Any, dict[str, Tensor], dict[str, Any]]:
+    """Build the stored encoder, stock if that can be; its tensors; what to say of a controller.
+
+    Raises:
+        CheckpointError: there is no controller to be told λ, or an exported file has fixed λ.
+    """
+    encoder = build_stored_encoder(meta)
+    if encoder.has_controller:
+        chosen = encoder.controller.condition if condition is None else condition
+        if encoder.controller.foldable:
+            state_dict = fold_controller(state_dict, encoder.stages, chosen)
+            encoder = MODELS.build(without_controller(encoder.architecture()))
+        else:
+            encoder.controller.condition = check_lambda('condition', chosen)
+        return encoder, state_dict, {'condition': chosen}
+    fixed = meta.get('condition')
+    if condition is not None and condition != fixed:
+        raise CheckpointError(
+            f'condition={condition}: this encoder was trained without a controller'
+            if fixed is None
+            else f'condition={condition}: this file was exported at {fixed}, for good; export '
+            'the training checkpoint again'
+        )
+    return encoder, state_dict, {} if fixed is None else {'condition': fixed}
 
 
 def export_backbone(
@@ -121,6 +169,7 @@ def export_backbone(
     name: str = 'backbone',
     source: str | os.PathLike | None = None,
     formats: Sequence[Format] = ('pth', 'safetensors'),
+    condition: float | None = None,
 ) -> Path:
     """Write the bare encoder of a checkpoint, ``{'state_dict': {'backbone.*'}, 'meta': ...}``.
 
@@ -133,6 +182,8 @@ def export_backbone(
         name: first part of the file name; eight digits of the tensors' SHA-256 follow.
         source: the checkpoint's file, whose SHA-256 goes into the meta.
         formats: what to write.
+        condition: λ that is folded into a backbone trained with a controller, see
+            :func:`encoder_of`; it goes into the meta.
 
     Returns:
         The first file written.
@@ -140,7 +191,7 @@ def export_backbone(
     Raises:
         CheckpointError: the checkpoint holds no such encoder, or weights that are not finite.
     """
-    encoder, meta = encoder_of(checkpoint, which)
+    encoder, meta = encoder_of(checkpoint, which, condition)
     broken = not_finite(encoder.state_dict())
     if broken:
         raise CheckpointError(

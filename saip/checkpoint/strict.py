@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,12 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from saip.checkpoint.controller import (
+    DEFAULT_CONDITION,
+    FoldedStage,
+    fold_controller,
+    has_controller,
+)
 from saip.checkpoint.io import load_checkpoint_file, not_finite
 from saip.checkpoint.meta import stored_architecture
 from saip.errors import InputError
@@ -20,7 +26,7 @@ REMEDY = (
     "write init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') with a FILE "
     'made by tools/export_backbone.py, and build the model as that file says'
 )
-USES = {'img_size', 'grid', 'feature_level', 'pos_interp', 'libraries'}
+USES = {'img_size', 'grid', 'feature_level', 'pos_interp', 'libraries', 'controller'}
 """Entries of an architecture that say how the weights are used: they may differ."""
 
 KNOWN_SIZES = (
@@ -36,6 +42,8 @@ class WeightsError(InputError):
 
 class Encoder(Protocol):
     """What loading asks of an encoder; see ``saip.models.backbones.BaseEncoder``."""
+
+    stages: Sequence[FoldedStage]
 
     def architecture(self) -> dict[str, Any]:
         """Plain values that build it again."""
@@ -91,11 +99,14 @@ class LoadReport:
 def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     """Load the weights that ``init_cfg`` names into an encoder; every tensor has to match.
 
-    Only position embeddings of another patch grid are adapted, by 2-D bicubic interpolation.
+    Only position embeddings of another patch grid are adapted, by 2-D bicubic interpolation, and
+    a controller that the file has and the encoder has not is folded into its norms.
 
     Args:
         module: the encoder, in its final shape.
-        init_cfg: ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')``.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE, prefix='backbone.')``; of a training
+            checkpoint with a controller ``condition`` says λ, by default the one that the
+            training evaluated with.
 
     Raises:
         WeightsError: the prefix is missing or wrong, or keys, shapes or architecture differ.
@@ -110,6 +121,7 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     stored = checkpoint.get('state_dict', checkpoint)
     state_dict = _below_prefix(stored, prefix, str(path))
     meta = checkpoint.get('meta') or {}
+    state_dict = _fold(module, state_dict, meta, init_cfg.get('condition'))
     state_dict, source_grid, target_grid = fit_encoder(module, state_dict, meta, str(path))
     check_tensors(state_dict, module.state_dict(), str(path))
     module.load_state_dict(state_dict, strict=True)
@@ -123,6 +135,23 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     )
     print_log(str(report), logger='current')
     return report
+
+
+def _fold(
+    module: Encoder,
+    state_dict: dict[str, Tensor],
+    meta: Mapping[str, Any],
+    condition: float | None,
+) -> dict[str, Tensor]:
+    """Fold a controller that the encoder does not have."""
+    kept = has_controller(module.state_dict()) or not module.stages
+    if kept or not has_controller(state_dict):
+        return state_dict  # what does not fit is refused by the comparison of keys
+    trained_with = (stored_architecture(dict(meta)) or {}).get('controller', {})
+    chosen = trained_with.get('condition', DEFAULT_CONDITION)
+    chosen = chosen if condition is None else condition
+    print_log(f'the controller is folded at λ = {chosen}', logger='current')
+    return fold_controller(state_dict, module.stages, chosen)
 
 
 def fit_encoder(

@@ -18,6 +18,7 @@ from saip.registry import DATASETS
 
 from .canvas import PictureError, read_canvas
 from .crops import Crop, DataError, crop_key, pack_crop, path_hash, unpack_crop
+from .keypoints import Keypoints
 from .sources import Storage, open_source
 
 MIN_HELD_BACK, MAX_HELD_BACK = 2, 1000
@@ -58,7 +59,9 @@ class PersonImages(BaseDataset):
     A sample is a dict of tensors that ``default_collate`` can batch: ``canvas`` (3, Hc, Wc)
     uint8 RGB, ``size`` (2,) the (h, w) of the image or crop before it was squeezed, ``key`` a
     63-bit hash of path and box, ``index`` its position, and ``replaced``, which is -1, or the
-    position of the bad sample that this one stands in for.
+    position of the bad sample that this one stands in for. With a file of keypoints there is
+    ``keypoints`` (17, 3) float32: x, y and score of COCO's joints in pixels of the image or crop
+    before it was squeezed, NaN where the file has none for it.
 
     An image that cannot be read is named in a warning (once in each worker process) and
     replaced by the sample 1, 2, 4 ... positions further on. ``saip.BadFilesHook`` counts these
@@ -76,12 +79,15 @@ class PersonImages(BaseDataset):
         holdout: images that are held back from training, see :func:`held_back_paths`; 0
             holds none back.
         part: ``train``, or ``held_back`` for the images that ``holdout`` takes away.
+        keypoints: file made by ``tools/dataset_converters/make_keypoints.py``, a path of its own
+            and not one relative to ``data_root``; None for none.
         indices: use the first so many samples, or these ones.
         lazy_init: do not read the listing yet.
 
     Raises:
         FileNotFoundError: a folder, a listing or an image that it names is not there.
-        DataError: the listing is malformed, or there is no image.
+        DataError: the listing is malformed, there is no image, or the keypoints are no such file
+            or belong to other images.
         ValueError: an argument is out of its range.
     """
 
@@ -93,6 +99,7 @@ class PersonImages(BaseDataset):
         canvas: Sequence[int] = (320, 160),
         holdout: float | int = 0,
         part: str = 'train',
+        keypoints: str | None = None,
         indices: int | Sequence[int] | None = None,
         lazy_init: bool = False,
     ) -> None:
@@ -109,6 +116,7 @@ class PersonImages(BaseDataset):
         self.part = part
         self.prefix = data_prefix
         self.listing = ann_file
+        self.keypoints = None if keypoints is None else Keypoints.read(keypoints)
         self._named: set[int] = set()
         super().__init__(data_root=data_root, indices=indices, lazy_init=lazy_init)
 
@@ -116,11 +124,20 @@ class PersonImages(BaseDataset):
         """Return path and box of every sample, packed: a set may have millions of them."""
         storage, crops, where = open_source(self.data_root, self.listing, self.prefix)
         self.storage: Storage = storage
+        if self.keypoints is not None:
+            self.keypoints.require_some([crop_key(crop) for crop in crops], where)
         if self.holdout:
             held_back = held_back_paths([crop.path for crop in crops], self.holdout)
             wanted = self.part == 'held_back'
             crops = [crop for crop in crops if (crop.path in held_back) == wanted]
         print_log(f'{len(crops):,} samples ({self.part}) from {where}', 'current')
+        if self.keypoints is not None:
+            found = self.keypoints.count([crop_key(crop) for crop in crops])
+            print_log(
+                f'keypoints of {found:,} of these samples from {self.keypoints.path}',
+                'current',
+                logging.INFO if found == len(crops) else logging.WARNING,
+            )
         return [pack_crop(crop) for crop in crops]
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -166,13 +183,16 @@ class PersonImages(BaseDataset):
             except (PictureError, OSError) as error:
                 self._warn(position, error)
                 continue
-            return {
+            sample = {
                 'canvas': canvas,
                 'size': torch.tensor(size),
                 'key': torch.tensor(crop_key(crop)),
                 'index': torch.tensor(position),
                 'replaced': torch.tensor(-1 if position == asked else asked),
             }
+            if self.keypoints is not None:
+                sample['keypoints'] = torch.from_numpy(self.keypoints.of(crop_key(crop)))
+            return sample
         raise PictureError(
             f'{self.name(asked)} and {MAX_REPLACEMENTS} images after it cannot be read: '
             f'is {self.data_root} still there?'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,34 @@ BLOCK_ELEMENTS = 2**22
 """Distances held at once: with their sorted copy and indices about 100 MB."""
 
 Block = tuple[slice, Tensor]
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """How a retrieval went, query by query.
+
+    Attributes:
+        precision: (Q,) float64 average precisions, in [0, 1]; 0 without a match.
+        first: (Q,) ranks of the first match, counted from 1; 0 without a match.
+    """
+
+    precision: Tensor
+    first: Tensor
+
+    @property
+    def scored(self) -> Tensor:
+        """(Q,) whether a query has a match; the others count for nothing."""
+        return self.first > 0
+
+    def summary(self, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+        """``Rank-k`` and ``mAP`` in percent, and the numbers of queries; see :func:`cmc_map`."""
+        scored = self.scored
+        count = int(scored.sum())
+        result = {
+            f'Rank-{k}': 100 * float((self.first[scored] <= k).double().mean()) for k in ranks
+        }
+        result['mAP'] = 100 * float(self.precision[scored].mean())
+        return {**result, 'queries': count, 'unmatched_queries': len(scored) - count}
 
 
 def cmc_map(
@@ -52,6 +81,22 @@ def cmc_map(
     Raises:
         ValueError: shapes do not fit, features are not finite, or no query can be scored.
     """
+    return score_queries(query, gallery, q_pids, g_pids, q_cams, g_cams).summary(ranks)
+
+
+def score_queries(
+    query: Tensor,
+    gallery: Tensor,
+    q_pids: ArrayLike,
+    g_pids: ArrayLike,
+    q_cams: ArrayLike,
+    g_cams: ArrayLike,
+) -> QueryScores:
+    """Score each query by the rule of :func:`cmc_map`, which takes the same arguments.
+
+    Raises:
+        ValueError: as there.
+    """
     query = normalize(query, 'query features')
     gallery = normalize(gallery, 'gallery features').to(query.device)
     if query.shape[1] != gallery.shape[1]:
@@ -65,7 +110,7 @@ def cmc_map(
         for start in range(0, len(query), step)
     )
     shape = (len(query), len(gallery))
-    return _score(blocks, shape, (q_pids, g_pids, q_cams, g_cams), ranks)
+    return _score(blocks, shape, (q_pids, g_pids, q_cams, g_cams))
 
 
 def cmc_map_from_distance(
@@ -83,15 +128,14 @@ def cmc_map_from_distance(
         for start in range(0, len(distance), step)
     )
     labels = (q_pids, g_pids, q_cams, g_cams)
-    return _score(blocks, (distance.shape[0], distance.shape[1]), labels, ranks)
+    return _score(blocks, (distance.shape[0], distance.shape[1]), labels).summary(ranks)
 
 
 def _score(
     blocks: Iterator[Block],
     shape: tuple[int, int],
     labels: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
-    ranks: Sequence[int],
-) -> dict[str, float]:
+) -> QueryScores:
     names = ('q_pids', 'g_pids', 'q_cams', 'g_cams')
     q_pids, g_pids, q_cams, g_cams = (
         _as_labels(label, shape[i % 2], name)
@@ -109,17 +153,13 @@ def _score(
         precision, first = _rank_block(distance.masked_fill(removed, torch.inf), correct)
         precisions.append(precision.cpu())
         firsts.append(first.cpu())
-    precision, first = torch.cat(precisions), torch.cat(firsts)
-    scored = first > 0
-    count = int(scored.sum())
-    if not count:
+    scores = QueryScores(torch.cat(precisions), torch.cat(firsts))
+    if not scores.scored.any():
         raise InputError(
             f'none of {shape[0]} queries has an image of its identity under another camera '
             f'among {shape[1]} gallery images; check identities and cameras of the file names'
         )
-    result = {f'Rank-{k}': 100 * float((first[scored] <= k).double().mean()) for k in ranks}
-    result['mAP'] = 100 * float(precision[scored].mean())
-    return {**result, 'queries': count, 'unmatched_queries': shape[0] - count}
+    return scores
 
 
 def _rank_block(distance: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from saip.errors import InputError
-from saip.evaluation.cmc import cmc_map
+from saip.evaluation.cmc import QueryScores, score_queries
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import branches_in, normalize, rows_of, stack_branch
 from saip.registry import METRICS
@@ -86,15 +86,19 @@ def score_retrieval(
         labels: (N,) arrays ``pid``, ``camid`` and ``is_query`` (1 query, 0 gallery).
         ranks: the ranks k of ``Rank-k``.
     """
+    return score_labeled(features, labels).summary(ranks)
+
+
+def score_labeled(features: Tensor, labels: Mapping[str, np.ndarray]) -> QueryScores:
+    """The same, query by query, in the order of the queries."""
     query = labels['is_query'].astype(bool)
     chosen = torch.from_numpy(query).to(features.device)
     pid, camid = labels['pid'], labels['camid']
-    return cmc_map(
+    return score_queries(
         features[chosen],
         features[~chosen],
         pid[query],
         pid[~query],
         camid[query],
         camid[~query],
-        ranks,
     )

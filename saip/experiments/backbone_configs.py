@@ -46,7 +46,7 @@ def find_backbone_config(architecture: dict[str, Any], folder: Path) -> str:
                 f'{"; ".join(differing)}. Unset it, and the right one is looked for'
             )
         return chosen
-    fitting = [name for name in names if not _differences(architecture, folder / f'{name}.py')]
+    fitting = fitting_backbone_configs(architecture, folder)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -57,6 +57,12 @@ def find_backbone_config(architecture: dict[str, Any], folder: Path) -> str:
         f'none of {", ".join(names)} in {folder} fits the encoder of the backbones, '
         f'{architecture}; add a file for it there'
     )
+
+
+def fitting_backbone_configs(architecture: dict[str, Any], folder: Path) -> list[str]:
+    """Names of all fragments whose encoder takes weights of this architecture."""
+    names = sorted(path.stem for path in folder.glob('*.py'))
+    return [name for name in names if not _differences(architecture, folder / f'{name}.py')]
 
 
 def _differences(architecture: dict[str, Any], fragment: Path) -> list[str]:

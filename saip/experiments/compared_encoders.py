@@ -53,7 +53,12 @@ class ComparedEncoders:
     about: dict[str, Any]
 
 
-def find_compared_encoders(source: str, config: str | None = None) -> ComparedEncoders:
+def find_compared_encoders(
+    source: str,
+    config: str | None = None,
+    condition: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> ComparedEncoders:
     """Collect a checkpoint's networks and what they should beat.
 
     Args:
@@ -61,6 +66,9 @@ def find_compared_encoders(source: str, config: str | None = None) -> ComparedEn
             ``pixels``.
         config: the pretraining config that builds the encoder and the views; needed for a
             training checkpoint that does not hold its own.
+        condition: λ of an encoder that was trained with a controller, see
+            :func:`saip.checkpoint.encoder_of`.
+        size: (h, w) at which images are encoded; None takes the one of the training.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,7 +79,7 @@ def find_compared_encoders(source: str, config: str | None = None) -> ComparedEn
     text = read_config(config).pretty_text if config else None
     try:
         with library_refusals(config or source, CheckpointError):
-            return _collect(source, text)
+            return _collect(source, text, condition, size)
     except CheckpointError as error:
         if source in SPECIAL:  # otherwise the file is named
             raise CheckpointError(f'{config}: {error}') from error
@@ -114,7 +122,9 @@ def evaluate_compared_encoders(
     return evaluate_frozen(compared.encoders, images, compared.preprocessor, **settings)
 
 
-def _collect(source: str, text: str | None) -> ComparedEncoders:
+def _collect(
+    source: str, text: str | None, condition: float | None, size: tuple[int, int] | None
+) -> ComparedEncoders:
     """Do :func:`find_compared_encoders`, given the text of the config."""
     if source in SPECIAL:
         meta = {'cfg': text} if text else {'architecture': DEFAULT_ENCODER}
@@ -122,9 +132,10 @@ def _collect(source: str, text: str | None) -> ComparedEncoders:
         networks: dict[str, BaseEncoder] = {}
         about: dict[str, Any] = {}
     else:
-        meta, networks, about = _load_networks(source, text)
+        meta, networks, about = _load_networks(source, text, condition)
         template = next(iter(networks.values()))
-    settings = _preprocessor_settings(meta, template)
+    size = size or template.img_size
+    settings = {**_preprocessor_settings(meta, template), 'size': size}
     statistics = settings['mean'], settings['std']
     baselines: dict[str, Callable[[], FrozenEncoder]] = {
         RANDOM: lambda: random_twin(template),
@@ -135,13 +146,13 @@ def _collect(source: str, text: str | None) -> ComparedEncoders:
     return ComparedEncoders(
         encoders={**networks, **{name: baselines[name]() for name in only}},
         preprocessor=MODELS.build(settings),
-        size=template.img_size,
+        size=size,
         about=about,
     )
 
 
 def _load_networks(
-    path: str, config_text: str | None
+    path: str, config_text: str | None, condition: float | None
 ) -> tuple[dict[str, Any], dict[str, BaseEncoder], dict[str, Any]]:
     checkpoint = load_checkpoint_file(path)
     meta = checkpoint.get('meta') or {}
@@ -155,7 +166,9 @@ def _load_networks(
     about: dict[str, Any] = {}
     for branch in branches:
         try:
-            networks[branch], about = encoder_of({**checkpoint, 'meta': meta}, branch)
+            networks[branch], about = encoder_of(
+                {**checkpoint, 'meta': meta}, branch, condition
+            )
         except CheckpointError as error:
             raise CheckpointError(f'{path}: {error}') from error
     return meta, networks, about
@@ -166,7 +179,6 @@ def _preprocessor_settings(meta: dict[str, Any], encoder: BaseEncoder) -> dict[s
     statistics = describe_encoder(meta, encoder)['statistics']
     return {
         'type': 'saip.ViewsPreprocessor',
-        'size': tuple(encoder.img_size),
         'patch_size': encoder.patch_stride,
         'views': {},
         'mean': statistics['mean'],

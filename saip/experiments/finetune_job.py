@@ -61,7 +61,7 @@ class Task:
             'schedule': float(os.environ.get('SAIP_SCHEDULE', 1)),
             'data': os.environ.get('SAIP_DATA', 'data'),
             'gpus': self.gpus,
-            CONFIG_DIGEST: _digest(cfg, variables['SAIP_INIT']),
+            CONFIG_DIGEST: config_digest(cfg, variables['SAIP_INIT']),
         }
 
 
@@ -78,7 +78,7 @@ def read_task(task: Task, variables: Mapping[str, str]) -> Config:
         StartError: it cannot be read, does not begin with the given weights, does not count in
             epochs, has no validation, or does not log to files.
     """
-    with _environment(variables):
+    with environment(variables):
         cfg = read_config(task.config, parse_options(task.options))
     if not _mentions(cfg.get('model'), variables['SAIP_INIT']):
         raise StartError(
@@ -106,8 +106,13 @@ def usual_metric(cfg: Config) -> str | None:
     return None if best == 'auto' else best
 
 
-def _digest(cfg: Config, weights: str) -> str:
-    """SHA-256 of what a configuration says, apart from its weights and from where it writes."""
+def config_digest(cfg: Config, weights: str) -> str:
+    """SHA-256 of what a configuration says, apart from its weights and from where it writes.
+
+    Args:
+        cfg: the configuration.
+        weights: path that it begins with, in whose place another says the same.
+    """
     content = cfg.to_dict()
     content.pop('work_dir', None)
     visualizer = content.get('visualizer') or {}
@@ -137,7 +142,8 @@ def _mentions(node: Any, value: str) -> bool:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
     former = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,9 +14,8 @@ from saip.experiments.backbone_configs import find_backbone_config
 from saip.experiments.epoch_curve import FOLDER, EpochCurve, Point
 from saip.experiments.exported_backbones import find_exported_backbones
 from saip.experiments.finetune_job import CONFIG_DIGEST, Task, outside, read_task, usual_metric
+from saip.experiments.training_process import run_training, say
 from saip.visualization.curves import read_last_validation
-
-OUTPUT = 'output.txt'
 
 
 def finetuning_curve(
@@ -64,14 +60,14 @@ def finetuning_curve(
     started = time.monotonic()
     for number, export in enumerate(waiting, start=1):
         folder = curve.path.with_suffix('') / export.path.stem
-        _say(f'[{number}/{len(waiting)}] epoch {export.epoch}: fine-tuning in {folder}')
+        say(f'[{number}/{len(waiting)}] epoch {export.epoch}: fine-tuning in {folder}')
         metrics = _finetune(task, folder, outside(backbone, export), cfg.train_cfg.max_epochs)
         kept = [point for point in curve.points if point.epoch != export.epoch]
         curve.points = sorted([*kept, Point.of(export, metrics)], key=lambda p: p.epoch)
         curve.write()
         seconds = (time.monotonic() - started) / number
         left = timedelta(seconds=round(seconds * (len(waiting) - number)))
-        _say(f'[{number}/{len(waiting)}] epoch {export.epoch}: done, {left} left')
+        say(f'[{number}/{len(waiting)}] epoch {export.epoch}: done, {left} left')
     chosen = curve.choose_metric(metric, usual_metric(cfg))
     return curve.table(chosen), curve.draw(chosen, from_zero=False)
 
@@ -116,25 +112,8 @@ def _finetune(
     Raises:
         StoppedError: the process stopped with an error, or that validation is missing.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
-    with open(work_dir / OUTPUT, 'a+b') as output:
-        begin = output.tell()  # below is what earlier attempts have printed
-        done = subprocess.run(
-            task.command(work_dir),
-            env={**os.environ, 'PYTHONPATH': path, 'PYTHON': sys.executable, **variables},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        output.seek(begin)
-        printed = output.read().decode(errors='replace')
-    if done.returncode:
-        raise StoppedError(
-            f'{variables["SAIP_INIT"]}: fine-tuning stopped with status {done.returncode}: '
-            f'{_last_words(printed)} (all of it in {work_dir / OUTPUT})'
-        )
+    what = f'{variables["SAIP_INIT"]}: fine-tuning'
+    run_training(task.command(work_dir), work_dir, variables, what)
     step, metrics = read_last_validation(work_dir)
     if step != epochs:
         raise StoppedError(
@@ -142,13 +121,3 @@ def _finetune(
             f'checkpoint of epoch {epochs} there, and its epochs are trained again'
         )
     return metrics
-
-
-def _last_words(printed: str) -> str:
-    """The error in what a training has printed, else the last line."""
-    lines = printed.strip().splitlines() or ['nothing was printed']
-    return next((line for line in reversed(lines) if ': error: ' in line), lines[-1])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

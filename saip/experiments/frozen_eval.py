@@ -76,9 +76,39 @@ def evaluate_frozen(
         ValueError: there is no encoder or no image, features are not finite, or no query has
             a match.
     """
+    device = torch.device(device or get_device())
+    features, labels = encode_frozen(
+        encoders, dataset, preprocessor, batch_size, num_workers, feature, device, progress
+    )
+    images = len(next(iter(features.values())))
+    if labels:
+        rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
+        return {'protocol': 'retrieval', 'images': images, 'rows': rows}
+    rows = {name: _two_view_row(f.to(device)) for name, f in features.items()}
+    return {'protocol': 'two-view', 'images': images, 'chance': 100 / images, 'rows': rows}
+
+
+def encode_frozen(
+    encoders: Mapping[str, FrozenEncoder],
+    dataset: Dataset,
+    preprocessor: nn.Module,
+    batch_size: int,
+    num_workers: int,
+    feature: Feature,
+    device: torch.device,
+    progress: bool,
+) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+    """Encode all images; see :func:`evaluate_frozen` for the arguments.
+
+    Returns:
+        (N, V, D) features on the host by encoder, V views per image, and (N,) labels if there are
+        any.
+
+    Raises:
+        ValueError: there is no encoder or no image.
+    """
     if not encoders or not len(dataset):  # type: ignore[arg-type]
         raise InputError('nothing to evaluate: no encoder or no image')
-    device = torch.device(device or get_device())
     loader = DataLoader(
         dataset,
         batch_size,
@@ -92,13 +122,7 @@ def evaluate_frozen(
         encoder.eval()
     batches = track(loader, len(loader), 'encoding') if progress else loader
     with explained_worker(f'num_workers={num_workers} or batch_size={batch_size}'):
-        features, labels = _encode_all(encoders, batches, preprocessor, feature)
-    images = len(next(iter(features.values())))
-    if labels:
-        rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
-        return {'protocol': 'retrieval', 'images': images, 'rows': rows}
-    rows = {name: _two_view_row(f.to(device)) for name, f in features.items()}
-    return {'protocol': 'two-view', 'images': images, 'chance': 100 / images, 'rows': rows}
+        return _encode_all(encoders, batches, preprocessor, feature)
 
 
 @torch.inference_mode()

@@ -36,10 +36,7 @@ def frozen_settings(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Check these options; return the arguments of ``evaluate_compared_encoders``."""
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:  # both, by kind of device and build
-        parser.error(f'--device {args.device}: {str(error).splitlines()[0]}')
+    check_device(parser, args.device)
     if args.batch_size < 1 or args.workers < 0:
         parser.error('--batch-size must be at least 1, --workers at least 0')
     return dict(
@@ -49,3 +46,11 @@ def frozen_settings(
         num_workers=args.workers,
         device=args.device,
     )
+
+
+def check_device(parser: argparse.ArgumentParser, device: str | None) -> None:
+    """End with a message where there is no such device; None is right."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # both, by kind of device and build
+        parser.error(f'--device {device}: {str(error).splitlines()[0]}')

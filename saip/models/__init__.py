@@ -2,7 +2,8 @@
 
 from saip.models import backbones, heads, necks, objectives, schedules, selfsup
 from saip.models.data_preprocessor import ViewsPreprocessor
-from saip.models.experts import EMAExpert, FrozenExpert, OfficialEMAExpert
+from saip.models.experts import EMAExpert, OfficialEMAExpert
+from saip.models.frozen_expert import FrozenExpert
 
 __all__ = [
     'EMAExpert',

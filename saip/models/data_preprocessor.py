@@ -144,7 +144,8 @@ class ViewsPreprocessor(BaseDataPreprocessor):
 
     def _host_batch(self, data: Mapping[str, Tensor]) -> HostBatch:
         keys, sizes = data['key'].cpu().numpy(), data['size'].cpu().numpy()
-        return HostBatch(keys, sizes, self._pool_sizes)
+        keypoints = data['keypoints'].cpu().numpy() if 'keypoints' in data else None
+        return HostBatch(keys, sizes, self._pool_sizes, keypoints)
 
     def _ops(self) -> RenderOps:
         """Operations on the present device, made anew after a move to another."""
@@ -167,7 +168,8 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data: with ``canvas``, ``size`` and ``key``, or, to evaluate, with ``image``.
+            data: with ``canvas``, ``size``, ``key`` and maybe ``keypoints``, or, to evaluate, with
+                ``image``.
             training: whether to make the selected views.
 
         Returns:

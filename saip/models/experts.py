@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -11,11 +11,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from saip.checkpoint import CheckpointError, WeightsError, load_pretrained
-from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder
 from saip.models.ops import skipping
-from saip.models.ops.blocks import NORM_EPS
 from saip.models.schedules import (
     CosineSchedule,
     OfficialCosineSchedule,
@@ -25,12 +22,6 @@ from saip.models.schedules import (
 from saip.registry import MODELS
 from saip.structures import Progress
 
-EXPERT_REMEDY = (
-    "name a file of this project's keys by SAIP_EXPERT or model.expert.checkpoint: PATH's "
-    'release is converted by tools/model_converters/path_to_saip.py, backbones of this project '
-    'are exported by tools/export_backbone.py'
-)
-
 
 class BaseExpert(BaseModule):
     """An encoder that gives learning targets, without gradient and in eval mode.
@@ -38,6 +29,7 @@ class BaseExpert(BaseModule):
     Attributes:
         is_average: the expert is an average of the student, so that features of both mean the
             same; what reads one may read the other.
+        is_fixed: its encoder never changes, so that the features of an image may be kept.
         embed_dims: width of the image token.
         dense_dims: width of the tokens at the feature level.
         patch_stride: pixels per patch token at the feature level.
@@ -45,6 +37,7 @@ class BaseExpert(BaseModule):
     """
 
     is_average: bool
+    is_fixed: bool = False
     embed_dims: int
     dense_dims: int
     patch_stride: int
@@ -272,109 +265,3 @@ class OfficialEMAExpert(EMAExpert):
         if not theirs:
             return None
         return torch.stack([x.isfinite().all() for x in theirs]).all().logical_not()
-
-
-@MODELS.register_module()
-class FrozenExpert(BaseExpert):
-    """A pretrained encoder that stays as it is (SAIP* in the paper).
-
-    Nothing trains it, so its tensors are in no optimizer, no checkpoint and no distributed
-    reduction: the encoder is hidden from all of them, and whoever resumes or tests a run has it
-    read from its own file again, at the latest when it is first used. Its dense features pass a
-    norm without parameters, unless they are already normed by the encoder's last.
-
-    Args:
-        student: the encoder that learns; its patches must be as large as the expert's.
-        encoder: configuration of the expert's encoder.
-        checkpoint: file with all its weights below ``backbone.``.
-
-    Raises:
-        InputError: there is no checkpoint, or the patches differ.
-    """
-
-    is_average = False
-
-    def __init__(
-        self, student: BaseEncoder, encoder: dict[str, Any], checkpoint: str | None
-    ) -> None:
-        super().__init__()
-        if checkpoint is None:
-            raise InputError(
-                'model.expert.checkpoint is None, but a frozen expert with random weights '
-                f'teaches nothing; {EXPERT_REMEDY}'
-            )
-        built: BaseEncoder = MODELS.build(dict(encoder))
-        if built.patch_stride != student.patch_stride:
-            raise InputError(
-                f'model.expert.encoder has patches of {built.patch_stride} pixels, '
-                f'model.backbone of {student.patch_stride}; views and masks fit only one of them'
-            )
-        self.embed_dims = built.embed_dims
-        self.dense_dims = built.dense_dims
-        self.patch_stride = built.patch_stride
-        self.checkpoint = checkpoint
-        self.dense_norm = (
-            nn.Identity()
-            if built.dense_is_final
-            else nn.LayerNorm(built.dense_dims, eps=NORM_EPS, elementwise_affine=False)
-        )
-        # A tuple hides the encoder from state_dict, parameters(), train() and init_weights().
-        self._hidden = (built.requires_grad_(False).eval(),)
-        self._loaded = False
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> FrozenExpert:
-        """Take the hidden encoder along to another device or type."""
-        self._hidden[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)
-
-    def network(self) -> BaseEncoder:
-        """The encoder, random until its weights are read."""
-        return self._hidden[0]
-
-    def encoder(self) -> BaseEncoder:
-        """The encoder; the first call reads its weights.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint.
-            WeightsError: the checkpoint is not one of this encoder.
-            CheckpointError: the checkpoint cannot be read.
-        """
-        if not self._loaded:
-            self._load()
-        return self._hidden[0]
-
-    def _load(self) -> None:
-        try:
-            load_pretrained(
-                self._hidden[0], {'checkpoint': self.checkpoint, 'prefix': 'backbone.'}
-            )
-        except (FileNotFoundError, WeightsError, CheckpointError) as error:
-            kind = type(error)
-            raise kind(f'{error}. For a frozen expert: {EXPERT_REMEDY}') from error
-        self._loaded = True
-
-    def init_weights(self) -> None:
-        """Read the weights now, so that a run without them stops before it starts."""
-        self.encoder()
-
-    def follow(self, sources: Mapping[str, nn.Module]) -> None:
-        """Refuse to average.
-
-        Raises:
-            InputError: an objective asks for an average of one of its modules.
-        """
-        asked = sorted(set(sources) - {'backbone', 'dense_norm'})
-        if asked:
-            raise InputError(
-                f'a frozen expert has no moving average of the {", ".join(asked)}, which '
-                'saip.CrossScaleMatching asks for and preset saip-official cannot do without; '
-                'take saip.FeatureDistillation, as in configs/pretrain/_base_/methods/'
-                'saip-star.py, or model.expert.type=saip.EMAExpert'
-            )
-
-    def modules_by_name(self) -> dict[str, nn.Module]:
-        """Nothing: no module is averaged."""
-        return {}
-
-    def copy_from_student(self) -> None:
-        """Do nothing."""

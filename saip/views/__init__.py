@@ -12,18 +12,22 @@ from saip.views.maskers import (
     MaskDraw,
     Masker,
     OfficialMask,
+    PartMask,
     RandomMask,
 )
+from saip.views.numbers import Bernoulli, Numbers, Uniform
 from saip.views.official import OfficialCrop, OfficialRescale, OfficialScene
 from saip.views.ops import RenderOps, render
 from saip.views.random import uniforms
 from saip.views.recipe import Recipe, ViewPlan
 from saip.views.reference import ReferenceOps
 from saip.views.rescale import Rescale
+from saip.views.same import Same
 from saip.views.scene import Scene
 
 __all__ = [
     'Augment',
+    'Bernoulli',
     'BlockMask',
     'Clock',
     'ComplementMask',
@@ -36,16 +40,20 @@ __all__ = [
     'MaskDraw',
     'Masked',
     'Masker',
+    'Numbers',
     'OfficialCrop',
     'OfficialMask',
     'OfficialRescale',
     'OfficialScene',
+    'PartMask',
     'RandomMask',
     'Recipe',
     'ReferenceOps',
     'RenderOps',
     'Rescale',
+    'Same',
     'Scene',
+    'Uniform',
     'ViewPlan',
     'ViewType',
     'render',

@@ -79,11 +79,14 @@ class HostBatch:
         keys: (B,) stable key of each image.
         sizes: (B, 2) original height and width of each image.
         pool_sizes: (P, 2) original sizes of the images of the pool; None without one.
+        keypoints: (B, 17, 3) x, y and score of COCO's joints in pixels of the original image, NaN
+            for an image without; None if the data set has none.
     """
 
     keys: np.ndarray
     sizes: np.ndarray
     pool_sizes: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class ViewType(ABC):
         frame: what all views of the recipe refer to.
         depends_on: entries whose draws or images this one builds on.
         rows: images of each of its views per image of the batch.
+        conditioned: whether it gives its images a condition.
 
     Args:
         name: of the entry.
@@ -115,6 +119,7 @@ class ViewType(ABC):
 
     depends_on: tuple[str, ...] = ()
     rows: int = 1
+    conditioned: bool = False
 
     def __init__(self, name: str, frame: Frame) -> None:
         self.name = name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,12 @@ from saip.views.augment import build_augment
 from saip.views.base import Clock, Draw, Frame, HostBatch, ViewType, stream
 from saip.views.checks import check_count, check_range, check_size
 from saip.views.crop_draw import CropDraw, CropRule
+from saip.views.numbers import Condition, Numbers, bases_of, check_condition, make_condition
 from saip.views.ops import RenderOps
 from saip.views.sizes import Size, aspect_range
+
+if TYPE_CHECKING:
+    from saip.views.recipe import Recipe
 
 
 @VIEWS.register_module()
@@ -29,6 +33,7 @@ class Crop(ViewType):
         area: share of the image's area that a crop covers.
         aspect: range of a crop's width / height; None takes the one of the anchor's shape.
         augment: flip and colors, see :class:`saip.views.augment.Augment`; None for none.
+        condition: what an encoder is told beside the images, see :class:`saip.views.same.Same`.
 
     Raises:
         InputError: an option is out of its range.
@@ -46,6 +51,7 @@ class Crop(ViewType):
         area: tuple[float, float] = (0.8, 1.0),
         aspect: tuple[float, float] | None = None,
         augment: Mapping[str, Any] | None = None,
+        condition: Condition = None,
     ) -> None:
         super().__init__(name, frame)
         self.rows = check_count(f'{name}.number', number)
@@ -58,6 +64,18 @@ class Crop(ViewType):
             aspect=aspect_range(frame.size, aspect),
             augment=build_augment(f'{name}.augment', augment),
         )
+        self.condition = check_condition(f'{name}.condition', condition)
+        self.conditioned = condition is not None
+        self.depends_on = bases_of(self.condition)
+
+    def check(self, recipe: Recipe) -> None:
+        """Find the numbers of the condition.
+
+        Raises:
+            InputError: there are no such numbers.
+        """
+        if isinstance(self.condition, str):
+            recipe.find(self.name, 'condition', self.condition, Numbers)
 
     @property
     def size(self) -> Size:
@@ -84,4 +102,6 @@ class Crop(ViewType):
 
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
         """The crops are the view."""
-        return Views({self.name: View(cuts['crop'])})
+        images = cuts['crop']
+        told = make_condition(self.condition, self.rows, images, made, ops)
+        return Views({self.name: View(images, condition=told)})

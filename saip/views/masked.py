@@ -116,8 +116,8 @@ class Masked(ViewType):
 
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
         """Resize the images, bring the mask to the device."""
-        images = made[self._base.names[draw.values['which']]].images
+        base = made[self._base.names[draw.values['which']]]
         mask = ops.patch_mask(MaskDraw.from_dict(draw.values['mask']))
         (size,) = self.sizes(draw)
-        view = View(ops.resize(images, size), mask)
+        view = View(ops.resize(base.images, size), mask, base.condition)
         return Views({self.name: view})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from saip.errors import InputError
 from saip.registry import VIEWS
-from saip.structures import View, Views
+from saip.structures import Views
 from saip.views.base import Clock, Draw, Frame, HostBatch, ViewType, stream
 from saip.views.checks import check_count, check_scales
 from saip.views.crop import Crop
@@ -89,6 +90,8 @@ class Rescale(ViewType):
 
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
         """Resize the crop."""
-        images = made[self.of].images
+        base = made[self.of]
         sizes = zip(self.names, self.sizes(draw), strict=True)
-        return Views({name: View(ops.resize(images, size)) for name, size in sizes})
+        return Views(
+            {name: replace(base, images=ops.resize(base.images, size)) for name, size in sizes}
+        )

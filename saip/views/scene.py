@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -239,4 +240,9 @@ class Scene(BaseScene):
         *places, other = ops.upload([*self._places(draw), distractor])
         if self.distractors:
             pastes.append(ops.pick(pastes[0], other))
-        return self._compose(draw, cuts['background'], pastes, places, ops)
+        composed = self._compose(draw, cuts['background'], pastes, places, ops)
+        # A scene is told what the queries of its image are told.
+        told = made[names[0]].condition
+        return Views(
+            {self.name: replace(composed[self.name], condition=told)}, composed.targets
+        )

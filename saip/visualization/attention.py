@@ -41,14 +41,23 @@ def prepare(image: Image.Image, size: tuple[int, int], statistics: Mapping[str, 
     return ((pixels - mean) / std)[None]
 
 
-def scaled_size(encoder: BaseEncoder, scale: float) -> tuple[int, int]:
-    """Input size of an encoder times ``scale``, in whole cells of its map, at least one."""
-    cell = _cell(encoder)
-    height, width = (max(1, round(side * scale / cell)) * cell for side in encoder.img_size)
+def scaled_size(
+    encoder: BaseEncoder, scale: float, size: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """A size times ``scale``, in whole cells of an encoder's map, at least one.
+
+    Args:
+        encoder: whose cells are meant.
+        scale: factor.
+        size: (h, w) in pixels; None: the encoder's input size.
+    """
+    cell = cell_of(encoder)
+    sides = encoder.img_size if size is None else size
+    height, width = (max(1, round(side * scale / cell)) * cell for side in sides)
     return height, width
 
 
-def _cell(encoder: BaseEncoder) -> int:
+def cell_of(encoder: BaseEncoder) -> int:
     """Pixels per cell of the attention map: with broken cells it would not fit the image."""
     return max(encoder.map_channels)
 
@@ -76,19 +85,25 @@ def attention_of(
     return attention.float().cpu()
 
 
-def overlay(image: Image.Image, weights: Tensor, strength: float = 0.6) -> Image.Image:
+def overlay(
+    image: Image.Image,
+    weights: Tensor,
+    strength: float = 0.6,
+    brightest: float | None = None,
+) -> Image.Image:
     """Lay a heat map over an image: dark and gray where there is little, bright where much.
 
     Args:
         image: the image.
-        weights: (h, w), not negative. Dark is below half their average; full brightness is what
-            2 % exceed, but at least twice the average.
+        weights: (h, w), not negative. Dark is below half their average.
         strength: opacity of the heat map where it is strongest.
+        brightest: weight that is drawn at full brightness; None: what 2 % exceed, but at least
+            twice the average.
     """
     # A few cells take most of the attention; without a cut nothing else would be visible.
     # Without a floor of the cut, the noise of an untrained encoder would look like insight.
     average = float(weights.mean())
-    high = max(float(weights.quantile(0.98)), BRIGHT * average)
+    high = brightest or max(float(weights.quantile(0.98)), BRIGHT * average)
     span = max(high - average / 2, 1e-12)  # 0 where nothing is similar
     relative = ((weights - average / 2) / span).clamp(min=0).numpy()
     heat = Image.fromarray(relative.astype(np.float32)).resize(
@@ -155,7 +170,7 @@ def draw_crowd_attention(
     encoder: BaseEncoder, scene: Image.Image, statistics: Mapping[str, Any]
 ) -> Image.Image:
     """Draw a scene of several people, and the encoder's attention on it at its own size."""
-    cell = _cell(encoder)
+    cell = cell_of(encoder)
     size = (math.ceil(scene.height / cell) * cell, math.ceil(scene.width / cell) * cell)
     attention = attention_of(encoder, scene, size, statistics)
     rows = [[scene.convert('RGB'), overlay(scene, attention.mean(0))]]

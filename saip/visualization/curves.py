@@ -71,12 +71,20 @@ def read_last_validation(work_dir: str | Path) -> tuple[int, dict[str, float]]:
         ValueError: there was no validation.
     """
     for file in reversed(_scalar_files(work_dir)):
-        for values in reversed(_read_lines(file)):
-            # The logger writes a validation's duration, and the iteration only while it trains.
-            timed = {'time', 'val/time'} & set(values)
-            if timed and 'iter' not in values and 'step' in values:
-                return values['step'], dict(_numbers(values))
+        found = last_validation_in(file)
+        if found is not None:
+            return found
     raise InputError(f'{work_dir}: */vis_data/scalars.json hold no validation')
+
+
+def last_validation_in(file: Path) -> tuple[int, dict[str, float]] | None:
+    """The same from one file ``scalars.json``; None if it holds no validation."""
+    for values in reversed(_read_lines(file)):
+        # The logger writes a validation's duration, and the iteration only while it trains.
+        timed = {'time', 'val/time'} & set(values)
+        if timed and 'iter' not in values and 'step' in values:
+            return values['step'], dict(metrics_in(values))
+    return None
 
 
 def _scalar_files(work_dir: str | Path) -> list[Path]:
@@ -96,7 +104,8 @@ def _read_lines(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def metrics_in(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Names and values of what a line of a log measures."""
     for name, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and name.removeprefix('val/') not in NOT_CURVES:
@@ -107,7 +116,7 @@ def _read_file(file: Path) -> dict[str, Curve]:
     curves: dict[str, dict[float, float]] = {}
     for values in _read_lines(file):
         if 'step' in values:
-            for name, value in _numbers(values):
+            for name, value in metrics_in(values):
                 curves.setdefault(name, {})[values['step']] = value
     return {name: sorted(points.items()) for name, points in curves.items()}
 
@@ -142,7 +151,7 @@ def draw_losses(curves: Mapping[str, Curve], x_label: str = 'step') -> Image.Ima
             *_columns(smooth(curve, max(1, len(curve) // 20))), color=color, linewidth=1.6
         )
         axes.set_title(_loss_title(names[i]), loc='left', fontsize=9)
-        _tidy(axes)
+        tidy(axes)
     for axes in grid[-1]:
         axes.set_xlabel(x_label, fontsize=8)
     return to_image(figure)
@@ -176,7 +185,7 @@ def draw_curves(
     axes.set_ylabel(y_label, fontsize=9)
     axes.set_xlabel(x_label, fontsize=9)
     axes.legend(fontsize=8, frameon=False)
-    _tidy(axes)
+    tidy(axes)
     return to_image(figure)
 
 
@@ -199,7 +208,8 @@ def _loss_title(name: str) -> str:
     return short.upper() if short in ('csm', 'csr', 'css') else short or 'sum of all losses'
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Take from a panel what says nothing."""
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(axis='y', color='#e3e3e3', linewidth=0.7)
     axes.set_axisbelow(True)

@@ -130,6 +130,35 @@ def test_command_line_prints_a_config_that_loads(
     assert classifier(torch.zeros(2, 3, *SIZE), mode='tensor').shape == (2, 10)
 
 
+@pytest.mark.parametrize(
+    ('flags', 'which', 'prefix'),
+    [
+        ((), 'student', 'backbone.'),
+        (('--which', 'student'), 'student', 'backbone.'),
+        (('--which', 'expert'), 'expert', 'expert.backbone.'),
+    ],
+)
+def test_command_line_exports_the_student_unless_told_otherwise(
+    training: Path,
+    tmp_path: Path,
+    run_tool: Callable[..., int],
+    flags: tuple[str, ...],
+    which: str,
+    prefix: str,
+) -> None:
+    out = tmp_path / 'out'
+    assert run_tool(training, *flags, '--out', out, '--format', 'pth') == 0
+    (path,) = out.iterdir()
+    found, stored = load_checkpoint_file(path), load_checkpoint_file(training)['state_dict']
+    assert found['meta']['which'] == which
+    assert f'-{which}-' in path.name
+    for key, value in found['state_dict'].items():
+        assert torch.equal(value, stored[f'{prefix}{key.removeprefix("backbone.")}']), key
+    other = {'backbone.': 'expert.backbone.', 'expert.backbone.': 'backbone.'}[prefix]
+    name = 'cls_token'
+    assert not torch.equal(found['state_dict'][f'backbone.{name}'], stored[f'{other}{name}'])
+
+
 def test_command_line_error_is_one_line(
     tmp_path: Path, run_tool: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

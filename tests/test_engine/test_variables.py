@@ -19,13 +19,23 @@ DATA = ROOT / 'configs/pretrain/saip/saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup
 REID = ROOT / 'configs/downstream/reid/transreid_market1501.py'
 PEOPLE = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'
 EXPERT = ROOT / 'configs/pretrain/saip/saip-star_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
+FROM_DINO = (
+    ROOT
+    / 'configs/pretrain/solider'
+    / 'solider-from-dino_vit-tiny-p16_8xb48-amp-coslr-10e-orig-recipe_lup1m.py'
+)
+COMPARE = ROOT / ('configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py')
+HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_DATA': REID,
+    'SAIP_DINO': FROM_DINO,
     'SAIP_EPOCHS': FOLDER,
     'SAIP_EXPERT': EXPERT,
     'SAIP_FOLDER': FOLDER,
     'SAIP_INIT': REID,
+    'SAIP_KEYPOINTS': HAP,
+    'SAIP_METHOD': COMPARE,
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,
     'SAIP_SCHEDULE': REID,
@@ -45,8 +55,8 @@ def test_every_variable_of_a_config_is_listed_and_read():
     text = '\n'.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
     used = re.findall(r"variable\('(\w+)'|\{\{\$(\w+):", text)
     assert {one or other for one, other in used} == set(VARIABLES) == set(READERS)
-    # The encoder's name is part of paths in _base_, which no function can give.
-    assert set(re.findall(r'\{\{\$(\w+):', text)) == {'SAIP_BACKBONE'}
+    # These names are parts of paths in _base_, which no function can give.
+    assert set(re.findall(r'\{\{\$(\w+):', text)) == {'SAIP_BACKBONE', 'SAIP_METHOD'}
 
 
 @pytest.mark.parametrize('name', VARIABLES)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from saip.engine import launch
 from saip.engine.hooks.export import ExportBackboneHook
 from saip.engine.optim import NoBiasDecayConstructor
 from saip.evaluation.two_view import TwoViewRecall
+from saip.experiments.encoder_results import read_result
 from saip.models.backbones import ViTEncoder
 from saip.models.heads import FeatureDistillationHead
 from saip.registry import MODELS
@@ -185,9 +187,11 @@ def test_what_needs_an_average_is_refused_with_the_reason(expert_file):
     for preset in ('saip', 'saip-paper', 'saip-official'):
         cfg = preset_config(preset)
         cfg.model.expert = frozen
-        message = 'head by head' if preset == 'saip-official' else 'FeatureDistillation'
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match='FeatureDistillation'):
             MODELS.build(cfg.model)
+    cfg.model.objectives.csm = None
+    with pytest.raises(ValueError, match='head by head'):
+        MODELS.build(cfg.model)
     cfg = star_config('saip-star', expert_file)
     cfg.model.objectives.csm.target = 'student_anchor'
     with pytest.raises(ValueError, match='expert_globals, expert_multires'):
@@ -253,6 +257,9 @@ param_scheduler = [cosine]
     for branch in ('student', 'expert'):
         name = f'retrieval/{branch}_mAP'
         assert tested[name] == pytest.approx(validated[name])
+        result = read_result(whole, name, CONFIGS / '_base_/backbones', (128, 64))
+        assert result.value == pytest.approx(tested[name])
+        assert Path(result.source).parent.parent == whole  # the test's, not the validation's
     encoder_of(checkpoint, 'student')
     with pytest.raises(CheckpointError, match=r'frozen.*nothing to export.*expert\.pth'):
         encoder_of(checkpoint, 'expert')

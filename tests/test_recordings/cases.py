@@ -108,9 +108,10 @@ def model_config(case: Case, folder: Path) -> ConfigDict:
         shrink_views(model.data_preprocessor, 16)
     csm, csr, css = (model.objectives[name] for name in ('csm', 'csr', 'css'))
     dims = 16 if case.encoder in FRAGMENTS else 8
-    csm.neck.update(hidden_channels=dims)
-    if 'DINO' in csm.neck.type:
-        csm.neck.update(bottleneck_channels=8, out_channels=24)
+    if 'neck' in csm:  # relations are compared as they are
+        csm.neck.update(hidden_channels=dims)
+        if 'DINO' in csm.neck.type:
+            csm.neck.update(bottleneck_channels=8, out_channels=24)
     csr.neck.update(dims=dims, depth=1, num_heads=2)
     css.neck.update(dims=dims, num_heads=2)
     if 'star' in case.preset:

@@ -49,6 +49,15 @@ def test_exact_counts(grid, ratio):
         assert set(mask.keep[b]) == set(np.argsort(noise[b])[:kept])
 
 
+def test_random_masks_hide_every_patch_equally_often():
+    hidden = hidden_map(
+        draw(RandomMask('view', FRAME, 0.75), (16, 8), np.arange(4000)), (16, 8)
+    )
+    deviation = np.sqrt(0.75 * 0.25 / 4000)
+    assert np.abs(hidden.mean(0) - 0.75).max() < 4.5 * deviation
+    assert hidden.sum((1, 2)).tolist() == [96] * 4000
+
+
 def test_official_rule_by_a_second_implementation():
     source, target = (16, 8), (20, 10)
     noise = uniforms(0, 'mask', np.arange(200), 0, 128)

@@ -95,8 +95,8 @@ def mask(**options):
         (mask(ratio='3/4'), ['masked.mask.ratio']),
         (mask(share=0.5), ["masked.mask: RandomMask has no option 'share'", 'allowed: ratio']),
         (
-            mask(type='PartMask'),
-            ["no masker 'PartMask'", 'BlockMask, ComplementMask, Official'],
+            mask(type='PartsMask'),
+            ["no masker 'PartsMask'", 'BlockMask, ComplementMask, OfficialMask, PartMask'],
         ),
         ({'masked': {'mask': None}}, ["masked.mask: a dict with the masker's type"]),
         ({'scene': {'size': (230, 224)}}, ['scene.size', '230x224']),

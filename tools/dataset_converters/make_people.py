@@ -3,6 +3,7 @@
 Examples:
     python tools/dataset_converters/make_people.py data/people --size quickstart
     python tools/dataset_converters/make_people.py data --datasets coco lip --size small
+    python tools/dataset_converters/make_people.py data/people --keypoints data/people.npz
 
 Without ``--datasets`` the folder itself becomes a set in the layout of Market-1501, which the
 quickstart pretrains on. With it, every set gets the folder below that configs expect. A second
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from saip.datasets.people import SIZES, formats, write_market1501
+from saip.datasets.people.keypoints import write_market_keypoints
 from saip.errors import one_line_errors
 
 
@@ -26,7 +28,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', choices=SIZES)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        '--keypoints',
+        type=Path,
+        help='without --datasets: file for those of the training images',
+    )
     args = parser.parse_args()
+    if args.keypoints and args.datasets:
+        parser.error('--keypoints: the sets of --datasets have annotations of their own')
     if args.size is None:
         args.size = 'small' if args.datasets else 'quickstart'
     if args.datasets and args.size not in formats.SIZES:
@@ -42,6 +51,9 @@ def main() -> None:
     if not args.datasets:
         spec = replace(SIZES[args.size], seed=args.seed)
         _say(args.out, write_market1501(args.out, spec, args.workers))
+        if args.keypoints:
+            count = write_market_keypoints(args.keypoints, spec)
+            print(f'{args.keypoints}: keypoints of {count:,} images')
         return
     for name in args.datasets:
         folder, write = formats.DATASETS[name]

@@ -8,8 +8,7 @@ _base_ = [
 ]
 model = dict(backbone=_base_.backbone)
 train_dataloader = dict(batch_size=32, num_workers=1, dataset=dict(canvas=(160, 80)))
-validated = dict(size=(128, 64)) if _base_.labeled else dict(canvas=(160, 80))
-val_dataloader = dict(num_workers=1, dataset=validated)
+val_dataloader = dict(num_workers=1, dataset=_base_.small_images)
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 default_hooks = dict(logger=dict(interval=10))

@@ -121,11 +121,15 @@ def plan_misdetection(
     return replace(plan, figures=(replace(figure, place=place),))
 
 
+def canvas_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (h, w) in which an image of ``size`` (h, w) is drawn."""
+    return size[0] * OVERSAMPLING, round(size[1] * OVERSAMPLING * BOX_WIDTH)
+
+
 def render_crop(shot: RenderedCrop, size: tuple[int, int] = (128, 64)) -> np.ndarray:
     """Draw a planned image, (h, w, 3) uint8 RGB."""
     seed, identity, camera, number = shot.key
-    canvas_size = (size[0] * OVERSAMPLING, round(size[1] * OVERSAMPLING * BOX_WIDTH))
-    canvas = backdrop(seed, shot.place, shot.window, canvas_size)
+    canvas = backdrop(seed, shot.place, shot.window, canvas_size(size))
     for figure in shot.figures:
         ground_shadow(canvas, figure.place, shot.light.side)
         draw_figure(canvas, figure, shot.light.side)

@@ -10,7 +10,9 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from saip.checkpoint import WeightsError, load_pretrained
+from saip.checkpoint.controller import DEFAULT_CONDITION
 from saip.errors import InputError
+from saip.models.ops.controller import SemanticController, Stage
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
 
@@ -31,6 +33,12 @@ class BaseEncoder(BaseModule):
         dense_is_final: the feature level is the last block, after the final norm, so that the
             algorithm must not norm it again.
         has_relations: last-block token relations can be asked for.
+        drops_tokens: hidden patches are left out of the sequence, so that nothing is computed for
+            them and masked image modeling has its meaning; others fill them in.
+        stages: layers whose outputs a condition may scale and shift, by stage, usually norms that
+            absorb this in an export; empty where a controller is refused.
+        has_controller: whether conditions of requests are followed; without one they are
+            refused.
     """
 
     embed_dims: int
@@ -41,7 +49,60 @@ class BaseEncoder(BaseModule):
     img_size: tuple[int, int]
     dense_is_final: bool
     has_relations: bool
+    drops_tokens: bool = False
+    stages: tuple[Stage, ...] = ()
+    has_controller: bool = False
+    controller: SemanticController | None
     init_cfg: Any
+
+    def _build_controller(self, options: dict[str, Any] | None) -> SemanticController | None:
+        """Build the controller that a constructor's option ``controller`` asks for.
+
+        Args:
+            options: ``dict(condition=λ)`` of images that come with none, by default 0.2; None
+                for no controller.
+
+        Raises:
+            InputError: the encoder has no stages, or an option is unknown or out of its range.
+        """
+        if options is None:
+            return None
+        name = type(self).__name__
+        unknown = sorted(set(options) - {'condition'})
+        if unknown:
+            raise InputError(
+                f'model.backbone.controller has no option {", ".join(unknown)}; it has condition'
+            )
+        if not self.stages:
+            raise InputError(
+                f'model.backbone.controller: {name} ({self._title()}) has no stages whose norms '
+                'could absorb a controller, so that no backbone of it would be a stock one; take '
+                'vit-tiny-p16, starnet-s3 or tinyvit-5m, or controller=None'
+            )
+        self.has_controller = True
+        return SemanticController(self.stages, options.get('condition', DEFAULT_CONDITION))
+
+    def _title(self) -> str:
+        """Name of the network for messages."""
+        return type(self).__name__
+
+    def _describe_controller(self) -> dict[str, Any]:
+        """The entry of :meth:`architecture` that an encoder with a controller has."""
+        if self.controller is None:
+            return {}
+        return {'controller': {'condition': self.controller.condition}}
+
+    def _check_conditions(self, requests: Sequence[EncodeRequest]) -> None:
+        """Refuse conditions that nothing would follow.
+
+        Raises:
+            InputError: a request has a condition, but the encoder has no controller.
+        """
+        if not self.has_controller and any(r.condition is not None for r in requests):
+            raise InputError(
+                f'{type(self).__name__}: a view comes with a condition, but the encoder has no '
+                'controller (model.backbone.controller)'
+            )
 
     @abstractmethod
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -92,8 +92,14 @@ class HierarchicalEncoder(BaseEncoder):
         self.out_type = out_type
         self.masking = masking
 
-    def _finish(self, map_channels: dict[int, int], embed_dims: int) -> None:
+    def _finish(
+        self,
+        map_channels: dict[int, int],
+        embed_dims: int,
+        controller: dict[str, Any] | None = None,
+    ) -> None:
         """Check the network that a subclass has just made, and prepare it for its use."""
+        self.controller = self._build_controller(controller)
         if PATCH not in map_channels:
             raise InputError(
                 f'{type(self).__name__} needs a stage of stride {PATCH}; '
@@ -138,6 +144,8 @@ class HierarchicalEncoder(BaseEncoder):
     def reset_parameters(self) -> None:
         """Take the weights of a new network, whose initialization is its library's."""
         self._network().load_state_dict(self._create().state_dict(), strict=True)
+        if self.controller is not None:
+            self.controller.reset_parameters()
 
     def resample_pos_embed(
         self, state_dict: dict[str, Tensor], source: Grid
@@ -149,13 +157,18 @@ class HierarchicalEncoder(BaseEncoder):
         """Take the dense features from the last map, and freeze what only the token reads."""
         self.feature_level = None
         self._set_dense_level()
-        freeze_unread(self, lambda images: self._run(images, [self.last_stride]).values())
+        freeze_unread(self, self._last_map)
+
+    def _last_map(self, images: Tensor) -> list[Tensor]:
+        with self._told(None, images):
+            return list(self._run(images, [self.last_stride]).values())
 
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
         """Encode several batches one after the other; each stops at the stage it is read from.
 
         BatchNorm in training mode normalizes every request by its own statistics.
         """
+        self._check_conditions(requests)
         return [self._encode(request) for request in requests]
 
     def _encode(self, request: EncodeRequest) -> ViewFeatures:
@@ -173,8 +186,12 @@ class HierarchicalEncoder(BaseEncoder):
         if cells is not None:
             images = images.masked_fill(~cells.mask(images.shape[-2:]), 0)
         on_cells = cells is not None and self.masking == 'visible_cells'
+        # The controller first: its hooks then see visible cells only, as folded norms do.
         # The image token is pooled inside: a network's pooling may hold layers of its own.
-        with cells.applied_to(self._network()) if cells and on_cells else nullcontext():
+        with (
+            self._told(request.condition, images),
+            cells.applied_to(self._network()) if cells and on_cells else nullcontext(),
+        ):
             maps = self._run(images, strides)
             token = self._pool(maps[self.last_stride]) if outputs.image_token else None
         final = dense = None
@@ -188,6 +205,12 @@ class HierarchicalEncoder(BaseEncoder):
             tokens = _tokens(maps[strides[0]], grid, keep)
             dense = EncoderOutput(tokens.mean(1), tokens, grid)
         return ViewFeatures(final, dense)
+
+    def _told(self, condition: Tensor | None, images: Tensor) -> AbstractContextManager[None]:
+        """Let the controller, if there is one, act on the network inside the context."""
+        if self.controller is None:
+            return nullcontext()
+        return self.controller.applied_to(self, condition, images)
 
     def _pad(self, images: Tensor) -> Tensor:
         """Pad (B, 3, h, w) with zeros at the bottom and right to a multiple of the patch.
@@ -205,7 +228,8 @@ class HierarchicalEncoder(BaseEncoder):
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Feature maps (B, C, h, w) at these strides; the last is the one of :meth:`encode`."""
         check_strides(self, strides)
-        maps = self._run(self._pad(images), strides)
+        with self._told(None, images):
+            maps = self._run(self._pad(images), strides)
         return [maps[stride].contiguous() for stride in strides]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -238,6 +262,7 @@ class HierarchicalEncoder(BaseEncoder):
         return {
             'img_size': list(self.img_size),
             'feature_level': self.feature_level,
+            **self._describe_controller(),
             'grid': [-(-side // PATCH) for side in self.img_size],
         }
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saip.errors import InputError
 from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
+from saip.models.ops.controller import Stage
 from saip.registry import MODELS
 
 PROBE = 256
@@ -37,6 +38,10 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         out_strides: strides of the maps that :meth:`forward` returns.
         out_type: ``featmap`` or ``image_token``; ``featmap`` freezes what no map depends on.
         masking: how masked images are encoded, see :class:`HierarchicalEncoder`.
+        controller: ``dict(condition=λ)`` for SOLIDER's semantic controller, see
+            :class:`saip.models.ops.controller.SemanticController`; None for none. Only Swin has
+            stages for it: the projections that end its down-samplers, as in the release. They
+            have no bias that could absorb a shift, so that the controller stays in exported files.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Raises:
@@ -55,6 +60,7 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         out_strides: Sequence[int] = (32,),
         out_type: OutType = 'featmap',
         masking: Masking = 'visible_cells',
+        controller: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
@@ -67,7 +73,20 @@ class OpenMMLabEncoder(HierarchicalEncoder):
         self.drop_path_rate = drop_path_rate
         self.mm_model = self._create()
         channels = self._probe()
-        self._finish(channels, channels[max(channels)])
+        self.stages = self._find_stages()
+        self._finish(channels, channels[max(channels)], controller)
+
+    def _find_stages(self) -> tuple[Stage, ...]:
+        """The linear layers that end the down-samplers of a Swin; none in other networks."""
+        modules = dict(self.mm_model.named_modules())
+        found = []
+        for i in range(len(self.strides) - 1):
+            layer = modules.get(f'stages.{i}.downsample.reduction')
+            if not isinstance(layer, nn.Linear):
+                return ()
+            name = f'mm_model.stages.{i}.downsample.reduction'
+            found.append(Stage((name,), layer.out_features, foldable=False))
+        return tuple(found)
 
     def _title(self) -> str:
         return str(self.model['type'])

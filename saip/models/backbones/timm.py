@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from saip.errors import InputError
 from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
+from saip.models.ops.controller import Stage
 from saip.registry import MODELS
+
+DOWN_SAMPLERS = ('stages.{}.downsample.conv3', 'stages.{}.0')
+"""Last convolution of the down-sampler that begins a stage, in TinyViT and in StarNet."""
 
 
 @MODELS.register_module()
@@ -34,6 +38,9 @@ class TimmEncoder(HierarchicalEncoder):
         out_strides: strides of the maps that :meth:`forward` returns.
         out_type: ``featmap`` or ``image_token``; ``featmap`` freezes what no map depends on.
         masking: how masked images are encoded, see :class:`HierarchicalEncoder`.
+        controller: ``dict(condition=λ)`` for SOLIDER's semantic controller, see
+            :class:`saip.models.ops.controller.SemanticController`; None for none. It acts on the
+            BatchNorm that ends the down-sampler of every stage but the first.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Raises:
@@ -51,6 +58,7 @@ class TimmEncoder(HierarchicalEncoder):
         out_strides: Sequence[int] = (32,),
         out_type: OutType = 'featmap',
         masking: Masking = 'visible_cells',
+        controller: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
@@ -71,10 +79,24 @@ class TimmEncoder(HierarchicalEncoder):
         # Some networks widen the last map after the stage that feature_info describes.
         channels[-1] = int(self.timm_model.num_features)
         self._try_out(channels)
+        self.stages = self._find_stages(channels)
         self._finish(
             dict(zip(self._strides, channels, strict=True)),
             int(self.timm_model.head_hidden_size),
+            controller,
         )
+
+    def _find_stages(self, channels: list[int]) -> tuple[Stage, ...]:
+        """The norms that end the down-samplers; none if a stage begins otherwise."""
+        modules = dict(self.timm_model.named_modules())
+        found = []
+        for i, width in enumerate(channels[1:], start=1):
+            layers = [name.format(i) for name in DOWN_SAMPLERS]
+            ends = [name for name in layers if name in modules and _is_conv_bn(modules[name])]
+            if not ends:
+                return ()
+            found.append(Stage((f'timm_model.{ends[0]}.bn',), width))
+        return tuple(found)
 
     def _try_out(self, channels: list[int]) -> None:
         """Encode an empty image that is neither square nor of the network's own size.
@@ -158,3 +180,8 @@ class TimmEncoder(HierarchicalEncoder):
         if not param_name.startswith(prefix):
             return layers - 1, layers
         return depths[param_name.removeprefix(prefix)], layers
+
+
+def _is_conv_bn(module: nn.Module) -> bool:
+    """Whether a module is a convolution and the BatchNorm after it."""
+    return [name for name, _ in module.named_children()] == ['conv', 'bn']

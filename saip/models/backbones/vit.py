@@ -5,7 +5,8 @@ Legend: n requests, b images and T tokens of one request, D width, H heads, d = 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,36 +18,15 @@ from torch import Tensor, nn
 
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
+from saip.models.backbones.token_pack import TokenPack, Told
 from saip.models.ops.attention import attend
-from saip.models.ops.pos_embed import PosInterp, resample, resample_grid
+from saip.models.ops.controller import Stage
+from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, Relations, ViewFeatures
 
-
-class _Pack:
-    """Tokens of several requests in one tensor, so that a linear layer is one call for all.
-
-    Attention alone needs the requests apart. Measured on the release's views this takes a fifth
-    of the calls of one pass per view.
-    """
-
-    def __init__(self, parts: list[Tensor]) -> None:
-        self.shapes = [part.shape[:2] for part in parts]
-        self.rows = torch.cat([part.flatten(0, 1) for part in parts])
-
-    def split(self, rows: Tensor) -> list[Tensor]:
-        """(N, C) rows in this order -> one (b, T, C) tensor per request."""
-        parts = rows.split([b * t for b, t in self.shapes])
-        return [part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)]
-
-    def drop_path(self, branch: Tensor, probability: float) -> Tensor:
-        """Drop a residual branch of whole images, scaled so that its mean stays."""
-        keep = 1 - probability
-        masks = [
-            branch.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
-            for b, t in self.shapes
-        ]
-        return branch * torch.cat(masks)
+PosInit = Literal['trunc_normal', 'uniform', 'sincos']
+POS_INITS = ('trunc_normal', 'uniform', 'sincos')
 
 
 @MODELS.register_module()
@@ -62,15 +42,20 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             objectives; None takes the last block after the final norm.
         pos_interp: how position embeddings reach other grids; ``grid2d`` interpolates on the
             grid, ``flat1d`` along the raster sequence as the method's first release does.
-        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1).
+        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1); ``sincos`` is MAE's fixed
+            table, which is not trained: 0 for the image token, see ``sincos_positions``.
         drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
         out_indices: blocks whose output :meth:`forward` returns.
         out_type: what :meth:`forward` returns, see mmpretrain; ``image_token`` is its
             ``cls_token``.
+        controller: ``dict(condition=λ)`` for SOLIDER's semantic controller, see
+            :class:`saip.models.ops.controller.SemanticController`; None for none. It acts on both
+            norms of the blocks after a quarter, a half and three quarters of the depth.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
     """
 
     has_relations = True
+    drops_tokens = True
 
     def __init__(
         self,
@@ -79,10 +64,11 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         patch_size: int = 16,
         feature_level: int | None = 6,
         pos_interp: PosInterp = 'grid2d',
-        pos_init: Literal['trunc_normal', 'uniform'] = 'trunc_normal',
+        pos_init: PosInit = 'trunc_normal',
         drop_path_rate: float = 0.0,
         out_indices: int | list[int] = -1,
         out_type: str = 'featmap',
+        controller: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         if any(side % patch_size for side in img_size):
@@ -105,8 +91,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             )
         if pos_interp not in ('grid2d', 'flat1d'):
             raise InputError(f"pos_interp={pos_interp!r}: choose 'grid2d' or 'flat1d'")
-        if pos_init not in ('trunc_normal', 'uniform'):
-            raise InputError(f"pos_init={pos_init!r}: choose 'trunc_normal' or 'uniform'")
+        if pos_init not in POS_INITS:
+            raise InputError(f'pos_init={pos_init!r}: choose one of {", ".join(POS_INITS)}')
         self.feature_level = feature_level
         self.pos_interp = pos_interp
         self.pos_init = pos_init
@@ -115,9 +101,19 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.map_channels = {patch_size: self.embed_dims}
         self.dense_is_final = feature_level is None
         self.num_heads = self.arch_settings['num_heads']
+        if pos_init == 'sincos':
+            self.pos_embed.requires_grad_(False)
         for module in self.modules():
             if isinstance(module, DropPath):  # a number of numpy, on which no export can branch
                 module.drop_prob = float(module.drop_prob)
+        # A scale on the tokens themselves would reach all later blocks and no norm could absorb
+        # it; the norms of the next block can.
+        self._told_blocks = sorted({self.num_layers * i // 4 for i in (1, 2, 3)} - {0})
+        self.stages = tuple(
+            Stage((f'layers.{i}.ln1', f'layers.{i}.ln2'), self.embed_dims)
+            for i in self._told_blocks
+        )
+        self.controller = self._build_controller(controller)
 
     def reset_parameters(self) -> None:
         """Xavier-uniform linear layers, the fused qkv as one matrix (paper, Appendix A)."""
@@ -130,8 +126,15 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         nn.init.normal_(self.cls_token, std=0.02)
         if self.pos_init == 'uniform':
             nn.init.uniform_(self.pos_embed)
-        else:
+        elif self.pos_init == 'trunc_normal':
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        else:
+            extra = self.num_extra_tokens
+            table = sincos_positions(self.patch_resolution, self.embed_dims)
+            nn.init.zeros_(self.pos_embed)
+            self.pos_embed.data[0, extra:].copy_(table)
+        if self.controller is not None:
+            self.controller.reset_parameters()
 
     def train(self, mode: bool = True) -> ViTEncoder:
         """Set the mode; unlike the stock class, return the module as torch's modules do."""
@@ -164,12 +167,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
                 f'{number} maps of an encoder with {self.num_layers} blocks: choose 1 to '
                 f'{self.num_layers}'
             )
+        told = self._told([EncodeRequest(images, Outputs())])
         tokens, grid = self._embed(images, None)
-        pack = _Pack([tokens])
+        pack = TokenPack([tokens])
         read = {self.num_layers * (i + 1) // number - 1 for i in range(number)}
         found = []
         for index, layer in enumerate(self.layers):
-            self._block(layer, pack)
+            self._block(layer, pack, told(index, [0]))
             if index in read:
                 last = index == self.num_layers - 1
                 (rows,) = pack.split(self.ln1(pack.rows) if last else pack.rows)
@@ -178,7 +182,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
 
     def forward(self, x: Tensor) -> tuple[Any, ...]:
         """(B, 3, h, w) -> what ``out_type`` says of each of ``out_indices``; contiguous maps."""
-        outputs = super().forward(x)
+        told = (
+            nullcontext()
+            if self.controller is None
+            else self.controller.applied_to(self, None, x)
+        )
+        with told:
+            outputs = super().forward(x)
         return tuple(y.contiguous() if torch.is_tensor(y) else y for y in outputs)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
@@ -209,6 +219,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             'patch_size': int(self.patch_stride),
             'feature_level': self.feature_level,
             'pos_interp': self.pos_interp,
+            **self._describe_controller(),
             'grid': [int(side) for side in self.patch_resolution],
         }
 
@@ -227,26 +238,27 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         """(b, T, D) -> (b, H, T, d)."""
         return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def _block(self, layer: Any, pack: _Pack) -> None:
+    def _block(self, layer: Any, pack: TokenPack, told: Told) -> None:
         """Advance all packed tokens by one block, in place of the pack's rows."""
         attended = [
             attend(*(self._heads(x) for x in part.chunk(3, -1)))
-            for part in pack.split(layer.attn.qkv(layer.ln1(pack.rows)))
+            for part in pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, told)))
         ]
         rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
-        pack.rows = self._residuals(layer, pack, pack.rows, rows)
+        pack.rows = self._residuals(layer, pack, rows, told)
 
-    def _residuals(self, layer: Any, pack: _Pack, rows: Tensor, attended: Tensor) -> Tensor:
+    def _residuals(self, layer: Any, pack: TokenPack, attended: Tensor, told: Told) -> Tensor:
         """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
+        rows = pack.rows
         rate = layer.attn.out_drop.drop_prob if self.training else 0.0
         branch = layer.attn.proj(attended)
         rows = rows + (pack.drop_path(branch, rate) if rate else branch)
-        branch = layer.ffn.layers(layer.ln2(rows))
+        branch = layer.ffn.layers(pack.normed(layer.ln2, rows, told))
         return rows + (pack.drop_path(branch, rate) if rate else branch)
 
     def _last_block(
-        self, pack: _Pack, requests: list[EncodeRequest]
-    ) -> tuple[_Pack, list[Relations | None]]:
+        self, pack: TokenPack, requests: list[EncodeRequest], told: Told
+    ) -> tuple[TokenPack, list[Relations | None]]:
         """Run the last block, for the image token alone where nobody reads the patches.
 
         Returns:
@@ -255,7 +267,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         layer: Any = self.layers[-1]
         dims = self.embed_dims
         weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
-        normed = pack.split(layer.ln1(pack.rows))
+        normed = pack.split(pack.normed(layer.ln1, pack.rows, told))
         keys_values = pack.split(
             F.linear(torch.cat([x.flatten(0, 1) for x in normed]), weight[dims:], bias[dims:])
         )
@@ -263,7 +275,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             x if r.outputs.patch_tokens or r.outputs.relations else x[:, :1]
             for x, r in zip(normed, requests, strict=True)
         ]
-        query_pack = _Pack(asking)
+        query_pack = TokenPack(asking)
         queries = query_pack.split(F.linear(query_pack.rows, weight[:dims], bias[:dims]))
         attended, relations, residual = [], [], []
         for request, tokens, query, kv in zip(
@@ -278,8 +290,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             out = attend(query[:, :, :wanted], key, value)
             attended.append(out.transpose(1, 2).flatten(2))
             residual.append(tokens[:, :wanted])
-        final = _Pack(residual)
-        final.rows = self._residuals(layer, final, final.rows, _Pack(attended).rows)
+        final = TokenPack(residual)
+        final.rows = self._residuals(layer, final, TokenPack(attended).rows, told)
         return final, relations
 
     @staticmethod
@@ -291,19 +303,34 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             (value @ value.transpose(-1, -2) * scale).softmax(-1),
         )
 
+    def _told(self, requests: list[EncodeRequest]) -> Callable[[int, list[int]], Told]:
+        """What the controller makes of the norms of a block, for some of the requests."""
+        if self.controller is None:
+            return lambda block, alive: None
+        by_request = [self.controller(r.condition, r.images) for r in requests]
+        stage_of = {block: stage for stage, block in enumerate(self._told_blocks)}
+
+        def at(block: int, alive: list[int]) -> Told:
+            stage = stage_of.get(block)
+            return None if stage is None else [by_request[i][stage] for i in alive]
+
+        return at
+
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
         """Encode several batches together; each stops at the block it is read from."""
+        self._check_conditions(requests)
         last = self.num_layers - 1
         level = last if self.feature_level is None else self.feature_level
         if level == last:
             requests = [_read_at_the_end(r) for r in requests]
         embedded = [self._embed(r.images, r.keep) for r in requests]
         grids = [grid for _, grid in embedded]
-        pack = _Pack([tokens for tokens, _ in embedded])
+        pack = TokenPack([tokens for tokens, _ in embedded])
+        told = self._told(requests)
         dense: list[EncoderOutput | None] = [None] * len(requests)
         alive = list(range(len(requests)))
         for index, layer in enumerate(self.layers[:-1]):
-            self._block(layer, pack)
+            self._block(layer, pack, told(index, alive))
             if index != level:
                 continue
             parts = pack.split(pack.rows)
@@ -314,9 +341,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             if not alive:
                 return [ViewFeatures(dense=p) for p in dense]
             if len(alive) < len(requests):
-                pack = _Pack([parts[i] for i in alive])
+                pack = TokenPack([parts[i] for i in alive])
         answers = [ViewFeatures(dense=p) for p in dense]
-        raw, relations = self._last_block(pack, [requests[i] for i in alive])
+        raw, relations = self._last_block(pack, [requests[i] for i in alive], told(last, alive))
         normed = raw.split(self.ln1(raw.rows))
         read = normed if self.dense_is_final else raw.split(raw.rows)
         for place, i in enumerate(alive):

@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 from saip.errors import InputError
 from saip.models.ops.blocks import NORM_EPS, ConditionedBlock, SelfBlock, init_linear
+from saip.models.ops.masked_tokens import fill_gaps, take_patches
 from saip.models.ops.pos_embed import PosInterp, resample, resample_sequence
 from saip.registry import MODELS
 from saip.structures import EncoderOutput, Grid, PatchMask
+
+Condition = Literal['patch_tokens', 'sequence', 'image_token']
+CONDITIONS = ('patch_tokens', 'sequence', 'image_token')
 
 
 @MODELS.register_module()
@@ -31,15 +35,23 @@ class CrossScaleDecoder(BaseModule):
         grid: anchor grid on which the decoder's position embeddings are learnt.
         patch_size: side of a predicted patch in pixels.
         condition: ``patch_tokens``: each block queries the anchor's patch tokens by
-            cross-attention (Section III-A); ``image_token``: the anchor's image token is one more
-            token of the sequence, as in the method's first release.
+            cross-attention (Section III-A); ``sequence``: the anchor's patch tokens and the
+            masked view's are one sequence under self-attention (Appendix A); ``image_token``:
+            the anchor's image token is one more token of the sequence, as in the method's first
+            release.
         dims: width D.
         depth: number of blocks.
         num_heads: attention heads.
         mlp_ratio: hidden width of the feed-forward layers over D.
         pos_interp: how position embeddings reach the masked view's grid.
-        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1) for positions and mask token.
+        pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1) for positions, mask token and,
+            with ``sequence``, the segment embedding.
+
+    Raises:
+        InputError: an unknown condition.
     """
+
+    segment_embed: nn.Parameter | None
 
     def __init__(
         self,
@@ -47,7 +59,7 @@ class CrossScaleDecoder(BaseModule):
         grid: Grid,
         patch_size: int = 16,
         masked_channels: int | None = None,
-        condition: Literal['patch_tokens', 'image_token'] = 'patch_tokens',
+        condition: Condition = 'patch_tokens',
         dims: int = 512,
         depth: int = 6,
         num_heads: int = 16,
@@ -56,9 +68,9 @@ class CrossScaleDecoder(BaseModule):
         pos_init: Literal['trunc_normal', 'uniform'] = 'trunc_normal',
     ) -> None:
         super().__init__()
-        if condition not in ('patch_tokens', 'image_token'):
+        if condition not in CONDITIONS:
             raise InputError(
-                f"csr condition={condition!r}: choose 'patch_tokens' or 'image_token'"
+                f'csr condition={condition!r}: choose one of {", ".join(CONDITIONS)}'
             )
         self.grid = (int(grid[0]), int(grid[1]))
         self.condition = condition
@@ -76,12 +88,17 @@ class CrossScaleDecoder(BaseModule):
             self.memory_norm = nn.LayerNorm(dims, eps=NORM_EPS)
         self.norm = nn.LayerNorm(dims, eps=NORM_EPS)
         self.predict = nn.Linear(dims, patch_size**2 * 3)
+        self.segment_embed = (
+            nn.Parameter(torch.empty(1, 1, dims)) if condition == 'sequence' else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Xavier-uniform linear layers; positions and mask token as ``pos_init`` says."""
         self.apply(init_linear)
-        for parameter in (self.mask_token, self.pos_embed):
+        for parameter in (self.mask_token, self.pos_embed, self.segment_embed):
+            if parameter is None:
+                continue
             if self.pos_init == 'uniform':
                 nn.init.uniform_(parameter)
             else:
@@ -104,10 +121,11 @@ class CrossScaleDecoder(BaseModule):
         tokens = self._restore(self._of_masked(masked.require_patch_tokens()), mask)
         if self.condition == 'patch_tokens':
             x = self._query_anchor(tokens, masked.grid, anchor)
+        elif self.segment_embed is not None:
+            x = self._join_anchor(tokens, masked.grid, anchor, self.segment_embed)
         else:
             x = self._attend_together(tokens, masked, anchor)
-        x = x.gather(1, scored[..., None].expand(-1, -1, x.shape[-1]))
-        return self.predict(self.norm(x))
+        return self.predict(self.norm(take_patches(x, scored)))
 
     def _of_masked(self, tokens: Tensor) -> Tensor:
         """Embed tokens of the masked view, (..., masked_channels) -> (..., D)."""
@@ -115,10 +133,7 @@ class CrossScaleDecoder(BaseModule):
 
     def _restore(self, visible: Tensor, mask: PatchMask) -> Tensor:
         """(B, K, D) visible tokens -> (B, L, D) in raster order, mask tokens in the gaps."""
-        b, k, dims = visible.shape
-        gaps = self.mask_token.to(visible.dtype).expand(b, mask.restore.shape[1] - k, dims)
-        full = torch.cat([visible, gaps], dim=1)
-        return full.gather(1, mask.restore[..., None].expand(-1, -1, dims))
+        return fill_gaps(visible, self.mask_token, mask)
 
     def _query_anchor(self, tokens: Tensor, grid: Grid, anchor: EncoderOutput) -> Tensor:
         """(B, L, D) queries read the anchor's (B, M, D) patch tokens in every block."""
@@ -130,6 +145,24 @@ class CrossScaleDecoder(BaseModule):
         for block in self.blocks:
             x = block(x, memory)
         return x
+
+    def _join_anchor(
+        self, tokens: Tensor, grid: Grid, anchor: EncoderOutput, segment: Tensor
+    ) -> Tensor:
+        """Self-attention over [(B, L, D) patches, (B, M, D) patches of the anchor].
+
+        Both images share the table of positions, so a segment embedding marks the anchor's
+        tokens. Nothing reads these after the last block, which computes the others alone.
+        """
+        rows = self.pos_embed[0, 1:]
+        memory = self.embed(anchor.require_patch_tokens()) + segment
+        memory = memory + resample(rows, self.grid, anchor.grid, self.pos_interp)
+        x = tokens + resample(rows, self.grid, grid, self.pos_interp)
+        length = x.shape[1]
+        x = torch.cat([x, memory], dim=1)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return self.blocks[-1](x, queries=length)
 
     def _attend_together(
         self, tokens: Tensor, masked: EncoderOutput, anchor: EncoderOutput

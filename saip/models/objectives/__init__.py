@@ -6,7 +6,10 @@ from saip.models.objectives.csm import CrossScaleMatching, OfficialCrossScaleMat
 from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
 from saip.models.objectives.feature_distillation import FeatureDistillation
+from saip.models.objectives.image_token_contrast import ImageTokenContrast
 from saip.models.objectives.koleo import KoLeo
+from saip.models.objectives.masked_reconstruction import MaskedReconstruction
+from saip.models.objectives.semantic_parts import SemanticParts
 
 __all__ = [
     'AttentionRelationDistillation',
@@ -15,7 +18,10 @@ __all__ = [
     'CrossScaleReconstruction',
     'CrossScaleSearch',
     'FeatureDistillation',
+    'ImageTokenContrast',
     'KoLeo',
+    'MaskedReconstruction',
     'OfficialCrossScaleMatching',
     'Parts',
+    'SemanticParts',
 ]

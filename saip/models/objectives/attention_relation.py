@@ -20,12 +20,16 @@ class AttentionRelationDistillation(BaseObjective):
     """Student and expert relate the tokens of the same view alike, in their last block.
 
     Args:
-        parts: the encoder and the expert, an average of it.
+        parts: the encoder and the expert, an average of it or, with merged heads, a frozen one.
         head: the loss.
+        merge_heads: compare the mean over the heads instead of head with head. Experimental: one
+            of the readings of Eq. 1 for a frozen expert, whose heads are others in number and
+            meaning.
         loss_weight: factor of the loss.
 
     Raises:
-        InputError: the encoder has no attention over all tokens, or the expert is frozen.
+        InputError: one of the encoders has no attention over all tokens, or a frozen expert is
+            to be compared head by head.
     """
 
     # Queries, keys and values of the last block are read, what follows them there is not.
@@ -35,6 +39,7 @@ class AttentionRelationDistillation(BaseObjective):
         self,
         parts: Parts,
         head: dict[str, Any],
+        merge_heads: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(parts, loss_weight)
@@ -44,13 +49,22 @@ class AttentionRelationDistillation(BaseObjective):
                 f'the relation objective (preset saip-official) needs a ViT; '
                 f'{type(encoder).__name__} has no attention over all tokens'
             )
-        if not expert.is_average:
+        if not expert.is_average and not merge_heads:
             raise InputError(
                 'the relation objective (preset saip-official) compares attention head by head, '
                 'so its expert is an average of the student: model.expert.type=saip.EMAExpert; '
-                f'{type(expert).__name__} has heads of its own'
+                f'{type(expert).__name__} has heads of its own, whose mean merge_heads=True '
+                'compares'
+            )
+        # Whether the grids agree was checked with the expert: its patches are the student's.
+        if not expert.is_average and not expert.network().has_relations:
+            raise InputError(
+                'the relation objective needs a ViT as expert, too; '
+                f'{type(expert.network()).__name__} (model.expert.encoder) has no attention over '
+                'all tokens'
             )
         self.head = MODELS.build(head)
+        self.merge_heads = merge_heads
 
     def student_inputs(self) -> dict[str, Outputs]:
         """Last-block relations of both global views."""
@@ -62,13 +76,17 @@ class AttentionRelationDistillation(BaseObjective):
 
     def loss(self, student: Encoded, expert: Encoded, views: Views) -> dict[str, Tensor]:
         """KL divergence of the student's relations from the expert's."""
-        return {'loss': self.loss_weight * self.head.loss(_gather(student), _gather(expert))}
+        pair = [_gather(encoded, self.merge_heads) for encoded in (student, expert)]
+        return {'loss': self.loss_weight * self.head.loss(*pair)}
 
 
-def _gather(encoded: Encoded) -> Relations:
+def _gather(encoded: Encoded, merge_heads: bool) -> Relations:
     """Relations of both views as one batch, so that one mean covers them."""
     parts = [encoded.views[name].require_relations() for name in _VIEWS]
-    return Relations(
+    maps = (
         torch.cat([part.query_key for part in parts]),
         torch.cat([part.value_value for part in parts]),
     )
+    if merge_heads:
+        maps = (maps[0].mean(1, keepdim=True), maps[1].mean(1, keepdim=True))
+    return Relations(*maps)

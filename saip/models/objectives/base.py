@@ -60,6 +60,8 @@ class BaseObjective(BaseModule):
         reads_last_block: whether the image token or the final patch tokens of the student are
             read, so that the last block is trained. Where no objective does, dense features
             are taken from the last block.
+        needs_dropped_tokens: whether it has its meaning only with an encoder that leaves hidden
+            patches out (``BaseEncoder.drops_tokens``); others are refused before they are built.
 
     Args:
         parts: what it is built from.
@@ -67,6 +69,7 @@ class BaseObjective(BaseModule):
     """
 
     reads_last_block: bool = True
+    needs_dropped_tokens: bool = False
 
     def __init__(self, parts: Parts, loss_weight: float = 1.0) -> None:
         super().__init__()

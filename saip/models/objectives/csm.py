@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saip.errors import InputError
+from saip.models.experts import BaseExpert
 from saip.models.objectives.base import BaseObjective, Parts
 from saip.registry import MODELS
 from saip.structures import Encoded, Outputs, Progress, Views
@@ -41,9 +42,16 @@ class CrossScaleMatching(BaseObjective):
         loss_weight: factor of the loss.
         frozen_epochs: number of epochs in which the prototypes keep their initial values (DINO's
             ``freeze_last_layer``).
+        adapter: brings a frozen expert's tokens to the student's width, so that an average of
+            the student's projector reads them. Experimental: one of the readings of Eq. 1 for a
+            frozen expert, see docs/method.md.
+        predictors: entries of the recipe whose views predict, in place of those of ``target``:
+            anchor, augmented and local crops are DINO.
 
     Raises:
-        InputError: an unknown target, or prototypes to freeze and a neck without any.
+        InputError: an unknown target, predictors that leave no pair of two views, prototypes to
+            freeze and a neck without any, a frozen expert without an adapter or as no target, or
+            an adapter for an average.
     """
 
     def __init__(
@@ -54,6 +62,8 @@ class CrossScaleMatching(BaseObjective):
         target: Target = 'expert_globals',
         loss_weight: float = 1.0,
         frozen_epochs: int = 0,
+        adapter: dict[str, Any] | None = None,
+        predictors: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(parts, loss_weight)
         if target not in ROLES:
@@ -67,10 +77,18 @@ class CrossScaleMatching(BaseObjective):
                 'to freeze'
             )
         self.target = target
-        parts.require_expert('cross-scale matching (csm)')
-        targets, predictors = ROLES[target]
+        expert = parts.require_expert('cross-scale matching (csm)')
+        _check_adapter(expert, adapter, target)
+        widths = {'in_channels': expert.embed_dims, 'out_channels': parts.encoder.embed_dims}
+        self.adapter = nn.Identity() if adapter is None else MODELS.build({**widths, **adapter})
+        targets, usual = ROLES[target]
         self.target_views = parts.expand(targets)
-        self.predicting_views = parts.expand(predictors)
+        self.predicting_views = parts.expand(usual if predictors is None else tuple(predictors))
+        if not any(p != t for p in self.predicting_views for t in self.target_views):
+            raise InputError(
+                f'csm predictors={predictors!r}: no view predicts another; give entries of the '
+                "recipe, such as ('anchor', 'augmented', 'local_crops')"
+            )
 
     def student_inputs(self) -> dict[str, Outputs]:
         """Image tokens of the views that the student sees."""
@@ -96,7 +114,7 @@ class CrossScaleMatching(BaseObjective):
             tokens, expert_views = gather_image_tokens(
                 expert, list(self.expert_inputs()), views
             )
-            theirs = expert.modules['projector'](tokens)
+            theirs = expert.modules['projector'](self.adapter(tokens))
         tokens, student_views = gather_image_tokens(student, list(self.student_inputs()), views)
         ours = self.neck(tokens)
         if self.target == 'student_anchor':
@@ -149,6 +167,27 @@ class OfficialCrossScaleMatching(CrossScaleMatching):
     def after_micro_batch(self, progress: Progress) -> None:
         """Move the center."""
         self.head.update_center()
+
+
+def _check_adapter(expert: BaseExpert, adapter: dict[str, Any] | None, target: str) -> None:
+    if expert.is_average and adapter is not None:
+        raise InputError(
+            'csm adapter: only a frozen expert needs one; '
+            f"{type(expert).__name__} gives tokens of the student's width and meaning"
+        )
+    if not expert.is_average and adapter is None:
+        raise InputError(
+            'saip.CrossScaleMatching projects the tokens of the expert with an average of the '
+            "student's projector, which does not read a frozen expert's; preset saip-official "
+            'cannot do without. Take saip.FeatureDistillation, as in configs/pretrain/_base_/'
+            'methods/saip-star.py, an adapter, as in saip-star-prototypes.py, or '
+            'model.expert.type=saip.EMAExpert'
+        )
+    if adapter is not None and target == 'student_anchor':
+        raise InputError(
+            "csm target='student_anchor': with a frozen expert choose 'expert_globals' or "
+            "'expert_multires', since it learns from no target"
+        )
 
 
 def same_views(predictors: list[str], targets: list[str]) -> dict[int, int]:

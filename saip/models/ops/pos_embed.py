@@ -1,10 +1,12 @@
-"""Resampling of learnt position embeddings to other patch grids."""
+"""Position embeddings: a fixed table, and resampling to other patch grids."""
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saip.errors import InputError
 from saip.structures import Grid
 
 PosInterp = Literal['grid2d', 'flat1d']
@@ -55,3 +57,36 @@ def resample(rows: Tensor, source: Grid, target: Grid, how: PosInterp) -> Tensor
     if how == 'grid2d':
         return resample_grid(rows, source, target)
     return resample_sequence(rows, target[0] * target[1])
+
+
+def sincos_positions(grid: Grid, dims: int) -> Tensor:
+    """Fixed 2-D sin-cos position embeddings (MAE).
+
+    The first half of the channels is a function of the column, the second of the row: sines, then
+    cosines of the index times 10000^(-i / n), i = 0 .. n - 1, with n a quarter of the width.
+
+    Args:
+        grid: (h, w).
+        dims: width of an embedding, a multiple of 4.
+
+    Returns:
+        (h * w, dims) in raster order.
+
+    Raises:
+        InputError: the width is no multiple of 4.
+    """
+    if dims % 4:
+        raise InputError(f'sin-cos positions need a width that is a multiple of 4, not {dims}')
+    height, width = grid
+    quarter = dims // 4
+    wide = torch.float64
+    frequencies = 10000 ** (-torch.arange(quarter, dtype=wide) / quarter)
+
+    def waves(length: int) -> Tensor:
+        angles = torch.arange(length, dtype=wide)[:, None] * frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+    columns = waves(width)[None].expand(height, -1, -1)
+    rows = waves(height)[:, None].expand(-1, width, -1)
+    table = torch.cat([columns, rows], dim=-1).flatten(0, 1)
+    return table.to(torch.get_default_dtype())

@@ -24,8 +24,9 @@ def encode_views(
 ) -> dict[str, ViewFeatures]:
     """Encode the views that are needed, as far as they are needed.
 
-    Views of equal size that go equally deep and of which equally many patches are visible share a
-    batch, so that attention over them is one call as well.
+    Views of equal size that go equally deep, of which equally many patches are visible and that
+    all come with a condition or all without, share a batch, so that attention over them is one
+    call as well.
 
     Args:
         encoder: the encoder.
@@ -42,7 +43,8 @@ def encode_views(
         size = tuple(view.images.shape[-2:])
         depth = replace(read, dense=False)
         kept = None if view.mask is None else view.mask.keep.shape[1]
-        groups[(size, depth if depth != Outputs() else 'dense', kept)].append(name)
+        told = None if view.condition is None else tuple(view.condition.shape[1:])
+        groups[(size, depth if depth != Outputs() else 'dense', kept, told)].append(name)
     requests = [_request(names, views, inputs) for names in groups.values()]
     if not requests:
         return {}
@@ -62,7 +64,8 @@ def _request(names: list[str], views: Views, inputs: dict[str, Outputs]) -> Enco
         outputs = outputs | inputs[name]
     masks = [mask for name in names if (mask := views[name].mask) is not None]
     keep = torch.cat([mask.keep for mask in masks]) if masks else None
-    return EncodeRequest(images, outputs, keep)
+    told = [x for name in names if (x := views[name].condition) is not None]
+    return EncodeRequest(images, outputs, keep, torch.cat(told) if told else None)
 
 
 def _norm(output: EncoderOutput, norm: nn.Module) -> EncoderOutput:

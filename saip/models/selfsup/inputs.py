@@ -10,6 +10,7 @@ from saip.models.backbones.base import BaseEncoder
 from saip.models.objectives.base import BaseObjective
 from saip.registry import MODELS
 from saip.structures import Outputs
+from saip.views import Recipe
 
 
 def take_wanted(objectives: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +37,43 @@ def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
     Raises:
         InputError: an objective has no type, or there is no such type.
     """
-    found = []
+    return any(cls.reads_last_block for cls in find_objectives(objectives).values())
+
+
+def check_drops_tokens(
+    objectives: Mapping[str, Mapping[str, Any]], backbone: Mapping[str, Any]
+) -> None:
+    """Compare what objectives need with what the encoder can leave out, before it is built.
+
+    Before, because options of such a method's encoder are unknown to the others, which would
+    then be what the user is told.
+
+    Raises:
+        InputError: an objective needs hidden patches left out, and the encoder fills them in.
+    """
+    kind = backbone.get('type')
+    encoder = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(encoder, type) or not issubclass(encoder, BaseEncoder):
+        return  # refused where it is built
+    for name, cls in find_objectives(objectives).items():
+        if cls.needs_dropped_tokens and not encoder.drops_tokens:
+            raise InputError(
+                f'objective {name!r} ({cls.__name__}) needs hidden patches left out of the '
+                f'encoder, but {encoder.__name__} (model.backbone) fills them in, since its maps '
+                'have a cell for every patch; take a plain ViT (saip.ViTEncoder), such as '
+                'SAIP_BACKBONE=vit-tiny-p16'
+            )
+
+
+def find_objectives(
+    objectives: Mapping[str, Mapping[str, Any]],
+) -> dict[str, type[BaseObjective]]:
+    """Classes of the objectives, by name.
+
+    Raises:
+        InputError: an objective has no type, or there is no such type.
+    """
+    found = {}
     for name, cfg in objectives.items():
         kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
         cls = MODELS.get(kind) if isinstance(kind, str) else kind
@@ -50,8 +87,8 @@ def any_reads_last_block(objectives: Mapping[str, Mapping[str, Any]]) -> bool:
                 f'model.objectives.{name}: dict(type=...) with an objective is needed, such as '
                 f'saip.CrossScaleMatching; got {cfg if not isinstance(cfg, Mapping) else kind!r}'
             )
-        found.append(cls.reads_last_block)
-    return any(found)
+        found[name] = cls
+    return found
 
 
 def _is_objective(cls: Any) -> TypeGuard[type[BaseObjective]]:
@@ -90,12 +127,13 @@ def required_views(
 
     Args:
         objectives: objectives by name.
-        made: names of the views that each entry makes.
+        made: names of the views that each entry makes; an entry that makes none is a target, and
+            is read by its own name.
 
     Raises:
         InputError: an objective reads a view that neither the recipe nor an objective makes.
     """
-    entry_of = {view: entry for entry, views in made.items() for view in views}
+    entry_of = {view: entry for entry, views in made.items() for view in views or (entry,)}
     derived = {view for each in objectives.values() for view in each.derived_views()}
     required: set[str] = set()
     for name, objective in objectives.items():
@@ -114,6 +152,26 @@ def required_views(
 
 def _views_of(objective: BaseObjective) -> set[str]:
     return {*objective.student_inputs(), *objective.expert_inputs(), *objective.other_views()}
+
+
+def check_conditions(encoder: BaseEncoder, recipe: Recipe, required: Iterable[str]) -> None:
+    """Check that an encoder can be told what its views come with.
+
+    Args:
+        encoder: the encoder to be trained.
+        recipe: the view recipe.
+        required: entries whose views objectives read.
+
+    Raises:
+        InputError: views come with a condition, but the encoder has no controller.
+    """
+    told = [name for name in recipe.required(required) if recipe[name].conditioned]
+    if told and not encoder.has_controller:
+        raise InputError(
+            f'the views {", ".join(told)} come with a condition, but model.backbone has no '
+            'controller to be told of it; set model.backbone.controller=dict(), or condition=None '
+            'in model.data_preprocessor.views'
+        )
 
 
 def check_trained(objectives: Mapping[str, Any]) -> None:

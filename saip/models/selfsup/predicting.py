@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -35,18 +35,16 @@ def read_feature(encoder: BaseEncoder, images: Tensor, feature: Feature) -> Tens
 
 
 def predict_features(
-    encoders: Mapping[str, BaseEncoder],
+    readers: Mapping[str, Callable[[Tensor], Tensor]],
     inputs: Tensor | dict[str, Tensor],
     data_samples: Mapping[str, Tensor],
-    feature: Feature = 'image_token',
 ) -> list[dict[str, Any]]:
     """Encode images, or several views of each.
 
     Args:
-        encoders: encoders by name.
+        readers: by the name of an encoder, (B, 3, H, W) images to (B, D) features.
         inputs: (B, 3, H, W) images, or views of each image by name.
         data_samples: what the data set says of each image, as (B,) tensors.
-        feature: what is read of an encoder.
 
     Returns:
         Per image, by the names of the encoders, (D,) or (number of views, D) with a width D of
@@ -55,8 +53,7 @@ def predict_features(
     single = not isinstance(inputs, dict)
     views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
     features = {
-        name: torch.stack([read_feature(encoder, view, feature) for view in views], 1)
-        for name, encoder in encoders.items()
+        name: torch.stack([read(view) for view in views], 1) for name, read in readers.items()
     }
     labels = {key: value.tolist() for key, value in data_samples.items() if value.ndim == 1}
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,14 +19,22 @@ from saip.models.selfsup.encoding import encode_views
 from saip.models.selfsup.init_from import InitFrom, load_parts
 from saip.models.selfsup.inputs import (
     any_reads_last_block,
+    check_conditions,
     check_declared,
+    check_drops_tokens,
     check_sizes,
     check_trained,
     merge_inputs,
     required_views,
     take_wanted,
 )
-from saip.models.selfsup.predicting import Feature, check_feature, predict_features
+from saip.models.selfsup.kept_features import KeptFeatures
+from saip.models.selfsup.predicting import (
+    Feature,
+    check_feature,
+    predict_features,
+    read_feature,
+)
 from saip.models.selfsup.training_state import TrainingState
 from saip.registry import MODELS
 from saip.structures import Encoded, ViewFeatures, Views
@@ -49,8 +58,8 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
 
     Raises:
         InputError: no objective is left, the recipe does not make a view that an objective
-            reads, an objective needs an expert that is not there, or encoder and recipe disagree
-            about the anchor's size.
+            reads, an objective needs an expert that is not there or an encoder that leaves hidden
+            patches out, or encoder and recipe disagree about the anchor's size.
     """
 
     objectives: Any  # a ModuleDict of objectives
@@ -65,6 +74,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         init_from: dict[str, Any] | None = None,
     ) -> None:
         wanted = take_wanted(objectives)
+        check_drops_tokens(wanted, backbone)
         views = MODELS.build(data_preprocessor)
         super().__init__(
             # Trained for its image token: nothing that it passes through is frozen.
@@ -73,6 +83,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         )
         check_sizes(self.backbone, views.size, views.patch_size)
         self.feature = check_feature(feature)
+        self._kept_features = KeptFeatures()
         self.init_from = None if init_from is None else InitFrom.from_config(init_from)
         if not any_reads_last_block(wanted):
             self._read_dense_from_last_block(wanted)
@@ -82,7 +93,9 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         self.objectives = self._build_objectives(wanted, built)
         every = self.objectives.values()
         check_trained(self.objectives)
-        views.select(required_views(self.objectives, views.recipe.names))
+        required = required_views(self.objectives, views.recipe.names)
+        check_conditions(self.backbone, views.recipe, required)
+        views.select(required)
         self.student_inputs = merge_inputs(each.student_inputs() for each in every)
         self.expert_inputs = merge_inputs(each.expert_inputs() for each in every)
         reads = (*self.student_inputs.values(), *self.expert_inputs.values())
@@ -211,11 +224,15 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
 
     @torch.no_grad()
     def predict(self, inputs: Any, data_samples: dict[str, Tensor]) -> list[dict[str, Any]]:
-        """Features of ``student`` and, if there is one, ``expert``, see `predict_features`."""
-        encoders = {'student': self.backbone}
+        """Features of ``student`` and, if there is one, ``expert``, see `predict_features`.
+
+        An image that a frozen expert saw before is not encoded by it again.
+        """
+        readers = {'student': partial(read_feature, self.backbone, feature=self.feature)}
         if self.expert is not None:
-            encoders['expert'] = self.expert.encoder()
-        return predict_features(encoders, inputs, data_samples, self.feature)
+            read = self._kept_features.read if self.expert.is_fixed else read_feature
+            readers['expert'] = partial(read, self.expert.encoder(), feature=self.feature)
+        return predict_features(readers, inputs, data_samples)
 
 
 def twin_name(objective: str, twin: str) -> str:

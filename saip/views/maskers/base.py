@@ -170,7 +170,9 @@ def mask_from_hidden_last(ranked: np.ndarray, kept: int) -> MaskDraw:
     keep = np.sort(ranked[:, :kept], axis=1)
     hidden = np.sort(ranked[:, kept:], axis=1)
     sequence = np.concatenate([keep, hidden], axis=1)
-    return MaskDraw(keep, np.argsort(sequence, axis=1, kind='stable'), hidden)
+    restore = np.empty_like(sequence)
+    np.put_along_axis(restore, sequence, np.arange(sequence.shape[1])[None], axis=1)
+    return MaskDraw(keep, restore, hidden)
 
 
 def kept_patches(patches: int, ratio: float) -> int:

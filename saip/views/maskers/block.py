@@ -89,13 +89,16 @@ class BlockMask(RatioMasker):
         numbers = clock.of_images(stream, batch.keys, 4 * ROUNDS + patches)
         proposals = numbers[:, : 4 * ROUNDS].reshape(-1, ROUNDS, 4)
         hidden = np.zeros((len(batch.keys), patches), dtype=bool)
+        missing = np.full(len(batch.keys), patches - kept)
         for number in range(ROUNDS):
-            missing = patches - kept - hidden.sum(axis=1)
-            if not missing.any():
+            (open_,) = missing.nonzero()  # most images are full after a third of the rounds
+            if not len(open_):
                 break
-            block = self._blocks(proposals[:, number], grid, missing)
-            new = (block & ~hidden).sum(axis=1)
-            hidden |= block & ((new > 0) & (new <= missing))[:, None]
+            block = self._blocks(proposals[open_, number], grid, missing[open_])
+            new = (block & ~hidden[open_]).sum(axis=1)
+            new = np.where(new <= missing[open_], new, 0)
+            hidden[open_] |= block & (new > 0)[:, None]
+            missing[open_] -= new
         # Smallest first: visible patches in random order, then the hidden ones.
         ranked = np.argsort(numbers[:, 4 * ROUNDS :] + hidden, axis=1, kind='stable')
         return mask_from_hidden_last(ranked, kept)

@@ -169,7 +169,7 @@ def test_architecture_builds_the_same_encoder(encoder):
         (dict(img_size=(250, 128)), 'img_size=.250, 128. is not a whole number'),
         (dict(feature_level=12), 'choose a block from 0 to 11'),
         (dict(pos_interp='bilinear'), "choose 'grid2d' or 'flat1d'"),
-        (dict(pos_init='zeros'), "choose 'trunc_normal' or 'uniform'"),
+        (dict(pos_init='zeros'), 'choose one of trunc_normal, uniform, sincos'),
     ],
 )
 def test_wrong_options_are_refused(kwargs, message):

@@ -1,7 +1,9 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from saip.errors import InputError
 from saip.models.necks import CrossScaleDecoder, DINOProjector, InstanceSearchDecoder
 from saip.structures import EncoderOutput, PatchMask
 
@@ -38,6 +40,63 @@ def test_reconstruction_reads_the_anchors_patches():
     assert not torch.allclose(decoder(masked, changed, mask, mask.scored), out)
     token = EncoderOutput(anchor.image_token + 1, anchor.patch_tokens, anchor.grid)
     torch.testing.assert_close(decoder(masked, token, mask, mask.scored), out)
+
+
+def plain_block(block, x):
+    """A pre-norm transformer block, attention by torch's own multi-head function."""
+    h = F.layer_norm(x, x.shape[-1:], block.norm1.weight, block.norm1.bias, 1e-6)
+    h = h.transpose(0, 1)
+    attn = block.attn
+    attended, _ = F.multi_head_attention_forward(
+        *(h, h, h, attn.dims, attn.num_heads, attn.qkv.weight, attn.qkv.bias, None, None),
+        *(False, 0.0, attn.proj.weight, attn.proj.bias),
+    )
+    x = x + attended.transpose(0, 1)
+    h = F.layer_norm(x, x.shape[-1:], block.norm2.weight, block.norm2.bias, 1e-6)
+    return x + block.mlp.fc2(F.gelu(block.mlp.fc1(h)))
+
+
+@pytest.mark.parametrize(('grid', 'depth'), [((8, 4), 1), ((8, 4), 3), ((10, 5), 2)])
+def test_one_sequence_of_both_images(grid, depth):
+    """Against a loop over images that puts every token in its place by hand."""
+    decoder = CrossScaleDecoder(
+        12, (8, 4), dims=32, depth=depth, num_heads=4, condition='sequence'
+    ).double()
+    mask, length = half_mask(2, grid), grid[0] * grid[1]
+    visible, anchor = (
+        EncoderOutput(x.image_token.double(), x.patch_tokens.double(), x.grid)
+        for x in (features(2, grid, 12, length // 4), features(2, (8, 4), 12))
+    )
+    positions = decoder.pos_embed[0, 1:]
+    maps = positions.T.reshape(1, 32, 8, 4)
+    resized = F.interpolate(maps, size=grid, mode='bicubic').reshape(32, length).T
+    found = decoder(visible, anchor, mask, mask.scored)
+    for b in range(2):
+        own = decoder.mask_token[0].expand(length, -1).clone()
+        for token, place in zip(visible.patch_tokens[b], mask.keep[b], strict=True):
+            own[place] = decoder.embed(token)
+        other = decoder.embed(anchor.patch_tokens[b]) + positions + decoder.segment_embed[0]
+        x = torch.cat([other, own + resized])[None]
+        for block in decoder.blocks:
+            x = plain_block(block, x)
+        wanted = decoder.predict(decoder.norm(x[0, 32:][mask.scored[b]]))
+        torch.testing.assert_close(found[b], wanted)
+
+
+def test_a_sequence_of_both_images_trains_every_weight():
+    decoder = CrossScaleDecoder(12, (8, 4), dims=32, depth=2, num_heads=4, condition='sequence')
+    mask = half_mask(2, (10, 5))
+    masked, anchor = features(2, (10, 5), 12, 12), features(2, (8, 4), 12)
+    decoder(masked, anchor, mask, mask.scored).square().sum().backward()
+    # The class row of the positions has no token here, nor with patch_tokens.
+    assert [n for n, p in decoder.named_parameters() if p.grad is None] == []
+    assert decoder.segment_embed.grad.abs().min() > 0
+    assert not decoder.pos_embed.grad[0, 0].any()
+
+
+def test_an_unknown_condition_names_the_known_ones():
+    with pytest.raises(InputError, match='patch_tokens, sequence, image_token'):
+        CrossScaleDecoder(12, (8, 4), dims=32, depth=1, num_heads=4, condition='tokens')
 
 
 def test_with_an_image_token_only_that_is_read():

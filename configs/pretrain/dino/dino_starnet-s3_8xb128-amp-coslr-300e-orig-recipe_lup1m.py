@@ -1,0 +1,11 @@
+# bash tools/dist_train.sh configs/pretrain/dino/dino_starnet-s3_8xb128-amp-coslr-300e-orig-recipe_lup1m.py 8
+# DINO's own recipe; the paper does not say which of the two its figures have.
+_base_ = [
+    '../_base_/methods/dino.py',
+    '../_base_/data/lup1m.py',
+    '../_base_/schedules/adamw-coslr-300e_dino.py',
+    '../../_base_/backbones/starnet-s3.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
+train_dataloader = dict(batch_size=128)

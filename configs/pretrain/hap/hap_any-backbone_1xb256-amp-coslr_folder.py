@@ -1,0 +1,13 @@
+# SAIP_KEYPOINTS=FILE SAIP_FOLDER=crops SAIP_EPOCHS=300 bash tools/dist_train.sh configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py 1 --auto-scale-lr
+# Any plain ViT of configs/_base_/backbones (others are refused) on any folder of person crops; no figure exists.
+_base_ = [
+    '../_base_/methods/hap.py',
+    '../_base_/data/folder.py',
+    '../_base_/schedules/adamw-coslr-short.py',
+    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
+train_dataloader = dict(dataset=dict(keypoints=_base_.keypoints))
+optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
+work_dir = 'work_dirs/hap_{{$SAIP_BACKBONE:vit-tiny-p16}}_1xb256-amp-coslr_folder'

@@ -1,0 +1,11 @@
+# SAIP_DINO=work_dirs/RUN/epoch_100.pth bash tools/dist_train.sh configs/pretrain/solider/solider-from-dino_tinyvit-5m_8xb48-amp-coslr-10e-orig-recipe_lup1m.py 8
+# SOLIDER's own second stage, after DINO; the paper does not say which recipe its figures have.
+_base_ = [
+    '../_base_/methods/solider-from-dino.py',
+    '../_base_/data/lup1m.py',
+    '../_base_/schedules/adamw-coslr-10e_solider.py',
+    '../../_base_/backbones/tinyvit-5m.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
+train_dataloader = dict(batch_size=48)

@@ -1,0 +1,174 @@
+"""Keypoints of a data set in one file, keyed like its samples.
+
+The file is an ``.npz`` without pickles: ``version`` (), ``keys`` (N,) int64, ascending, the keys
+of the samples (see :func:`saip.datasets.crops.crop_key`), ``keypoints`` (N, 17, 3) float16: x, y
+in pixels of the sample (of the box where the sample is one) and score from 0, of COCO's joints in
+their order, and ``examples``, some of the samples' paths for messages.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from saip.errors import MissingFileError
+
+from .crops import Crop, DataError, crop_key
+from .files import write_atomic
+
+KEYPOINTS_NAME = 'saip_keypoints.npz'
+VERSION = 1
+JOINTS = (
+    *('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear'),
+    *(
+        f'{side}_{joint}'
+        for joint in ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
+        for side in ('left', 'right')
+    ),
+)
+"""Of COCO, in their order."""
+
+SHAPE = (len(JOINTS), 3)
+"""Joints; x, y, score."""
+
+REMEDY = 'make it by tools/dataset_converters/make_keypoints.py'
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Keypoints by the keys of samples.
+
+    Attributes:
+        path: of the file.
+        keys: (N,) int64, ascending.
+        values: (N, 17, 3) float16.
+        examples: paths of some of the samples.
+    """
+
+    path: str
+    keys: np.ndarray
+    values: np.ndarray
+    examples: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Keypoints:
+        """Read and check a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DataError: it is no such file, or what is in it has another shape.
+        """
+        if not os.path.isfile(path):
+            raise MissingFileError(f'no such file of keypoints: {path}; {REMEDY}')
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = {name: file[name] for name in file.files}
+        except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f'{path}: not a file of keypoints ({error}); {REMEDY}') from error
+        missing = sorted({'version', 'keys', 'keypoints', 'examples'} - set(found))
+        if missing:
+            raise DataError(
+                f'{path}: not a file of keypoints, it has no {", ".join(missing)}; {REMEDY}'
+            )
+        if found['version'].shape or int(found['version']) != VERSION:
+            raise DataError(f'{path}: keypoints of version {found["version"]}, not {VERSION}')
+        examples = tuple(str(name) for name in found['examples'].ravel())
+        keypoints = cls(str(path), found['keys'], found['keypoints'], examples)
+        keypoints._check()
+        return keypoints
+
+    def _check(self) -> None:
+        count = len(self.keys) if self.keys.ndim == 1 else None
+        if not count or self.keys.dtype != np.int64 or (np.diff(self.keys) <= 0).any():
+            raise DataError(
+                f'{self.path}: keys are not one int64 per sample, ascending, but '
+                f'{self.keys.dtype} {self.keys.shape}'
+            )
+        if self.values.shape != (count, *SHAPE) or self.values.dtype != np.float16:
+            raise DataError(
+                f'{self.path}: keypoints are {self.values.dtype} {self.values.shape}, not '
+                f'float16 {(count, *SHAPE)}: 17 joints with x, y and score for each of its keys'
+            )
+        if not np.isfinite(self.values).all():
+            raise DataError(f'{self.path}: keypoints that are not finite')
+
+    def _rows(self, keys: Iterable[int]) -> np.ndarray:
+        """Row of each key; N for a key that is not there."""
+        wanted = np.fromiter(keys, np.int64)
+        rows = np.searchsorted(self.keys, wanted)
+        found = self.keys[np.minimum(rows, len(self.keys) - 1)] == wanted
+        return np.where(found, rows, len(self.keys))
+
+    def count(self, keys: Iterable[int]) -> int:
+        """Number of keys that have keypoints."""
+        return int((self._rows(keys) < len(self.keys)).sum())
+
+    def require_some(self, keys: Sequence[int], where: str) -> None:
+        """Check that the file belongs to a data set.
+
+        Args:
+            keys: of all samples of the set.
+            where: the set, for messages.
+
+        Raises:
+            DataError: no sample of the set is in the file.
+        """
+        if not self.count(keys):
+            raise DataError(
+                f'{self.path} has keypoints of {len(self.keys):,} samples (such as '
+                f'{", ".join(self.examples)}), but of none of the {len(keys):,} of {where}: it '
+                'was made for another folder, or for other boxes'
+            )
+
+    def of(self, key: int) -> np.ndarray:
+        """(17, 3) float32 of a sample, NaN where the file has none."""
+        row = int(self._rows([key])[0])
+        if row == len(self.keys):
+            return np.full(SHAPE, np.nan, np.float32)
+        return self.values[row].astype(np.float32)
+
+
+def write_keypoints(
+    path: str | os.PathLike[str], crops: Sequence[Crop], keypoints: np.ndarray
+) -> None:
+    """Write a file of keypoints.
+
+    Args:
+        path: of the file.
+        crops: the samples, each once, in any order.
+        keypoints: (N, 17, 3) x, y in pixels of the sample, score.
+
+    Raises:
+        DataError: there is no sample, one is there twice, or a value is not finite or too large
+            for half precision.
+    """
+    values = np.asarray(keypoints, np.float64)
+    if values.shape != (len(crops), *SHAPE) or not len(crops):
+        raise DataError(
+            f'{path}: keypoints of shape {values.shape} for {len(crops)} samples; '
+            f'{(len(crops), *SHAPE)} is needed, and one sample at least'
+        )
+    limit = float(np.finfo(np.float16).max)
+    if not (np.abs(values) <= limit).all():
+        raise DataError(f'{path}: keypoints that are not finite or beyond {limit:g} pixels')
+    keys = np.array([crop_key(crop) for crop in crops], np.int64)
+    order = np.argsort(keys, kind='stable')
+    (same,) = (np.diff(keys[order]) == 0).nonzero()
+    if len(same):
+        raise DataError(f'{path}: two entries of one sample, {crops[order[same[0]]]}')
+    buffer = BytesIO()
+    np.savez(
+        buffer,
+        version=np.array(VERSION),
+        keys=keys[order],
+        keypoints=values[order].astype(np.float16),
+        examples=np.array(sorted(crop.path for crop in crops)[:EXAMPLES]),
+    )
+    write_atomic(Path(path), buffer.getvalue())

@@ -1,0 +1,42 @@
+"""Which models compute in bfloat16 on a CPU as they should."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from mmengine.logging import print_log
+from torch import nn
+
+
+def overlapping_strides(model: nn.Module) -> Iterator[str]:
+    """Names of the convolutions whose windows overlap and that skip positions.
+
+    oneDNN's bfloat16 kernels of these read memory that nobody has written, where maps are small:
+    with torch 2.13 a 3x3 convolution of stride 2 on a 4x2 map gives NaN now and then on a processor
+    with AMX, and its gradient on maps of one column on every processor tried. Otherwise the values
+    are wrong by whatever the memory held. Embeddings of patches, convolutions of stride 1 and
+    depthwise ones were right in all sizes that were tried, as was everything in float32.
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d) and any(
+            1 < stride < size
+            for stride, size in zip(layer.stride, layer.kernel_size, strict=True)
+        ):
+            yield name
+
+
+def warned_of_bfloat16(model: nn.Module) -> bool:
+    """Whether a model has to stay in float32 where it lies; says so in the log."""
+    if next(model.parameters()).device.type != 'cpu':
+        return False
+    name = next(overlapping_strides(model), None)
+    if name is None:
+        return False
+    print_log(
+        f'computing in float32: on a CPU bfloat16 is not safe for convolutions such as {name}, '
+        'whose windows overlap and have a stride',
+        'current',
+        logging.WARNING,
+    )
+    return True

@@ -1,0 +1,1 @@
+"""A comparison of methods that runs by itself: train, evaluate, write a table."""

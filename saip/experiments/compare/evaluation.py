@@ -1,0 +1,142 @@
+"""Evaluate one frozen network of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from saip.datasets.annotated import KeypointCrops, PartCrops
+from saip.datasets.people.formats.coco import write_coco
+from saip.datasets.people.formats.lip import write_lip
+from saip.datasets.retrieval import RetrievalImages
+from saip.evaluation.bootstrap import sum_by_identity
+from saip.evaluation.collapse import feature_spread
+from saip.evaluation.features import normalize
+from saip.evaluation.retrieval import score_labeled
+from saip.evaluation.two_view import two_view_recall
+from saip.experiments.compare.length import HOLDOUT
+from saip.experiments.compare.settings import Comparison
+from saip.experiments.compared_encoders import open_images
+from saip.experiments.dense_eval import evaluate_dense
+from saip.experiments.frozen_eval import FrozenEncoder, encode_frozen
+from saip.models.selfsup.predicting import Feature
+
+RANK, MAP, RECALL = 'Rank-1', 'mAP', 'two-view recall'
+SHARPNESS, SPREAD = 'effective rank', 'feature spread'
+BOUNDED = (RANK, MAP)
+"""Figures with an interval, in the order of the sums of :class:`Evaluated`."""
+_BATCH = 64
+_ANY_SIZE = (64, 32)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a network reaches.
+
+    Attributes:
+        metrics: by name, in percent but for the last two: the effective rank, and the standard
+            deviation of the features over the one they had if they were spread evenly.
+        identities: (I, 3) of each identity its queries, and the sums of their hits at rank 1 and
+            of their average precisions.
+    """
+
+    metrics: dict[str, float]
+    identities: list[list[float]]
+
+
+def evaluate_network(
+    encoder: FrozenEncoder,
+    preprocessor: nn.Module,
+    size: tuple[int, int],
+    comparison: Comparison,
+    feature: Feature,
+    has_patches: bool = True,
+    has_token: bool = True,
+) -> Evaluated:
+    """Retrieve, recall held-back images, and fit both probes.
+
+    Args:
+        encoder: the network.
+        preprocessor: normalizes its images.
+        size: (h, w) at which images are encoded.
+        comparison: what it is evaluated on.
+        feature: what is read of it to retrieve.
+        has_patches: it has patch tokens, so that the dense measures mean something.
+        has_token: it has an image token.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a set cannot be used, or features are not finite.
+    """
+    device = torch.device(comparison.device)
+    metrics: dict[str, float] = {}
+    identities: list[list[float]] = []
+    settings: dict[str, Any] = dict(
+        preprocessor=preprocessor,
+        batch_size=_BATCH,
+        num_workers=comparison.workers,
+        feature=feature,
+        device=device,
+        progress=False,
+    )
+    if has_token:
+        images = RetrievalImages(str(comparison.retrieval), size)
+        features, labels = encode_frozen({'': encoder}, images, **settings)
+        rows = normalize(features[''][:, 0].to(device))
+        scores = score_labeled(rows, labels)
+        identities = _identities(scores.first, scores.precision, labels)
+        summary, spread = scores.summary(), feature_spread(rows)
+        metrics = {RANK: summary['Rank-1'], MAP: summary['mAP']}
+        metrics[RECALL] = _recall(encoder, size, comparison, settings)
+        metrics |= {
+            SHARPNESS: spread.effective_rank,
+            SPREAD: spread.std / spread.healthy_std,
+        }
+    if has_patches:
+        metrics |= evaluate_dense(
+            encoder, comparison.dense, preprocessor, size, device, comparison.workers
+        )
+    return Evaluated(metrics, identities)
+
+
+def prepare_sets(comparison: Comparison) -> None:
+    """Look at the sets before the first training; draw the annotated ones that were not given.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a set cannot be used.
+    """
+    len(RetrievalImages(str(comparison.retrieval)))
+    workers = max(1, comparison.workers)
+    if comparison.parts is None:
+        write_lip(comparison.dense.parts, 'small', workers=workers)
+    if comparison.keypoints is None:
+        write_coco(comparison.dense.keypoints, 'small', workers=workers)
+    for split in ('train', 'val'):
+        PartCrops(comparison.dense.parts, split, _ANY_SIZE)[0]
+        KeypointCrops(comparison.dense.keypoints, split, _ANY_SIZE)[0]
+
+
+def _recall(
+    encoder: FrozenEncoder,
+    size: tuple[int, int],
+    comparison: Comparison,
+    settings: dict[str, Any],
+) -> float:
+    held_back = open_images(comparison.data, size, HOLDOUT)
+    features, _ = encode_frozen({'': encoder}, held_back, **settings)
+    first, second = features[''].to(settings['device']).unbind(dim=1)
+    return two_view_recall(first, second)
+
+
+def _identities(
+    first: torch.Tensor, precision: torch.Tensor, labels: dict[str, np.ndarray]
+) -> list[list[float]]:
+    scored = (first > 0).numpy()
+    pids = labels['pid'][labels['is_query'].astype(bool)][scored]
+    values = torch.stack([(first == 1).double(), precision], dim=1).numpy()[scored]
+    return sum_by_identity(values, pids).tolist()

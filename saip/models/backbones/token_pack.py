@@ -1,0 +1,54 @@
+"""Tokens of several requests in one tensor.
+
+Legend: b images and T tokens of one request, N tokens of all, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from saip.models.ops.controller import Modulation
+
+Told = list[Modulation] | None
+"""What a controller makes of a block's norms, per request; None where it does not act."""
+
+
+class TokenPack:
+    """Tokens of several requests in one tensor, so that a linear layer is one call for all.
+
+    Attention alone needs the requests apart. Measured on the release's views this takes a fifth
+    of the calls of one pass per view.
+    """
+
+    def __init__(self, parts: list[Tensor]) -> None:
+        self.shapes = [part.shape[:2] for part in parts]
+        self.rows = torch.cat([part.flatten(0, 1) for part in parts])
+
+    def split(self, rows: Tensor) -> list[Tensor]:
+        """(N, C) rows in this order -> one (b, T, C) tensor per request."""
+        parts = rows.split([b * t for b, t in self.shapes])
+        return [part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)]
+
+    def drop_path(self, branch: Tensor, probability: float) -> Tensor:
+        """Drop a residual branch of whole images, scaled so that its mean stays."""
+        keep = 1 - probability
+        masks = [
+            branch.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
+            for b, t in self.shapes
+        ]
+        return branch * torch.cat(masks)
+
+    def spread(self, values: list[Tensor]) -> Tensor:
+        """A row per image, (b, C) per request -> one per token, (N, C)."""
+        pairs = zip(values, self.shapes, strict=True)
+        return torch.cat([x.repeat_interleave(t, 0) for x, (_, t) in pairs])
+
+    def normed(self, norm: nn.Module, rows: Tensor, told: Told) -> Tensor:
+        """The output of a norm on (N, D) rows, changed as the images of each request are told."""
+        out = norm(rows)
+        if told is None:
+            return out
+        gain = self.spread([each.gain for each in told])
+        shift = self.spread([each.shift for each in told])
+        return (gain * out + shift).to(out.dtype)

@@ -1,0 +1,40 @@
+"""Synthetic images of which every pixel's owner is known."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from saip.datasets.people.scene.plan import Crowding, plan_crowd, plan_portrait
+from saip.datasets.people.scene.render import Rendered, render_scene
+from saip.visualization.attention_comparison import Subject
+
+SEED = 2026
+FIRST = 9_000_000
+"""Number of the first identity and scene, far from those of any synthetic data set."""
+
+CROWDING = Crowding(people=(4, 7), heights=(0.4, 0.85), huddle=0.5)
+
+
+def draw_persons(count: int, size: tuple[int, int]) -> list[Subject]:
+    """Draw crops of ``count`` persons, (h, w) each, with the mask of whom the crop is about."""
+    subjects = []
+    for identity in range(FIRST, FIRST + count):
+        scene, number = plan_portrait(SEED, identity, 0, size)
+        rendered = render_scene(scene)
+        subjects.append(_subject(rendered, rendered.mask(number)))
+    return subjects
+
+
+def draw_crowds(count: int, size: tuple[int, int]) -> list[Subject]:
+    """Draw ``count`` scenes of several people, (h, w) each, with the mask of all of them."""
+    subjects = []
+    for number in range(FIRST, FIRST + count):
+        rendered = render_scene(plan_crowd(SEED, number, size, CROWDING))
+        masks = [rendered.mask(i) for i in range(len(rendered.seen))]
+        subjects.append(_subject(rendered, np.any(masks, axis=0)))
+    return subjects
+
+
+def _subject(rendered: Rendered, mask: np.ndarray) -> Subject:
+    return Subject(Image.fromarray(rendered.image), mask)

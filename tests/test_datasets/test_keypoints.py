@@ -1,0 +1,201 @@
+"""The file of keypoints, its place in the samples, and the files that are refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from saip.datasets.converters.folder import make_manifest
+from saip.datasets.crops import Crop, DataError, crop_key
+from saip.datasets.keypoints import JOINTS, Keypoints, write_keypoints
+from saip.datasets.person_images import PersonImages
+from saip.errors import MissingFileError
+from tests.test_datasets.image_files import encode, pixels
+
+
+def joints(number: int) -> np.ndarray:
+    """(17, 3), different for every number, exact in half precision."""
+    x = np.arange(17) + number
+    return np.stack([x, 2 * x, np.full(17, 0.5)], 1)
+
+
+def write(path, crops, **changes):
+    """A good file, or one with something else in it."""
+    write_keypoints(path, crops, np.stack([joints(i) for i in range(len(crops))]))
+    if changes:
+        with np.load(path) as file:
+            content = {**file, **changes}
+        np.savez(path, **{k: v for k, v in content.items() if v is not None})
+    return str(path)
+
+
+@pytest.fixture
+def crops(folder):
+    data = PersonImages(str(folder))
+    return [data.crop(i) for i in range(len(data))]
+
+
+def test_joints_are_those_of_coco():
+    assert len(JOINTS) == 17
+    assert JOINTS[5:9] == ('left_shoulder', 'right_shoulder', 'left_elbow', 'right_elbow')
+    assert JOINTS[-1] == 'right_ankle'
+
+
+def test_every_sample_gets_its_own(folder, crops, tmp_path):
+    shuffled = [crops[i] for i in (3, 9, 0, 7)]
+    path = write(tmp_path / 'k.npz', shuffled)
+    data = PersonImages(str(folder), keypoints=path)
+    plain = PersonImages(str(folder))
+    for index, crop in enumerate(crops):
+        sample = data[index]
+        assert sample['keypoints'].dtype == torch.float32
+        if crop in shuffled:
+            assert sample['keypoints'].tolist() == joints(shuffled.index(crop)).tolist()
+        else:
+            assert sample['keypoints'].shape == (17, 3)
+            assert sample['keypoints'].isnan().all()
+        rest = {k: v for k, v in sample.items() if k != 'keypoints'}
+        assert all(torch.equal(v, plain[index][k]) for k, v in rest.items())
+        assert rest.keys() == plain[index].keys()
+    batch = default_collate([data[i] for i in range(4)])
+    assert batch['keypoints'].shape == (4, 17, 3)
+
+
+def test_counts_are_said(folder, crops, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'saip.datasets.person_images.print_log', lambda text, *rest: said.append(text)
+    )
+    path = write(tmp_path / 'k.npz', crops[:7])
+    len(PersonImages(str(folder), keypoints=path))
+    assert said[-1] == f'keypoints of 7 of these samples from {path}'
+
+
+def test_held_back_images_have_theirs(folder, crops, tmp_path):
+    path = write(tmp_path / 'k.npz', crops)
+    for part, count in (('train', 7), ('held_back', 3)):
+        data = PersonImages(str(folder), holdout=3, part=part, keypoints=path)
+        assert len(data) == count
+        for i in range(count):
+            wanted = joints(crops.index(data.crop(i)))
+            assert data[i]['keypoints'].tolist() == wanted.tolist()
+
+
+def test_a_part_without_any_is_no_other_folder(folder, crops, tmp_path):
+    """Whether the file belongs to the set is a matter of all its images."""
+    held = PersonImages(str(folder), holdout=3, part='held_back')
+    kept = [c for c in crops if c not in [held.crop(i) for i in range(3)]]
+    path = write(tmp_path / 'k.npz', kept)
+    data = PersonImages(str(folder), holdout=3, part='held_back', keypoints=path)
+    assert data[0]['keypoints'].isnan().all()
+
+
+def test_a_replacement_brings_its_own(folder, crops, tmp_path):
+    path = write(tmp_path / 'k.npz', crops)
+    (folder / crops[2].path).write_bytes(b'broken')
+    sample = PersonImages(str(folder), keypoints=path)[2]
+    assert int(sample['replaced']) == 2
+    assert int(sample['index']) == 3
+    assert sample['keypoints'].tolist() == joints(3).tolist()
+
+
+def test_boxes_are_samples_of_their_own(folder, tmp_path):
+    name = 'train/0000/000.jpg'
+    boxes = [Crop(name, (0, 0, 20, 30)), Crop(name, (5, 0, 25, 30))]
+    document = {
+        'images': [{'id': 1, 'file_name': name, 'width': 30, 'height': 40}],
+        'categories': [{'id': 1, 'name': 'person'}],
+        'annotations': [
+            {'id': i, 'image_id': 1, 'category_id': 1, 'bbox': [x0, y0, x1 - x0, y1 - y0]}
+            for i, (_, (x0, y0, x1, y1)) in enumerate(boxes)
+        ],
+    }
+    (folder / 'boxes.json').write_text(json.dumps(document))
+    path = write(tmp_path / 'k.npz', boxes)
+    data = PersonImages(str(folder), 'boxes.json', keypoints=path)
+    assert [data[i]['keypoints'][0, 0] for i in range(2)] == [0, 1]
+
+
+def test_a_manifest_has_the_keys_of_its_folder(folder, crops, tmp_path):
+    make_manifest(str(folder), str(tmp_path / 'm.tsv'))
+    path = write(tmp_path / 'k.npz', crops)
+    data = PersonImages(str(folder), str(tmp_path / 'm.tsv'), keypoints=path)
+    assert not any(data[i]['keypoints'].isnan().any() for i in range(10))
+
+
+def test_the_same_samples_give_the_same_file(tmp_path):
+    crops = [Crop(f'{i}.jpg') for i in range(5)]
+    values = np.stack([joints(i) for i in range(5)])
+    write_keypoints(tmp_path / 'a.npz', crops, values)
+    write_keypoints(tmp_path / 'b.npz', crops[::-1], values[::-1])
+    assert (tmp_path / 'a.npz').read_bytes() == (tmp_path / 'b.npz').read_bytes()
+    found = Keypoints.read(tmp_path / 'a.npz')
+    assert (found.of(crop_key(crops[4])) == values[4]).all()
+
+
+class TestRefused:
+    def test_another_folder(self, folder, tmp_path):
+        path = write(tmp_path / 'k.npz', [Crop('mine/a.jpg'), Crop('mine/b.jpg')])
+        data = PersonImages(str(folder), keypoints=path, lazy_init=True)
+        with pytest.raises(
+            DataError, match=r'of 2 samples \(such as mine/a.jpg.*none of the 10'
+        ):
+            data.full_init()
+
+    def test_no_file(self, folder):
+        with pytest.raises(MissingFileError, match=r'no such file of keypoints: none.npz'):
+            PersonImages(str(folder), keypoints='none.npz')
+
+    @pytest.mark.parametrize(
+        ('changes', 'message'),
+        [
+            (
+                {'keypoints': np.zeros((2, 17, 2), np.float16)},
+                r'\(2, 17, 2\), not float16 \(2, 17',
+            ),
+            ({'keypoints': np.zeros((2, 14, 3), np.float16)}, '17 joints with x, y and score'),
+            (
+                {'keypoints': np.zeros((3, 17, 3), np.float16)},
+                r'\(3, 17, 3\), not float16 \(2, 17',
+            ),
+            ({'keypoints': np.zeros((2, 17, 3))}, 'float64'),
+            ({'keypoints': np.full((2, 17, 3), np.inf, np.float16)}, 'not finite'),
+            ({'keys': np.array([5, 5])}, 'ascending'),
+            ({'keys': np.array([5.0, 6.0])}, 'float64'),
+            ({'keys': np.zeros((0,), np.int64)}, 'one int64 per sample'),
+            ({'version': np.array(2)}, 'version 2, not 1'),
+            ({'keys': None}, 'it has no keys'),
+            ({'keypoints': np.array([{}, {}])}, 'not a file of keypoints'),
+        ],
+    )
+    def test_content(self, tmp_path, changes, message):
+        path = write(tmp_path / 'k.npz', [Crop('a.jpg'), Crop('b.jpg')], **changes)
+        with pytest.raises(DataError, match=message):
+            Keypoints.read(path)
+
+    @pytest.mark.parametrize('content', [b'', b'text', encode(pixels())])
+    def test_other_files(self, tmp_path, content):
+        (tmp_path / 'k.npz').write_bytes(content)
+        with pytest.raises(DataError, match='not a file of keypoints'):
+            Keypoints.read(tmp_path / 'k.npz')
+
+    def test_an_array_alone(self, tmp_path):
+        np.save(tmp_path / 'k.npy', np.zeros((2, 17, 3)))
+        with pytest.raises(DataError, match='not a file of keypoints'):
+            Keypoints.read(tmp_path / 'k.npy')
+
+    @pytest.mark.parametrize(
+        ('crops', 'values', 'message'),
+        [
+            ([Crop('a')], np.zeros((1, 14, 3)), r'\(1, 14, 3\) for 1 samples'),
+            ([], np.zeros((0, 17, 3)), 'one sample at least'),
+            ([Crop('a'), Crop('a')], np.zeros((2, 17, 3)), "two entries of one sample.*'a'"),
+            ([Crop('a')], np.full((1, 17, 3), np.nan), 'not finite or beyond'),
+            ([Crop('a')], np.full((1, 17, 3), 1e5), 'beyond 65504 pixels'),
+        ],
+    )
+    def test_writing(self, tmp_path, crops, values, message):
+        with pytest.raises(DataError, match=message):
+            write_keypoints(tmp_path / 'k.npz', crops, values)
