@@ -30,8 +30,12 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(
-        type='saip.BlockPyramid' if plain else 'saip.FeaturePyramid', encoder=encoder
+    backbone=(
+        dict(type='saip.BlockPyramid', encoder=encoder)
+        if plain
+        else dict(
+            type='saip.FeaturePyramid', encoder=encoder, strides=(4, 8, 16, _base_.last_stride)
+        )
     ),
     decode_head=dict(
         type='saip.CE2PHead',

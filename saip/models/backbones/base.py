@@ -27,7 +27,8 @@ class BaseEncoder(BaseModule):
         embed_dims: width of the image token.
         patch_dims: width of the patch tokens that :meth:`encode` returns.
         dense_dims: width of the tokens at the feature level.
-        map_channels: channels of the feature maps that the encoder has by itself, by stride.
+        map_channels: channels of the feature maps that the encoder has by itself, by stride (of
+            the stage as its network has it, see ``map_strides``).
         patch_stride: pixels per patch token at the feature level.
         img_size: (height, width) for which position embeddings are learnt.
         dense_is_final: the feature level is the last block, after the final norm, so that the
@@ -54,6 +55,15 @@ class BaseEncoder(BaseModule):
     has_controller: bool = False
     controller: SemanticController | None
     init_cfg: Any
+
+    @property
+    def map_strides(self) -> dict[int, int]:
+        """Strides of the maps by their keys in ``map_channels``.
+
+        They are the same unless the last stage keeps the stride of the one before (option
+        ``output_stride`` of networks with stages).
+        """
+        return {stride: stride for stride in self.map_channels}
 
     def _build_controller(self, options: dict[str, Any] | None) -> SemanticController | None:
         """Build the controller that a constructor's option ``controller`` asks for.

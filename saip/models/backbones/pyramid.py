@@ -34,7 +34,9 @@ class FeaturePyramid(BaseModule):
 
     Args:
         encoder: configuration of the encoder; its ``init_cfg`` loads its weights strictly.
-        strides: of the maps, in the order in which :meth:`forward` returns them.
+        strides: of the maps, in the order in which :meth:`forward` returns them; of an encoder
+            with ``output_stride=16`` (4, 8, 16, 16) are its own maps, and of (4, 8, 16, 32) the
+            last is made from its last.
         norm: between the two deconvolutions, ``LN`` over the channels or ``BN``, which several
             processes synchronize.
         coarsest: what doubles the stride, ``pool`` or ``conv``, a 3x3 convolution.
@@ -73,15 +75,15 @@ class FeaturePyramid(BaseModule):
             )
         self.encoder: BaseEncoder = MODELS.build(encoder)
         self.strides = tuple(strides)
-        own = self.encoder.map_channels
-        single = min(own) if len(own) == 1 else None
-        # Stride of the encoder's map that each wanted map is, or is made from.
-        self.sources = [s if s in own or single is None else single for s in strides]
+        own, actual = self.encoder.map_channels, self.encoder.map_strides
+        self.sources = _choose_sources(self.strides, actual)
         self.read_strides = sorted(set(self.sources))
         check_strides(self.encoder, self.read_strides)
         levels, self.pyramid_channels = [], []
         for stride, source in zip(self.strides, self.sources, strict=True):
-            level, channels = _make_level(own[source], source, stride, NORMS[norm], coarsest)
+            level, channels = _make_level(
+                own[source], actual[source], stride, NORMS[norm], coarsest
+            )
             levels.append(level)
             self.pyramid_channels.append(channels)
         self.levels = nn.ModuleList(levels)
@@ -115,6 +117,29 @@ class FeaturePyramid(BaseModule):
     def _read(self, images: Tensor) -> list[Tensor]:
         """The encoder's own maps that the pyramid needs, finest first."""
         return self.encoder.feature_maps(images, self.read_strides)
+
+
+def _choose_sources(strides: Sequence[int], actual: dict[int, int]) -> list[int]:
+    """Key of the encoder's map that each wanted map is, or is made from.
+
+    A single map gives all. Of several the coarsest stage comes first: where its map has the
+    stride of the one before, a pyramid of strides 16 and 16 takes both, and one that names 16 once
+    takes the last.
+
+    Args:
+        strides: wanted, in any order; a stride may be named as often as there are maps of it.
+        actual: strides of the encoder's maps by their keys.
+    """
+    if len(actual) == 1:
+        return list(actual) * len(strides)
+    left = dict(actual)
+    found: dict[int, int] = {}
+    for place in sorted(range(len(strides)), key=lambda i: (strides[i], i), reverse=True):
+        wanted = strides[place]
+        fitting = [key for key, stride in left.items() if wanted in (key, stride)]
+        found[place] = max(fitting, default=wanted)  # one that does not exist is refused later
+        left.pop(found[place], None)
+    return [found[place] for place in range(len(strides))]
 
 
 def _make_level(
