@@ -18,7 +18,8 @@ from tests.tiny import ROOT
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 PRETRAIN = sorted((ROOT / 'configs/pretrain').glob('[!_]*/*.py'))
 LEAVES = [path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts]
-FOLDER = str(PRETRAIN[0].parent / 'saip-small_any-backbone_1xb32-amp-coslr_folder.py')
+QUICKSTART = ROOT / 'configs/pretrain/quickstart'
+FOLDER = str(QUICKSTART / 'saip-small_any-backbone_1xb32-amp-coslr_folder.py')
 PA100K = str(ROOT / 'configs/downstream/attributes/par_pa100k.py')
 
 
