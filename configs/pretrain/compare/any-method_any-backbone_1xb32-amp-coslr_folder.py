@@ -8,7 +8,9 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(_base_.backbone, **_base_.encoder_options))
-canvas = tuple(round(1.25 * side) for side in _base_.model.data_preprocessor.size)
-train_dataloader = dict(batch_size=32, dataset=dict(canvas=canvas))
+at_size = dict(size=_base_.model.data_preprocessor.size)
+canvas = dict(canvas=tuple(round(1.25 * side) for side in at_size['size']))
+train_dataloader = dict(batch_size=32, dataset=canvas)
+val_dataloader = test_dataloader = dict(dataset=at_size if _base_.labeled else canvas)
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 work_dir = 'work_dirs/{{$SAIP_METHOD:saip-small}}_{{$SAIP_BACKBONE:vit-4blocks-p16}}_1xb32-amp-coslr_folder'
