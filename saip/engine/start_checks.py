@@ -31,16 +31,23 @@ def adapt_loaders(cfg: Config) -> None:
                 loader.pop(key, None)
 
 
-def refuse_used_folder(work_dir: str | os.PathLike) -> None:
+def refuse_used_folder(work_dir: str | os.PathLike, resumed: str | None = None) -> None:
     """Refuse to begin anew where another run has left its checkpoints.
 
     Its checkpoints would be overwritten one by one, and the best ones of two runs would stand
     side by side.
 
+    Args:
+        work_dir: folder of the run.
+        resumed: the checkpoint that the run continues, where one is named. One of another folder
+            makes a run of its own.
+
     Raises:
-        StartError: the folder holds checkpoints.
+        StartError: the folder holds checkpoints of another run.
     """
     folder = Path(work_dir)
+    if resumed is not None and _belongs_to(Path(resumed), folder):
+        return
     patterns = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
     found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
     if found:
@@ -49,6 +56,14 @@ def refuse_used_folder(work_dir: str | os.PathLike) -> None:
             f'{", ..." if len(found) > 1 else ""}), which a new one would overwrite: continue it '
             'with --resume, or choose another folder with --work-dir'
         )
+
+
+def _belongs_to(checkpoint: Path, folder: Path) -> bool:
+    """Whether a run writes its checkpoints where this one lies."""
+    pointer = folder / 'last_checkpoint'
+    last = Path(pointer.read_text().strip()) if pointer.is_file() else folder / 'none'
+    here = checkpoint.resolve().parent
+    return here in (folder.resolve(), last.resolve().parent)
 
 
 def check_plateau(cfg: Config) -> None:

@@ -40,6 +40,16 @@ def test_both_ways_on_work(toy_config, tmp_path):
     assert (tmp_path / 'other/epoch_3.pth').exists()
 
 
+def test_a_run_of_another_folder_is_not_continued_in_a_used_one(toy_config, tmp_path):
+    launch.train(toy_config(), work_dir=str(tmp_path / 'first'))
+    launch.train(toy_config(), work_dir=str(tmp_path / 'second'))
+    checkpoint = str(tmp_path / 'first/epoch_2.pth')
+    with pytest.raises(StartError, match='second holds the checkpoints of a run'):
+        launch.train(toy_config(), work_dir=str(tmp_path / 'second'), resume=checkpoint)
+    launch.train(toy_config(), work_dir=str(tmp_path / 'third'), resume=checkpoint)
+    launch.train(toy_config(), work_dir=str(tmp_path / 'first'), resume=checkpoint)
+
+
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_loaders_without_workers_need_one_option(path):
     for library in ('mmdet', 'mmpose', 'mmseg'):

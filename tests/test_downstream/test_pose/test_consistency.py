@@ -103,6 +103,29 @@ CONTRADICTIONS = {
         lambda d: d['annotations'][0].update(id=None),
         r'annotations\[0\] \(image 50001\) has the id None, neither a whole number',
     ),
+    'a negative id': (
+        lambda d: d['annotations'][0].update(id=-1),
+        r'annotation -1 has a negative id, .*numbers from 0 on',
+    ),
+    'landmarks in an empty box': (
+        lambda d: people(d)[0]['bbox'].__setitem__(2, 0),
+        r'annotation \d+ has landmarks, but an empty bbox',
+    ),
+    'a box of negative size': (
+        lambda d: d['annotations'][0]['bbox'].__setitem__(3, -5),
+        r'bbox \[.*-5\] has a negative size',
+    ),
+    'landmarks as shares of the image': (
+        lambda d: [
+            row.update(
+                keypoints=[
+                    v if i % 3 == 2 else v / 1000 for i, v in enumerate(row['keypoints'])
+                ]
+            )
+            for row in d['annotations']
+        ],
+        r'of \d+ of \d+ people no landmark lies near the bbox, the first annotation \d+: 0\.',
+    ),
     'a category as a text': (
         lambda d: d['annotations'][0].update(category_id='1'),
         r"annotation 1 has category_id '1', a text, but ids of categories such as 1 are not",
