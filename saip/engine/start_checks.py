@@ -7,6 +7,7 @@ training set.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -69,16 +70,30 @@ def _belongs_to(checkpoint: Path, folder: Path) -> bool:
 def check_plateau(cfg: Config) -> None:
     """Refuse a schedule that waits for a metric of a validation that is turned off.
 
+    One that sees too few validations to act, since they are rare, is warned of.
+
     Raises:
         StartError: ``param_scheduler`` reads a metric, and nothing is validated.
     """
-    if cfg.get('val_cfg') is not None and cfg.get('val_dataloader'):
-        return
+    validates = cfg.get('val_cfg') is not None and cfg.get('val_dataloader')
+    loop = cfg.get('train_cfg') or {}
+    epochs, interval = loop.get('max_epochs'), loop.get('val_interval', 1)
     for key, entry in entries_of(cfg.get('param_scheduler')):
-        if kind_of(entry)[0] == 'ReduceOnPlateau':
-            metric = entry.get('monitor', 'loss')
+        if kind_of(entry)[0] != 'ReduceOnPlateau':
+            continue
+        metric = entry.get('monitor', 'loss')
+        if not validates:
             raise StartError(
                 f'{key} ({entry["type"]}) follows {metric} of the validation, which is turned off '
                 '(--no-validate): the rate would stay at its first value. Validate, or set '
                 'another param_scheduler'
+            )
+        patience = entry.get('patience', 10)
+        # The best value and patience + 1 values that are no better come before the first step.
+        if epochs and interval > 1 and epochs // interval < patience + 2:
+            print(
+                f'warning: {key} ({entry["type"]}) lowers the rate after {patience + 1} '
+                f'validations without a better {metric}, but train_cfg.val_interval={interval} '
+                f'makes {epochs // interval} in {epochs} epochs: the rate stays at its first value',
+                file=sys.stderr,
             )

@@ -12,7 +12,7 @@ from saip.engine import launch
 from saip.engine.held_back import check_held_back
 from saip.engine.resume import explain_weights
 from saip.engine.start_checks import LOADERS, check_plateau
-from saip.errors import StartError
+from saip.errors import StartError, StoppedError
 from tests.tiny import ROOT
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
@@ -175,6 +175,21 @@ def test_a_schedule_that_reads_a_metric_needs_a_validation():
     listed = Config(dict(param_scheduler=[dict(type='X'), dict(type='ReduceOnPlateauLR')]))
     with pytest.raises(StartError, match=r'param_scheduler\.1 '):
         check_plateau(listed)
+
+
+@pytest.mark.parametrize(('interval', 'warned'), [(1, False), (2, True), (4, True)])
+def test_a_schedule_that_sees_few_validations_is_warned_of(interval, warned, capsys):
+    """The best of 8 epochs and five that are no better are six validations."""
+    options = {'train_cfg.max_epochs': 8, 'train_cfg.val_interval': interval}
+    check_plateau(launch.read_config(PA100K, options))
+    said = capsys.readouterr().err
+    assert (f'val_interval={interval} makes {8 // interval} in 8 epochs' in said) is warned
+
+
+def test_a_metric_that_the_validation_does_not_give_is_named(toy_config):
+    schedule = dict(type='ReduceOnPlateauLR', monitor='scor', rule='greater')
+    with pytest.raises(StoppedError, match=r"monitor='scor' is no metric .* gives 'score'"):
+        launch.train(toy_config(param_scheduler=[schedule]))
 
 
 def test_an_encoder_alone_is_no_checkpoint_to_load():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmengine.logging import print_log
 
 from saip.datasets.coco import (
     check_category,
@@ -278,7 +281,18 @@ def _named(taken: frozenset[Id], contents: Contents) -> str:
 def _check_species(
     found: set[Id], contents: Contents, path: Path, annotations: str, layout: Layout
 ) -> None:
-    """Refuse one category for all where several are annotated: the metric compares each alone."""
+    """Refuse one category for all where several are annotated: the metric compares each alone.
+
+    Of several species one that no detection shows counts as missed, which is told.
+    """
+    if layout.species and 1 < len(found & contents.shown) < len(contents.shown):
+        absent = sorted(str(contents.categories.get(i, i)) for i in contents.shown - found)
+        print_log(
+            f'{path}: has no detection of {len(absent)} of the {len(contents.shown)} categories of '
+            f'{annotations} ({", ".join(absent[:8])}), each of which counts as missed',
+            logger='current',
+            level=logging.WARNING,
+        )
     if len(found) > 1 or len(contents.shown) <= 1:
         return
     (only,) = found
