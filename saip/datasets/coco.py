@@ -120,6 +120,8 @@ def coco_boxes(document: object, where: str, keep: Callable[[dict], bool]) -> It
         if not is_id(identity) or identity not in images:
             raise DataError(f'{where}: an annotation of an unknown image {identity!r:.40}')
         bbox = read_box(row, 'bbox', f'{where}: {place}')
+        if min(bbox[2:]) < 0:
+            raise DataError(f'{where}: {place}: bbox {row["bbox"]} has a negative size')
         name, size = images[identity]
         if size is not None:
             inside.add(bbox, size, place)

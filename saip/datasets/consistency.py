@@ -121,3 +121,54 @@ class BoxesInImages:
         if 2 * self.beyond > self.total >= ENOUGH:
             raise DataError(f'{text}. They do not belong to images of these sizes')
         print_log(text, logger='current', level=logging.WARNING)
+
+
+class LandmarksInBoxes:
+    """Counts people none of whose landmarks lies near their box.
+
+    Landmarks in other units than the box, such as shares of the image, look like this. A box is
+    taken twice as large in every direction, so that loose ones do not count.
+
+    Args:
+        where: the file, for messages.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.total = self.outside = 0
+        self.first = ''
+
+    def add(
+        self, landmarks: list[float], box: tuple[float, float, float, float], place: str
+    ) -> None:
+        """Look at the landmarks x, y, visibility of a person."""
+        left, top, width, height = box
+        points = zip(landmarks[::3], landmarks[1::3], landmarks[2::3], strict=True)
+        labeled = [(x, y) for x, y, flag in points if flag > 0]
+        self.total += 1
+        if not labeled or any(
+            left - width <= x <= left + 2 * width and top - height <= y <= top + 2 * height
+            for x, y in labeled
+        ):
+            return
+        self.outside += 1
+        x, y = labeled[0]
+        self.first = (
+            self.first or f'{place}: {x:g}, {y:g}, bbox {", ".join(f"{v:g}" for v in box)}'
+        )
+
+    def judge(self) -> None:
+        """Warn of such people, if there are any.
+
+        Raises:
+            DataError: they are most.
+        """
+        if not self.outside:
+            return
+        text = (
+            f'{self.where}: of {self.outside} of {self.total} people no landmark lies near the '
+            f'bbox, the first {self.first}'
+        )
+        if 2 * self.outside > self.total:
+            raise DataError(f'{text}. Landmarks and boxes are in pixels of one image')
+        print_log(text, logger='current', level=logging.WARNING)

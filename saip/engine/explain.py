@@ -19,6 +19,8 @@ _SHARED = re.compile(
     r'shared memory ?\(shm\)|shared memory object|out of shared memory|</torch_\d+_|: Bus error'
 )
 _FILES = re.compile(r'Too many open files|received \d+ items of ancdata')
+# What mmengine's ReduceOnPlateau schedules say after a validation.
+_MONITOR = re.compile(r'Excepted key in \[(.*?)\], but got key (\S+) is not in dict')
 _LOST = re.compile(r'DataLoader worker \(pid.*(?:exited unexpectedly|killed by signal)')
 
 
@@ -33,6 +35,11 @@ def explain_step(error: BaseException, cfg: Mapping[str, Any], loader: str) -> s
     Returns:
         A line for users; None where the error is none of those that are known.
     """
+    if isinstance(error, KeyError) and (found := _MONITOR.search(str(error))):
+        return (
+            f'param_scheduler.monitor={found[2]!r} is no metric of the validation, which gives '
+            f'{found[1]}'
+        )
     if isinstance(error, ValueError) and not isinstance(error, InputError):
         return explain_single(cfg, loader) if ONE_VALUE in str(error) else None
     options = cfg.get(loader) or {}

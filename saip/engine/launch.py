@@ -85,8 +85,8 @@ def train(
     check_held_back(cfg, 'val_dataloader', ', or train with --no-validate')
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
-    if resume is None:
-        refuse_used_folder(cfg.work_dir)
+    if resume != 'auto':
+        refuse_used_folder(cfg.work_dir, resume)
     shapes = None if resume is None else prepare_resume(cfg, resume)
     join_processes(cfg, launcher)
     progress = _Progress()

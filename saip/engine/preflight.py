@@ -6,6 +6,7 @@ import difflib
 import inspect
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,7 @@ def check_evaluated_files(cfg: Config, part: str) -> None:
     annotated = dataset.get('ann_file') if isinstance(dataset, Mapping) else None
     if not annotated or not isinstance(annotated, str):
         return
+    _warn_of_a_part(dataset, evaluators, key)
     # As mmengine's data sets do; an absolute path stays what it is.
     annotated = os.path.join(dataset.get('data_root') or '', annotated)
     listed = isinstance(evaluators, list | tuple)
@@ -207,6 +209,20 @@ def check_evaluated_files(cfg: Config, part: str) -> None:
             f'{key}.ann_file is {os.path.normpath(annotated)}, but {other}.ann_file '
             f'{os.path.normpath(compared)}: predictions for one file would be compared with the '
             'annotations of another; set both keys'
+        )
+
+
+def _warn_of_a_part(dataset: Mapping[str, Any], evaluators: Any, key: str) -> None:
+    """Warn of images that are left out of a test, but not out of what it is compared with."""
+    listed = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
+    whole = any(isinstance(e, Mapping) and e.get('ann_file') for e in listed)
+    if dataset.get('indices') is not None and whole:
+        print(
+            f'warning: {key}.indices={dataset["indices"]} takes a part of the images, but the '
+            'evaluator compares with the whole file: what is left out counts as missed, and the '
+            'figures mean nothing. For figures of a part write a file with its annotations and '
+            'set both ann_file',
+            file=sys.stderr,
         )
 
 

@@ -7,6 +7,7 @@ training set.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -31,16 +32,23 @@ def adapt_loaders(cfg: Config) -> None:
                 loader.pop(key, None)
 
 
-def refuse_used_folder(work_dir: str | os.PathLike) -> None:
+def refuse_used_folder(work_dir: str | os.PathLike, resumed: str | None = None) -> None:
     """Refuse to begin anew where another run has left its checkpoints.
 
     Its checkpoints would be overwritten one by one, and the best ones of two runs would stand
     side by side.
 
+    Args:
+        work_dir: folder of the run.
+        resumed: the checkpoint that the run continues, where one is named. One of another folder
+            makes a run of its own.
+
     Raises:
-        StartError: the folder holds checkpoints.
+        StartError: the folder holds checkpoints of another run.
     """
     folder = Path(work_dir)
+    if resumed is not None and _belongs_to(Path(resumed), folder):
+        return
     patterns = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
     found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
     if found:
@@ -51,19 +59,41 @@ def refuse_used_folder(work_dir: str | os.PathLike) -> None:
         )
 
 
+def _belongs_to(checkpoint: Path, folder: Path) -> bool:
+    """Whether a run writes its checkpoints where this one lies."""
+    pointer = folder / 'last_checkpoint'
+    last = Path(pointer.read_text().strip()) if pointer.is_file() else folder / 'none'
+    here = checkpoint.resolve().parent
+    return here in (folder.resolve(), last.resolve().parent)
+
+
 def check_plateau(cfg: Config) -> None:
     """Refuse a schedule that waits for a metric of a validation that is turned off.
+
+    One that sees too few validations to act, since they are rare, is warned of.
 
     Raises:
         StartError: ``param_scheduler`` reads a metric, and nothing is validated.
     """
-    if cfg.get('val_cfg') is not None and cfg.get('val_dataloader'):
-        return
+    validates = cfg.get('val_cfg') is not None and cfg.get('val_dataloader')
+    loop = cfg.get('train_cfg') or {}
+    epochs, interval = loop.get('max_epochs'), loop.get('val_interval', 1)
     for key, entry in entries_of(cfg.get('param_scheduler')):
-        if kind_of(entry)[0] == 'ReduceOnPlateau':
-            metric = entry.get('monitor', 'loss')
+        if kind_of(entry)[0] != 'ReduceOnPlateau':
+            continue
+        metric = entry.get('monitor', 'loss')
+        if not validates:
             raise StartError(
                 f'{key} ({entry["type"]}) follows {metric} of the validation, which is turned off '
                 '(--no-validate): the rate would stay at its first value. Validate, or set '
                 'another param_scheduler'
+            )
+        patience = entry.get('patience', 10)
+        # The best value and patience + 1 values that are no better come before the first step.
+        if epochs and interval > 1 and epochs // interval < patience + 2:
+            print(
+                f'warning: {key} ({entry["type"]}) lowers the rate after {patience + 1} '
+                f'validations without a better {metric}, but train_cfg.val_interval={interval} '
+                f'makes {epochs // interval} in {epochs} epochs: the rate stays at its first value',
+                file=sys.stderr,
             )

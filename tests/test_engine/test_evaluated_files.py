@@ -51,3 +51,15 @@ def test_two_files(evaluator, key):
         match=rf'val_dataloader\.dataset\.ann_file is d/a\.json, but {key}\.ann_file d/b\.json:',
     ):
         check_evaluated_files(cfg, 'val')
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'warned'), [(dict(ann_file='a.json'), True), (dict(type='Other'), False)]
+)
+def test_a_part_of_the_images_is_warned_of_where_the_whole_file_counts(
+    evaluator, warned, capsys
+):
+    cfg = config(dict(ann_file='a.json', indices=2), evaluator)
+    check_evaluated_files(cfg, 'val')
+    said = capsys.readouterr().err
+    assert ('val_dataloader.dataset.indices=2 takes a part of the images' in said) is warned

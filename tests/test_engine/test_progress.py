@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 
 LEAVES = sorted((ROOT / 'configs/pretrain').glob('*/*.py'))
 LEAVES = [path for path in LEAVES if path.parent.name != '_base_']
-PRESETS = sorted({path.stem.split('_')[0] for path in LEAVES})
+# The other methods: tests/test_comparisons, which trains them without custom hooks, too.
+PRESETS = sorted({name for p in LEAVES if (name := p.stem.split('_')[0]).startswith('saip')})
 
 
 class Watch(runs.Recorder):

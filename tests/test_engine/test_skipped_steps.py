@@ -151,8 +151,15 @@ def test_both_ways_compute_the_same(tmp_path, monkeypatch):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize('kind', ['loss', 'gradients'])
-@pytest.mark.parametrize('accumulated', [0, 3])
+@pytest.mark.parametrize(
+    ('kind', 'accumulated'),
+    [
+        ('loss', 3),
+        pytest.param('loss', 0, marks=pytest.mark.slow),
+        pytest.param('gradients', 0, marks=pytest.mark.slow),
+        pytest.param('gradients', 3, marks=pytest.mark.slow),
+    ],
+)
 def test_what_one_process_finds_all_of_them_skip(kind, accumulated, tmp_path):
     case = Case('saip', processes=2, accumulated=accumulated)
     rows = in_processes(2, tmp_path, poisoned, case, str(tmp_path), kind, (1,), 1)

@@ -12,13 +12,14 @@ from saip.engine import launch
 from saip.engine.held_back import check_held_back
 from saip.engine.resume import explain_weights
 from saip.engine.start_checks import LOADERS, check_plateau
-from saip.errors import StartError
+from saip.errors import StartError, StoppedError
 from tests.tiny import ROOT
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 PRETRAIN = sorted((ROOT / 'configs/pretrain').glob('[!_]*/*.py'))
 LEAVES = [path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts]
-FOLDER = str(PRETRAIN[0].parent / 'saip-small_any-backbone_1xb32-amp-coslr_folder.py')
+QUICKSTART = ROOT / 'configs/pretrain/quickstart'
+FOLDER = str(QUICKSTART / 'saip-small_any-backbone_1xb32-amp-coslr_folder.py')
 PA100K = str(ROOT / 'configs/downstream/attributes/par_pa100k.py')
 
 
@@ -37,6 +38,16 @@ def test_both_ways_on_work(toy_config, tmp_path):
     launch.train(toy_config(), work_dir=str(tmp_path / 'other'))
     assert (tmp_path / 'work/epoch_2.pth').exists()
     assert (tmp_path / 'other/epoch_3.pth').exists()
+
+
+def test_a_run_of_another_folder_is_not_continued_in_a_used_one(toy_config, tmp_path):
+    launch.train(toy_config(), work_dir=str(tmp_path / 'first'))
+    launch.train(toy_config(), work_dir=str(tmp_path / 'second'))
+    checkpoint = str(tmp_path / 'first/epoch_2.pth')
+    with pytest.raises(StartError, match='second holds the checkpoints of a run'):
+        launch.train(toy_config(), work_dir=str(tmp_path / 'second'), resume=checkpoint)
+    launch.train(toy_config(), work_dir=str(tmp_path / 'third'), resume=checkpoint)
+    launch.train(toy_config(), work_dir=str(tmp_path / 'first'), resume=checkpoint)
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
@@ -164,6 +175,21 @@ def test_a_schedule_that_reads_a_metric_needs_a_validation():
     listed = Config(dict(param_scheduler=[dict(type='X'), dict(type='ReduceOnPlateauLR')]))
     with pytest.raises(StartError, match=r'param_scheduler\.1 '):
         check_plateau(listed)
+
+
+@pytest.mark.parametrize(('interval', 'warned'), [(1, False), (2, True), (4, True)])
+def test_a_schedule_that_sees_few_validations_is_warned_of(interval, warned, capsys):
+    """The best of 8 epochs and five that are no better are six validations."""
+    options = {'train_cfg.max_epochs': 8, 'train_cfg.val_interval': interval}
+    check_plateau(launch.read_config(PA100K, options))
+    said = capsys.readouterr().err
+    assert (f'val_interval={interval} makes {8 // interval} in 8 epochs' in said) is warned
+
+
+def test_a_metric_that_the_validation_does_not_give_is_named(toy_config):
+    schedule = dict(type='ReduceOnPlateauLR', monitor='scor', rule='greater')
+    with pytest.raises(StoppedError, match=r"monitor='scor' is no metric .* gives 'score'"):
+        launch.train(toy_config(param_scheduler=[schedule]))
 
 
 def test_an_encoder_alone_is_no_checkpoint_to_load():

@@ -1,5 +1,4 @@
-# SAIP_METHOD=saip-small SAIP_FOLDER=crops SAIP_EPOCHS=20 python tools/train.py configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py
-# What tools/compare.py trains: the same images, schedule and optimizer for every method of ../_base_/methods.
+# SAIP_METHOD=saip-small SAIP_FOLDER=crops SAIP_EPOCHS=20 python tools/train.py configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py (what tools/compare.py trains: one schedule and optimizer for every method)
 _base_ = [
     '../_base_/methods/{{$SAIP_METHOD:saip-small}}.py',
     '../_base_/data/folder.py',
@@ -8,7 +7,9 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(_base_.backbone, **_base_.encoder_options))
-canvas = tuple(round(1.25 * side) for side in _base_.model.data_preprocessor.size)
-train_dataloader = dict(batch_size=32, dataset=dict(canvas=canvas))
+canvas = dict(canvas=tuple(round(1.25 * x) for x in _base_.model.data_preprocessor.size))
+train_dataloader = dict(batch_size=32, dataset=canvas)
+validated = dict(size=_base_.model.data_preprocessor.size) if _base_.labeled else canvas
+val_dataloader = test_dataloader = dict(dataset=validated)
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 work_dir = 'work_dirs/{{$SAIP_METHOD:saip-small}}_{{$SAIP_BACKBONE:vit-4blocks-p16}}_1xb32-amp-coslr_folder'

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmengine.logging import print_log
 
 from saip.datasets.coco import (
     check_category,
@@ -15,7 +18,7 @@ from saip.datasets.coco import (
     load_json,
     read_box,
 )
-from saip.datasets.consistency import BoxesInImages, Identities, is_id
+from saip.datasets.consistency import BoxesInImages, Identities, LandmarksInBoxes, is_id
 from saip.datasets.crops import DataError
 from saip.errors import MissingFileError
 
@@ -107,16 +110,26 @@ def _read_contents(document: object, path: Path, layout: Layout, tested: bool) -
     categories = coco_categories(document, where) if 'categories' in document else {}
     shown = set()
     identities = Identities(where)
+    landmarks = LandmarksInBoxes(where)
     for number, found in enumerate(coco_boxes(document, where, lambda row: True)):
         row = found.annotation
         _check_annotation(row, path, layout)
         identities.add(row['id'], f'annotations[{number}] (image {row["image_id"]})')
         place = f'{where}: annotation {row["id"]!r:.40}'
+        if isinstance(row['id'], int) and row['id'] < 0:
+            raise DataError(
+                f'{place} has a negative id, which the evaluation takes for no match; ids are '
+                'numbers from 0 on'
+            )
         category = check_category(row['category_id'], categories, place)
         if row['num_keypoints'] and not row['iscrowd']:
+            if min(found.bbox[2:]) <= 0:
+                raise DataError(f'{place} has landmarks, but an empty bbox {row["bbox"]}')
+            landmarks.add(row['keypoints'], found.bbox, f'annotation {row["id"]!r:.40}')
             shown.add(category)
             if tested and categories:
                 _check_tested(category, categories, layout, place)
+    landmarks.judge()
     if tested and not categories:  # without any the metric compares nothing
         raise DataError(f'{where}: has no categories')
     return Contents(sizes, categories, frozenset(shown))
@@ -237,7 +250,7 @@ def check_detections(
         raise DataError(
             f'{path}: holds no detection of a person ({_named(taken, contents)} in {annotations})'
         )
-    _check_species(found, contents, path, annotations)
+    _check_species(found, contents, path, annotations, layout)
     inside.judge('' if corners else ', or set bbox_corners=True of the data set')
     return taken
 
@@ -265,12 +278,34 @@ def _named(taken: frozenset[Id], contents: Contents) -> str:
     return ', '.join(sorted(names)[:4])
 
 
-def _check_species(found: set[Id], contents: Contents, path: Path, annotations: str) -> None:
-    """Refuse one category for all where several are annotated: the metric compares each alone."""
-    if len(found) == 1 < len(contents.shown):
-        (only,) = found
-        raise DataError(
-            f'{path}: all detections have category_id {only} ({contents.categories.get(only)}), '
-            f'but {annotations} shows {len(contents.shown)} categories, each of which is '
-            'compared alone: give each box the category of its animal'
+def _check_species(
+    found: set[Id], contents: Contents, path: Path, annotations: str, layout: Layout
+) -> None:
+    """Refuse one category for all where several are annotated: the metric compares each alone.
+
+    Of several species one that no detection shows counts as missed, which is told.
+    """
+    if layout.species and 1 < len(found & contents.shown) < len(contents.shown):
+        absent = sorted(str(contents.categories.get(i, i)) for i in contents.shown - found)
+        print_log(
+            f'{path}: has no detection of {len(absent)} of the {len(contents.shown)} categories of '
+            f'{annotations} ({", ".join(absent[:8])}), each of which counts as missed',
+            logger='current',
+            level=logging.WARNING,
         )
+    if len(found) > 1 or len(contents.shown) <= 1:
+        return
+    (only,) = found
+    name = contents.categories.get(only)
+    shown = ', '.join(sorted(str(contents.categories.get(i, i)) for i in contents.shown)[:8])
+    if layout.species:
+        raise DataError(
+            f'{path}: all detections have category_id {only} ({name}), but {annotations} shows '
+            f'{len(contents.shown)} categories ({shown}), each of which is compared alone: give '
+            'each box the category of its animal'
+        )
+    raise DataError(
+        f'{annotations} shows {len(contents.shown)} categories ({shown}), each of which is '
+        f'compared alone, but of {path} the boxes of category_id {only} ({name}) alone are taken: '
+        'leave the others out of the annotations, or test with annotated boxes (bbox_file=None)'
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 from saip.datasets import consistency
 from saip.datasets.crops import DataError
@@ -102,6 +103,29 @@ CONTRADICTIONS = {
     'an annotation without an id': (
         lambda d: d['annotations'][0].update(id=None),
         r'annotations\[0\] \(image 50001\) has the id None, neither a whole number',
+    ),
+    'a negative id': (
+        lambda d: d['annotations'][0].update(id=-1),
+        r'annotation -1 has a negative id, .*numbers from 0 on',
+    ),
+    'landmarks in an empty box': (
+        lambda d: people(d)[0]['bbox'].__setitem__(2, 0),
+        r'annotation \d+ has landmarks, but an empty bbox',
+    ),
+    'a box of negative size': (
+        lambda d: d['annotations'][0]['bbox'].__setitem__(3, -5),
+        r'bbox \[.*-5\] has a negative size',
+    ),
+    'landmarks as shares of the image': (
+        lambda d: [
+            row.update(
+                keypoints=[
+                    v if i % 3 == 2 else v / 1000 for i, v in enumerate(row['keypoints'])
+                ]
+            )
+            for row in d['annotations']
+        ],
+        r'of \d+ of \d+ people no landmark lies near the bbox, the first annotation \d+: 0\.',
     ),
     'a category as a text': (
         lambda d: d['annotations'][0].update(category_id='1'),
@@ -338,6 +362,21 @@ def test_detections_of_other_categories_are_named(place, tmp_path, task, categor
     found = detect(file, tmp_path / 'found.json', lambda row: category)
     with pytest.raises(DataError, match=error):
         dataset(task, root, bbox_file=found)
+
+
+@pytest.mark.usefixtures('fresh_mmengine')
+def test_species_that_no_detection_shows_are_named(place, tmp_path, caplog):
+    root, file = place('ap10k')
+    rows = json.loads(file.read_text())
+    names = {row['id']: row['name'] for row in rows['categories']}
+    shown = sorted({row['category_id'] for row in people(rows)})
+    found = detect(file, tmp_path / 'found.json', lambda row: shown[row['category_id'] % 2])
+    logger = MMLogger.get_instance('species', logger_name='species')
+    logger.addHandler(caplog.handler)
+    dataset('ap10k', root, bbox_file=found)
+    absent = ', '.join(sorted(names[i] for i in shown[2:]))
+    said = f'no detection of {len(shown) - 2} of the {len(shown)} categories'
+    assert any(said in line and absent in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize('task', TASKS)
