@@ -16,7 +16,7 @@ PROBE = (128, 96)
 
 def keep_stride(
     network: nn.Module, run: Callable[[Tensor], Any], stride: int, title: str
-) -> None:
+) -> list[str]:
     """Set the stride of what halves the map of a stride to 1, in place.
 
     Kernels and weights stay as they are, without dilation: files of the network load unchanged.
@@ -27,13 +27,17 @@ def keep_stride(
         stride: of the map that is to be kept.
         title: name of the network, for messages.
 
+    Returns:
+        Names of the layers in the network.
+
     Raises:
         InputError: it is halved by a layer that cannot keep the size: one with an even kernel, or
             none that is a convolution.
     """
     before = tuple(side // stride for side in PROBE)
     after = tuple(side // 2 for side in before)
-    halving: list[nn.Module] = []
+    halving: dict[nn.Module, str] = {}
+    names = {module: name for name, module in network.named_modules()}
 
     def look(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         shapes = [
@@ -41,7 +45,7 @@ def keep_stride(
             for x in (args[0] if args else None, out)
         ]
         if shapes == [before, after] and not list(module.children()):
-            halving.append(module)
+            halving[module] = names[module]
 
     hooks = [module.register_forward_hook(look) for module in network.modules()]
     training = network.training
@@ -65,3 +69,4 @@ def keep_stride(
             )
     for layer in halving:
         layer.stride = (1, 1)  # type: ignore[assignment]
+    return list(halving.values())
