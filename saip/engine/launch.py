@@ -31,7 +31,12 @@ from saip.engine.preflight import (
 from saip.engine.resume import Shapes, check_resumable, newest_checkpoint, shapes_of
 from saip.engine.runner_checks import check_runner, compare_model
 from saip.engine.show import draw_predictions
-from saip.engine.start_checks import adapt_loaders, check_plateau, refuse_used_folder
+from saip.engine.start_checks import (
+    adapt_loaders,
+    check_keypoints,
+    check_plateau,
+    refuse_used_folder,
+)
 from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
 from saip.errors import REFUSALS, StartError, StoppedError, is_bug, one_line
@@ -82,6 +87,7 @@ def train(
     if cfg.get('load_from') == '':
         raise StartError('load_from is empty: name a file, or leave it out')
     check_plateau(cfg)
+    check_keypoints(cfg)
     check_held_back(cfg, 'val_dataloader', ', or train with --no-validate')
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'

@@ -74,6 +74,8 @@ _SECTIONS: dict[str, set[str]] = {
     'val_dataloader': _LOADER,
     'test_dataloader': _LOADER,
 }
+_OPEN = ('model.objectives', 'model.data_preprocessor.views')
+"""Dicts whose entries have names of their own."""
 """Keys of the parts of a configuration that name no class, or that mmengine itself reads."""
 
 _SILENT_SECTIONS = ('auto_scale_lr', 'env_cfg', 'env_cfg.mp_cfg', 'randomness')
@@ -140,7 +142,8 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
     """Check that the dotted keys of ``--cfg-options`` name something.
 
     A key that the configuration does not have is right where the class that its surroundings
-    configure takes an argument of that name.
+    configure takes an argument of that name, or where it adds an objective or a view and the
+    options say of which type it is.
 
     Args:
         cfg: the configuration before the options are merged.
@@ -149,7 +152,8 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
     Raises:
         ConfigKeyError: a key names nothing, with the name that was probably meant.
     """
-    for option in options:
+    given = list(options)
+    for option in given:
         gone = explain_option(option)
         if gone is not None:
             raise ConfigKeyError(f'--cfg-options {gone}')
@@ -161,6 +165,8 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
                 break
             if isinstance(node, Mapping):
                 if part not in node:
+                    if path in _OPEN and f'{path}.{part}.type' in given:
+                        break
                     _check_new_key(cfg, node, path, part)
                     break
                 node = node[part]

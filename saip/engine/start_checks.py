@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -96,4 +98,47 @@ def check_plateau(cfg: Config) -> None:
                 f'validations without a better {metric}, but train_cfg.val_interval={interval} '
                 f'makes {epochs // interval} in {epochs} epochs: the rate stays at its first value',
                 file=sys.stderr,
+            )
+
+
+def reads_keypoints(cfg: Config) -> bool:
+    """Whether a mask of a pretraining hides parts of the body, which keypoints show."""
+    return bool(_part_masks(cfg))
+
+
+def _part_masks(cfg: Config) -> list[tuple[str, Mapping[str, Any]]]:
+    """Views with such masks, by name, and the masks."""
+    views = ((cfg.get('model') or {}).get('data_preprocessor') or {}).get('views') or {}
+    masks = {
+        name: view.get('mask') for name, view in views.items() if isinstance(view, Mapping)
+    }
+    return [
+        (name, mask)
+        for name, mask in masks.items()
+        if isinstance(mask, Mapping) and _class_name(mask) == 'PartMask'
+    ]
+
+
+def _class_name(config: Mapping[str, Any]) -> str:
+    kind = config.get('type', '')
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def check_keypoints(cfg: Config) -> None:
+    """Refuse masks of body parts on a set without keypoints, unless something stands in for them.
+
+    Raises:
+        StartError: ``train_dataloader.dataset`` is ours and names no file of keypoints.
+    """
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if _class_name(dataset) != 'PersonImages' or dataset.get('keypoints'):
+        return
+    for name, mask in _part_masks(cfg):
+        if mask.get('on_missing', 'error') == 'error':
+            raise StartError(
+                f'view {name} hides parts of the body, and the data set has no keypoints: '
+                'SAIP_KEYPOINTS (train_dataloader.dataset.keypoints) names their file, which '
+                'tools/dataset_converters/make_keypoints.py makes; or choose '
+                f"model.data_preprocessor.views.{name}.mask.on_missing='template' (a standing "
+                "person; SAIP_KEYPOINTS=none in the shipped configs) or 'block' (no parts)"
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -31,39 +33,52 @@ def sum_by_identity(values: ArrayLike, identities: ArrayLike) -> np.ndarray:
     return sums
 
 
-def bootstrap_interval(
-    sums: ArrayLike, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
-) -> np.ndarray:
-    """Interval of means over queries, by drawing identities anew with replacement.
+def ratios(totals: np.ndarray) -> np.ndarray:
+    """Means (..., M) of totals (..., 1 + M), a number and sums."""
+    return totals[..., 1:] / totals[..., :1]
 
-    Queries of one identity are alike, so identities are what is drawn: an interval over queries
-    would be too narrow. The bounds are percentiles of the resampled means (Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+
+def bootstrap_interval(
+    sums: ArrayLike,
+    figures: Callable[[np.ndarray], np.ndarray] = ratios,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> np.ndarray:
+    """Interval of figures, by drawing what they are summed over anew with replacement.
+
+    What is drawn has to be independent: queries of one identity are alike, so of a retrieval
+    identities are drawn; an interval over queries would be too narrow. The bounds are percentiles
+    of the resampled figures (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+    chapter 13).
 
     Args:
-        sums: (I, 1 + M) of :func:`sum_by_identity`.
-        resamples: how often as many identities as there are, are drawn.
-        level: share of the resampled means inside of the interval.
-        seed: of the draws; equal seeds and numbers of identities draw the same identities, for
-            every encoder.
+        sums: (I, K) of the I identities or images, such as those of :func:`sum_by_identity`; or
+            (S, I, K) of S runs on the same ones, whose figures are averaged.
+        figures: (..., K) totals of a draw -> (..., M) figures.
+        resamples: how often as many as there are, are drawn.
+        level: share of the resampled figures inside of the interval.
+        seed: of the draws; equal seeds and numbers draw the same, for every encoder.
 
     Returns:
         (M, 2) lower and upper bounds.
 
     Raises:
-        InputError: there is no identity, or one has no query.
+        InputError: there is nothing to draw, or the first column, where it counts, has a 0.
     """
     table = np.asarray(sums, np.float64)
-    if table.ndim != 2 or not len(table) or not (table[:, 0] > 0).all():
+    if table.ndim not in (2, 3) or not table.shape[-2]:
         raise InputError('an interval needs at least one identity, and of each a query')
+    if figures is ratios and not (table[..., 0] > 0).all():
+        raise InputError('an interval needs at least one identity, and of each a query')
+    runs = table.reshape(-1, *table.shape[-2:])
     rng = np.random.Generator(np.random.PCG64(seed))
-    count = len(table)
+    count = runs.shape[1]
     chance = np.full(count, 1 / count)
     means, step = [], max(1, _AT_ONCE // count)
     for start in range(0, resamples, step):
-        # How often each identity is drawn: the sums follow by one product.
+        # How often each is drawn: the totals follow by one product.
         drawn = rng.multinomial(count, chance, size=min(step, resamples - start))
-        totals = drawn @ table
-        means.append(totals[:, 1:] / totals[:, :1])
+        means.append(figures(drawn @ runs).mean(axis=0))
     tail = (1 - level) / 2
     return np.quantile(np.concatenate(means), (tail, 1 - tail), axis=0).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,39 +29,52 @@ def enlarge_scores(scores: Tensor, grid: Grid, size: tuple[int, int]) -> Tensor:
     return F.interpolate(planes, size, mode='bilinear', align_corners=False).argmax(dim=1)
 
 
-def confusion_matrix(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Count pixels, (C, C): rows by their true class, columns by the predicted one."""
-    pairs = truth.long().flatten() * classes + predicted.long().flatten()
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
-
-
-def mean_iou(confusion: Tensor) -> float:
-    """Mean intersection over union in percent, of the classes that occur in the annotations.
+def count_pixels(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Count the pixels of each image, (N, 3, C): right, annotated and predicted ones by class.
 
     Args:
-        confusion: (C, C) of :func:`confusion_matrix`.
-
-    Raises:
-        InputError: no pixel was counted.
+        predicted: (N, H, W) classes.
+        truth: (N, H, W) the annotated ones.
+        classes: their number C.
     """
-    counts = confusion.double()
-    common, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    images = torch.arange(len(truth), device=truth.device)[:, None]
+
+    def count(kind: Tensor) -> Tensor:
+        places = kind.long().flatten(1) + (classes + 1) * images
+        bins = torch.bincount(places.flatten(), minlength=len(truth) * (classes + 1))
+        return bins.view(len(truth), classes + 1)[:, :classes]
+
+    right = torch.where(predicted == truth, truth, classes)
+    return torch.stack([count(right), count(truth), count(predicted)], dim=1)
+
+
+def mean_iou(counts: np.ndarray) -> np.ndarray:
+    """Mean intersection over union, 0 to 1, of the classes that occur in the annotations.
+
+    Args:
+        counts: (..., 3, C) sums of :func:`count_pixels`.
+
+    Returns:
+        (...); not a number where no pixel is annotated.
+    """
+    right, truth, predicted = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
     present = truth > 0
-    if not present.any():
-        raise InputError('no pixel is annotated')
-    return 100 * float((common / (truth + predicted - common))[present].mean())
+    overlap = right / np.where(present, truth + predicted - right, 1)
+    with np.errstate(invalid='ignore'):
+        return np.sum(overlap * present, axis=-1) / np.sum(present, axis=-1)
 
 
-def pck(
+def count_keypoints(
     predicted: Tensor,
     points: Tensor,
     labeled: Tensor,
     aspect: Tensor,
     threshold: float = PCK_THRESHOLD,
-) -> float:
-    """Percentage of keypoints that are found within a share of the height of their person's box.
+) -> Tensor:
+    """Count the keypoints of each image: annotated ones, and those of them that are found.
 
-    The height stands in all annotations, unlike a torso or a head, whose ends may be hidden.
+    Found is what lies within a share of the height of its person's box. The height stands in all
+    annotations, unlike a torso or a head, whose ends may be hidden.
 
     Args:
         predicted: (N, K, 2) x and y, in widths and heights of the boxes.
@@ -69,6 +83,9 @@ def pck(
         aspect: (N,) width of the boxes in heights.
         threshold: in heights; a distance equal to it counts as found.
 
+    Returns:
+        (N, 2).
+
     Raises:
         InputError: none is annotated.
     """
@@ -76,4 +93,4 @@ def pck(
         raise InputError('no keypoint is annotated')
     away = predicted.double() - points.double()
     distance = torch.hypot(away[..., 0] * aspect[:, None].double(), away[..., 1])
-    return 100 * float((distance <= threshold)[labeled].double().mean())
+    return torch.stack([labeled.sum(1), ((distance <= threshold) & labeled).sum(1)], dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
@@ -16,17 +17,22 @@ from saip.registry import METRICS
 
 
 def two_view_recall(first: Tensor, second: Tensor) -> float:
-    """Say how often an image's other view is the nearest among the other views of all.
+    """Recall at 1 in percent: the mean of :func:`two_view_hits`. Guessing scores ``100 / N``."""
+    return 100 * float(two_view_hits(first, second).mean())
+
+
+def two_view_hits(first: Tensor, second: Tensor) -> Tensor:
+    """Say of which images the other view is the nearest among the other views of all.
 
     Similarity is the cosine; both directions are averaged. A tie is a miss, so that constant
-    features score 0. Guessing scores ``100 / N``.
+    features score 0.
 
     Args:
         first: (N, D) features of one view of each image.
         second: (N, D) features of another view of the same images, in the same order.
 
     Returns:
-        Recall at 1 in percent.
+        (N,) 0, 1/2 or 1.
 
     Raises:
         ValueError: the shapes differ, there are fewer than two images, or a feature is not
@@ -40,18 +46,17 @@ def two_view_recall(first: Tensor, second: Tensor) -> float:
     if len(first) < 2:
         raise InputError(f'two-view recall needs at least two images, got {len(first)}')
     first, second = normalize(first), normalize(second)
-    hits = _found_first(first, second) + _found_first(second, first)
-    return 100 * hits / (2 * len(first))
+    return (_found_first(first, second) + _found_first(second, first)) / 2
 
 
-def _found_first(query: Tensor, gallery: Tensor) -> int:
-    hits = 0
+def _found_first(query: Tensor, gallery: Tensor) -> Tensor:
+    hits = []
     step = max(1, BLOCK_ELEMENTS // len(gallery))
     for start in range(0, len(query), step):
         similarity = query[start : start + step] @ gallery.T
         own = similarity.diagonal(offset=start)[:, None]
-        hits += int(((similarity >= own).sum(dim=1) == 1).sum())
-    return hits
+        hits.append((similarity >= own).sum(dim=1) == 1)
+    return torch.cat(hits).double()
 
 
 @METRICS.register_module()

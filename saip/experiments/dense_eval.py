@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from saip.datasets.annotated import BODY_PARTS, KeypointCrops, PartCrops
 from saip.datasets.parallel import use_one_thread
-from saip.evaluation.dense import PCK_THRESHOLD, confusion_matrix, enlarge_scores, mean_iou, pck
+from saip.evaluation.dense import (
+    PCK_THRESHOLD,
+    count_keypoints,
+    count_pixels,
+    enlarge_scores,
+    mean_iou,
+)
 from saip.evaluation.probes import (
     LinearProbe,
     fit_patch_probe,
@@ -39,6 +46,26 @@ class DenseData:
     keypoints: str
 
 
+@dataclass(frozen=True)
+class DenseScores:
+    """What the probes reach, image by image.
+
+    Attributes:
+        pixels: (N, 3, C) of :func:`saip.evaluation.dense.count_pixels`.
+        keypoints: (M, 2) of :func:`saip.evaluation.dense.count_keypoints`, of the images with
+            annotated ones.
+    """
+
+    pixels: np.ndarray
+    keypoints: np.ndarray
+
+    def metrics(self) -> dict[str, float]:
+        """``parts mIoU`` and ``keypoints PCK@0.1`` in percent."""
+        annotated, found = self.keypoints.sum(axis=0)
+        overlap = float(mean_iou(self.pixels.sum(axis=0)))
+        return {MIOU: 100 * overlap, PCK: 100 * float(found) / float(annotated)}
+
+
 class PlaceAlone(nn.Module):
     """An encoder whose patch tokens say nothing, so that a probe knows their places alone.
 
@@ -65,7 +92,7 @@ def evaluate_dense(
     size: tuple[int, int],
     device: str | torch.device,
     num_workers: int = 2,
-) -> dict[str, float]:
+) -> DenseScores:
     """Fit both probes on the training parts of the sets, and score them on the others.
 
     Final patch tokens are read, in float32 and eval mode. The probes are those of
@@ -79,9 +106,6 @@ def evaluate_dense(
         size: (h, w) at which images are encoded.
         device: where to compute.
         num_workers: processes that read images.
-
-    Returns:
-        ``parts mIoU`` and ``keypoints PCK@0.1`` in percent.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -99,14 +123,14 @@ def evaluate_dense(
     shares = patch_shares(labels['parts'], len(BODY_PARTS), grid)
     probe = fit_patch_probe(tokens, shares)
     tokens, labels, _ = read(PartCrops(data.parts, 'val', size))
-    overlap = mean_iou(_confusion(probe, tokens, labels['parts'], grid))
+    pixels = _count_pixels(probe, tokens, labels['parts'], grid).cpu().numpy()
 
     tokens, labels, _ = read(KeypointCrops(data.keypoints, 'train', size))
     probe = fit_place_probe(tokens, place_targets(labels['points'], grid), labels['labeled'])
     tokens, labels, _ = read(KeypointCrops(data.keypoints, 'val', size))
     places = read_places(probe(tokens), grid)
-    found = pck(places, labels['points'], labels['labeled'], labels['aspect'])
-    return {MIOU: overlap, PCK: found}
+    found = count_keypoints(places, labels['points'], labels['labeled'], labels['aspect'])
+    return DenseScores(pixels, found[found[:, 0] > 0].cpu().numpy())
 
 
 @torch.no_grad()
@@ -132,11 +156,12 @@ def _encode(
     return torch.cat(tokens), {name: torch.cat(parts) for name, parts in labels.items()}, grid
 
 
-def _confusion(probe: LinearProbe, tokens: Tensor, parts: Tensor, grid: Grid) -> Tensor:
-    """Confusion of pixels, some images at a time: enlarged scores take much memory."""
+def _count_pixels(probe: LinearProbe, tokens: Tensor, parts: Tensor, grid: Grid) -> Tensor:
+    """Count pixels, some images at a time: enlarged scores take much memory."""
     size = (parts.shape[1], parts.shape[2])
-    classes = len(BODY_PARTS)
-    counts = torch.zeros(classes, classes, dtype=torch.long, device=tokens.device)
-    for some, truth in zip(tokens.split(_BATCH), parts.split(_BATCH), strict=True):
-        counts += confusion_matrix(enlarge_scores(probe(some), grid, size), truth, classes)
-    return counts
+    return torch.cat(
+        [
+            count_pixels(enlarge_scores(probe(some), grid, size), truth, len(BODY_PARTS))
+            for some, truth in zip(tokens.split(_BATCH), parts.split(_BATCH), strict=True)
+        ]
+    )

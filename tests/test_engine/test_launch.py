@@ -95,6 +95,15 @@ def test_an_option_that_names_nothing_is_refused(toy_config, option, message):
         check_options(cfg, [option])
 
 
+def test_an_objective_is_added_with_its_type(toy_config):
+    path = toy_config(**{'model.objectives': dict(csm=dict(type='A'))})
+    options = {'model.objectives.mine.type': 'B', 'model.objectives.mine.head.type': 'C'}
+    cfg = launch.read_config(path, options)
+    assert cfg.model.objectives.mine == {'type': 'B', 'head': {'type': 'C'}}
+    with pytest.raises(ConfigKeyError, match="no key 'mine' in model.objectives"):
+        launch.read_config(path, {'model.objectives.mine.loss_weight': 2})
+
+
 def test_none_takes_an_objective_away(toy_config):
     path = toy_config(**{'model.objectives': dict(csm=dict(type='A'), css=dict(type='B'))})
     cfg = launch.read_config(path, {'model.objectives.css': None})

@@ -11,7 +11,7 @@ from saip.datasets.retrieval import RetrievalImages
 from saip.engine import launch
 from saip.engine.held_back import check_held_back
 from saip.engine.resume import explain_weights
-from saip.engine.start_checks import LOADERS, check_plateau
+from saip.engine.start_checks import LOADERS, check_keypoints, check_plateau
 from saip.errors import StartError, StoppedError
 from tests.tiny import ROOT
 
@@ -48,6 +48,21 @@ def test_a_run_of_another_folder_is_not_continued_in_a_used_one(toy_config, tmp_
         launch.train(toy_config(), work_dir=str(tmp_path / 'second'), resume=checkpoint)
     launch.train(toy_config(), work_dir=str(tmp_path / 'third'), resume=checkpoint)
     launch.train(toy_config(), work_dir=str(tmp_path / 'first'), resume=checkpoint)
+
+
+def test_masks_of_parts_need_keypoints_or_what_stands_in_for_them(monkeypatch):
+    path = str(ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py')
+    with pytest.raises(StartError, match=r'masked_a .* SAIP_KEYPOINTS .*on_missing='):
+        check_keypoints(launch.read_config(path, {}))
+    views = 'model.data_preprocessor.views'
+    options = {f'{views}.{name}.mask.on_missing': 'block' for name in ('masked_a', 'masked_b')}
+    check_keypoints(launch.read_config(path, options))
+    options.popitem()
+    with pytest.raises(StartError, match='masked_b'):
+        check_keypoints(launch.read_config(path, options))
+    for value in ('none', 'keypoints.npz'):
+        monkeypatch.setenv('SAIP_KEYPOINTS', value)
+        check_keypoints(launch.read_config(path, {}))
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)

@@ -38,6 +38,25 @@ def test_equal_queries_of_one_identity_do_not_narrow_an_interval():
     np.testing.assert_allclose(repeated, alone, atol=1e-12)
 
 
+def test_other_figures_of_several_runs_are_averaged():
+    """Brute force, of a figure that is no mean over what is drawn: an overlap of totals."""
+    rng = np.random.default_rng(2)
+    runs = rng.integers(1, 9, (2, 25, 2)).astype(float)
+    runs[..., 1] += runs[..., 0]
+
+    def overlap(totals):
+        return totals[..., :1] / totals[..., 1:]
+
+    figures = []
+    for _ in range(4000):
+        drawn = rng.integers(0, 25, 25)
+        totals = [run[drawn].sum(axis=0) for run in runs]
+        figures.append(np.mean([first / second for first, second in totals]))
+    expected = np.quantile(figures, (0.025, 0.975))
+    found = bootstrap_interval(runs, overlap, resamples=4000)
+    np.testing.assert_allclose(found, expected[None], atol=0.008)
+
+
 def test_an_interval_is_the_same_at_every_call_and_in_pieces(monkeypatch):
     sums = sum_by_identity(np.random.default_rng(0).random((50, 1)), np.arange(50))
     first = bootstrap_interval(sums)

@@ -372,8 +372,78 @@ def test_each_method_is_read_as_it_says(sets, tmp_path):
     found = comparison(sets, tmp_path, rows, feature=None)
     features = [found.feature_of(row) for row in found.rows]
     assert features == ['image_token', 'patch_mean']
-    assert found.feature_of(None) == 'image_token'
-    settings = [found.evaluation_settings(row)['feature'] for row in found.rows]
-    assert settings == features
+    assert found.features() == features
     asked = comparison(sets, tmp_path, rows, feature='image_token')
     assert {asked.feature_of(row) for row in asked.rows} == {'image_token'}
+    assert asked.features() == ['image_token']
+
+
+def test_each_method_has_to_beat_the_untrained_network_read_alike(sets, fake, quick, tmp_path):
+    rows = ['dino-small', 'saip-small', 'mae-small']
+    compare(comparison(sets, tmp_path, rows, feature=None, seeds=1))
+    found = list(results(tmp_path))
+    assert found[3:] == [
+        *('random weights', 'random weights (patch_mean)'),
+        *('color histogram', 'coarse pixels', 'place alone'),
+    ]
+    records = {
+        path.parent.parent.name: json.loads(path.read_text())['evaluation']['feature']
+        for path in (tmp_path / 'runs/baselines').glob('*/seed_0/run.json')
+    }
+    assert records['random_weights'] == records['color_histogram'] == 'image_token'
+    assert records['random_weights_patch_mean'] == 'patch_mean'
+
+
+def test_all_methods_of_one_size_can_be_compared(sets, tmp_path, monkeypatch):
+    rows = ['saip-small', *(f'{name}-small' for name in ('dino', 'mae', 'mae-dino', 'hap'))]
+    rows.append('solider-small')
+    monkeypatch.setenv('SAIP_KEYPOINTS', 'keypoints.npz')
+    found = comparison(sets, tmp_path, rows, feature=None)
+    found.check_rows()
+    described = found.describe(TrainSet.open(found.data))
+    assert described['λ of the controller'] == 'solider-small: 0.2'
+    assert described['keypoints of the training images'].startswith('hap-small: ')
+    assert described['keypoints of the training images'].endswith('keypoints.npz')
+    length = lengths_of(found, TrainSet.open(found.data), tmp_path)[found.rows[0]]
+    datasets = [found.read(row, 0, length).train_dataloader.dataset for row in found.rows]
+    assert [d.get('keypoints') for d in datasets] == [
+        *(None for _ in range(4)),
+        *('keypoints.npz', None),
+    ]
+    monkeypatch.setenv('SAIP_KEYPOINTS', 'none')
+    assert found.describe(TrainSet.open(found.data))['keypoints of the training images'] == (
+        'hap-small: a template'
+    )
+
+
+def test_parts_without_keypoints_are_refused_before_the_first_step(sets, fake, tmp_path):
+    with pytest.raises(ValueError, match=r'the data set has no keypoints: SAIP_KEYPOINTS'):
+        compare(comparison(sets, tmp_path, ['saip-small', 'hap']))
+    assert not fake.calls
+
+
+def test_weights_bring_their_statistics_and_fit_any_method(sets, fake, quick, tmp_path):
+    first = comparison(sets, tmp_path / 'first', ['saip-small'], seeds=1)
+    compare(first)
+    source = first.out / 'runs/saip-small/seed_0/epoch_1.pth'
+    checkpoint = torch.load(source, weights_only=True)
+    checkpoint['meta']['statistics'] = {'mean': [127.5] * 3, 'std': [128.0] * 3}
+    torch.save(checkpoint, tmp_path / 'other.pth')
+    weights = {'other': tmp_path / 'other.pth'}
+    rows = ['other+solider-small', 'saip-small']
+    found = comparison(sets, tmp_path / 'second', rows, weights, seeds=1)
+    found.check_rows()  # the controller begins at random
+    length = lengths_of(found, TrainSet.open(found.data), tmp_path)[found.rows[0]]
+    preprocessors = [found.read(row, 0, length).model.data_preprocessor for row in found.rows]
+    assert [p.mean for p in preprocessors] == [[127.5] * 3, [123.675, 116.28, 103.53]]
+    assert [p.std[0] for p in preprocessors] == [128.0, 58.395]
+
+    checkpoint['state_dict'].pop('backbone.cls_token')
+    torch.save(checkpoint, tmp_path / 'broken.pth')
+    broken = comparison(
+        *(sets, tmp_path / 'third', ['saip-small', 'broken+saip-small']),
+        {'broken': tmp_path / 'broken.pth'},
+    )
+    with pytest.raises(ValueError, match=r'broken\.pth.*cls_token'):
+        compare(broken)
+    assert len(fake.calls) == 1

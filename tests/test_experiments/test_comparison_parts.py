@@ -171,22 +171,27 @@ def test_a_run_goes_on_with_its_own_settings_alone(tmp_path):
 # Tables
 
 
-def evaluated(rank: float, ap: float, count: int = 40, **others: float) -> Evaluated:
+# Right, annotated and predicted pixels of two classes, of two images.
+PIXELS = {'parts mIoU': [[3, 0, 4, 0, 4, 0], [1, 2, 2, 2, 1, 3]]}
+
+
+def evaluated(rank: float, ap: float, count: int = 40) -> Evaluated:
     """A network that finds ``rank`` percent of one query of each of many people."""
     hits = np.arange(count) < rank / 100 * count
     identities = np.stack([np.ones(count), hits, np.full(count, ap / 100)], axis=1).tolist()
-    return Evaluated({'Rank-1': rank, 'mAP': ap, **others}, identities)
+    return Evaluated({'Rank-1': rank, 'mAP': ap}, {'mAP': identities})
 
 
 @pytest.fixture
 def summary() -> list[dict]:
+    dense = Evaluated({'parts mIoU': 30.0}, PIXELS)
     rows = [
-        RowResults('worst', 'trained', 320, [60.0], [evaluated(5, 10, **{'parts mIoU': 30.0})]),
+        RowResults('worst', 'trained', 320, [60.0], [evaluated(5, 10), dense]),
         RowResults(
             'best', 'trained', 320, [30.0, 90.0], [evaluated(60, 40), evaluated(50, 41)]
         ),
         RowResults('near|by', 'given', 0, [], [evaluated(45, 39)]),
-        RowResults('place', 'baseline', 0, [], [Evaluated({'parts mIoU': 31.0}, [])]),
+        RowResults('place', 'baseline', 0, [], [Evaluated({'parts mIoU': 31.0}, PIXELS)]),
     ]
     return summarize(rows)
 
@@ -210,6 +215,11 @@ def test_rows_are_summarized(summary):
     # A baseline is what all have to beat, and never the best.
     assert summary[0]['metrics']['parts mIoU']['best']
     assert 'best' not in summary[3]['metrics']['parts mIoU']
+    # Draws of two images: each once, or one of them twice. Together class 0 has 4 of 7 pixels and
+    # class 1 2 of 3; the first alone has 3 of 5 of class 0, the second 1 of 2 and 2 of 3.
+    low, high = summary[3]['metrics']['parts mIoU']['interval']
+    assert low == pytest.approx(100 * (1 / 2 + 2 / 3) / 2)
+    assert high == pytest.approx(100 * (4 / 7 + 2 / 3) / 2)
 
 
 def test_the_page_is_a_table(summary):

@@ -14,9 +14,8 @@ import argparse
 from pathlib import Path
 
 from saip.analysis.cost_tables import cost_tables
+from saip.configs import backbone_folder
 from saip.errors import one_line_errors
-
-FRAGMENTS = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Count."""
     args = parse_args()
-    configs = args.configs or sorted(FRAGMENTS.glob('*.py'))
+    configs = args.configs or sorted(backbone_folder().glob('*.py'))
     print(cost_tables(configs, tuple(args.size) if args.size else None))
 
 

@@ -138,6 +138,9 @@ def load_rows(checkpoints: list[str], which: str) -> list[Row]:
         own = path.stem if unique else f'{path.resolve().parent.name}/{path.stem}'
         encoder, meta = load_encoder(path, which)
         about = {'which': meta['which'], 'checkpoint': str(path)}
+        if 'condition' in meta:  # of an encoder that was trained with a controller
+            about['condition'] = meta['condition']
+            own += f', λ = {meta["condition"]:g}'
         rows.append(Row(name or own, encoder, meta['statistics'], about))
     return rows
 

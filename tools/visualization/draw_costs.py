@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 from saip.analysis.cost_tables import SIZE
+from saip.configs import backbone_folder
 from saip.datasets.files import write_atomic
 from saip.errors import InputError, one_line_errors
 from saip.experiments.encoder_results import (
@@ -25,8 +26,6 @@ from saip.experiments.encoder_results import (
     write_results,
 )
 from saip.visualization.cost_chart import draw_cost_chart
-
-FRAGMENTS = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,7 +81,7 @@ def _read(text: str, metric: str, size: tuple[int, int]) -> list[EncoderResult]:
     path = Path(place)
     if path.is_file():
         return read_results(path)
-    return [read_result(path, metric, FRAGMENTS, size, series)]
+    return [read_result(path, metric, backbone_folder(), size, series)]
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # SAIP_KEYPOINTS=FILE bash tools/dist_train.sh configs/pretrain/hap/hap_vit-tiny-p16_8xb512-amp-coslr-400e-orig-recipe_lup1m.py 8
-# HAP's own schedule; the paper has no figure for it. It begins with ImageNet MAE weights: model.init_from.
+# HAP's own schedule, from scratch, where its release begins with weights of MAE (model.init_from). The paper has no figure for it.
 _base_ = [
     '../_base_/methods/hap.py',
     '../_base_/data/lup1m.py',

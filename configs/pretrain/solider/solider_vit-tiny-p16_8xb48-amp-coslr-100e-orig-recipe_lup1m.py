@@ -7,5 +7,8 @@ _base_ = [
     '../../_base_/backbones/vit-tiny-p16.py',
     '../../_base_/default_runtime.py',
 ]
-model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
+model = dict(
+    backbone=dict(**_base_.backbone, **_base_.encoder_options),
+    objectives=dict(csm=dict(head=dict(teacher_temp=0.04))),  # constant in the release
+)
 train_dataloader = dict(batch_size=48)

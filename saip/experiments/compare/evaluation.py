@@ -17,18 +17,16 @@ from saip.evaluation.bootstrap import sum_by_identity
 from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import normalize
 from saip.evaluation.retrieval import score_labeled
-from saip.evaluation.two_view import two_view_recall
+from saip.evaluation.two_view import two_view_hits
 from saip.experiments.compare.length import HOLDOUT
 from saip.experiments.compare.settings import Comparison
 from saip.experiments.compared_encoders import open_images
-from saip.experiments.dense_eval import evaluate_dense
+from saip.experiments.dense_eval import MIOU, PCK, evaluate_dense
 from saip.experiments.frozen_eval import FrozenEncoder, encode_frozen
 from saip.models.selfsup.predicting import Feature
 
 RANK, MAP, RECALL = 'Rank-1', 'mAP', 'two-view recall'
 SHARPNESS, SPREAD = 'effective rank', 'feature spread'
-BOUNDED = (RANK, MAP)
-"""Figures with an interval, in the order of the sums of :class:`Evaluated`."""
 _BATCH = 64
 _ANY_SIZE = (64, 32)
 
@@ -40,12 +38,15 @@ class Evaluated:
     Attributes:
         metrics: by name, in percent but for the last two: the effective rank, and the standard
             deviation of the features over the one they had if they were spread evenly.
-        identities: (I, 3) of each identity its queries, and the sums of their hits at rank 1 and
-            of their average precisions.
+        sums: what the figures are made of, for their intervals: of each identity its queries, and
+            the sums of their hits at rank 1 and of their average precisions (under mAP); of each
+            image 1 and whether it is recalled, its annotated keypoints and those that are found,
+            and (3 C) of its pixels the right, annotated and predicted ones by class (under the
+            names of these figures).
     """
 
     metrics: dict[str, float]
-    identities: list[list[float]]
+    sums: dict[str, list[list[float]]]
 
 
 def evaluate_network(
@@ -74,7 +75,7 @@ def evaluate_network(
     """
     device = torch.device(comparison.device)
     metrics: dict[str, float] = {}
-    identities: list[list[float]] = []
+    sums: dict[str, list[list[float]]] = {}
     settings: dict[str, Any] = dict(
         preprocessor=preprocessor,
         batch_size=_BATCH,
@@ -88,19 +89,24 @@ def evaluate_network(
         features, labels = encode_frozen({'': encoder}, images, **settings)
         rows = normalize(features[''][:, 0].to(device))
         scores = score_labeled(rows, labels)
-        identities = _identities(scores.first, scores.precision, labels)
+        sums[MAP] = _identities(scores.first, scores.precision, labels)
         summary, spread = scores.summary(), feature_spread(rows)
         metrics = {RANK: summary['Rank-1'], MAP: summary['mAP']}
-        metrics[RECALL] = _recall(encoder, size, comparison, settings)
+        hits = _recall(encoder, size, comparison, settings)
+        metrics[RECALL] = 100 * float(hits.mean())
+        sums[RECALL] = [[1.0, hit] for hit in hits.tolist()]
         metrics |= {
             SHARPNESS: spread.effective_rank,
             SPREAD: spread.std / spread.healthy_std,
         }
     if has_patches:
-        metrics |= evaluate_dense(
+        dense = evaluate_dense(
             encoder, comparison.dense, preprocessor, size, device, comparison.workers
         )
-    return Evaluated(metrics, identities)
+        metrics |= dense.metrics()
+        sums[MIOU] = dense.pixels.reshape(len(dense.pixels), -1).tolist()
+        sums[PCK] = dense.keypoints.tolist()
+    return Evaluated(metrics, sums)
 
 
 def prepare_sets(comparison: Comparison) -> None:
@@ -126,11 +132,11 @@ def _recall(
     size: tuple[int, int],
     comparison: Comparison,
     settings: dict[str, Any],
-) -> float:
+) -> torch.Tensor:
     held_back = open_images(comparison.data, size, HOLDOUT)
     features, _ = encode_frozen({'': encoder}, held_back, **settings)
     first, second = features[''].to(settings['device']).unbind(dim=1)
-    return two_view_recall(first, second)
+    return two_view_hits(first, second).cpu()
 
 
 def _identities(

@@ -23,18 +23,21 @@ class RunRecord:
         seconds: that the training took, interruptions left out.
         evaluation: plain values that say how it was evaluated; None before that.
         metrics: by name.
-        identities: of the retrieval, see :func:`saip.evaluation.bootstrap.sum_by_identity`.
+        sums: what its figures are made of, see
+            :class:`saip.experiments.compare.evaluation.Evaluated`.
     """
 
     training: dict[str, Any]
     seconds: float = 0.0
     evaluation: dict[str, Any] | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-    identities: list[list[float]] = field(default_factory=list)
+    sums: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write the record; a reader never sees half of it."""
-        write_atomic(folder / RECORD, f'{json.dumps(asdict(self), indent=1)}\n'.encode())
+        write_atomic(
+            folder / RECORD, f'{json.dumps(asdict(self), separators=(",", ":"))}\n'.encode()
+        )
 
 
 def read_record(folder: Path) -> RunRecord | None:

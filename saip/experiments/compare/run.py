@@ -36,6 +36,7 @@ from saip.experiments.dense_eval import PlaceAlone
 from saip.experiments.frozen_eval import FrozenEncoder
 from saip.experiments.training_process import say
 from saip.models.backbones import BaseEncoder
+from saip.models.selfsup.predicting import Feature
 from saip.visualization.comparison import draw_comparison
 
 PLACE = 'place alone'
@@ -66,7 +67,7 @@ def compare(comparison: Comparison) -> str:
     results: list[RowResults] = []
     page = ''
     for row in comparison.rows:
-        results.append(_run_row(comparison, row, lengths.get(row), size, clock))
+        results += _run_row(comparison, row, lengths.get(row), size, clock)
         page = _write(comparison, results, train_set)
     source = _first_network(comparison, lengths, size)
     for baseline in _baselines(comparison, source):
@@ -102,14 +103,25 @@ class _Clock:
 
 def _run_row(
     comparison: Comparison, row: Row, length: Length | None, size: Size, clock: _Clock
-) -> RowResults:
+) -> list[RowResults]:
     if length is None:
         network = partial(_network, comparison.weights[str(row.weights)], None, size)
-        folder = comparison.out / 'runs' / row.folder
         settings = comparison.weights_settings(row)
-        return RowResults(
-            row.name, 'given', 0, [], [_evaluated(comparison, row, folder, settings, network)]
-        )
+        return [
+            RowResults(
+                name,
+                'given',
+                0,
+                [],
+                [
+                    _evaluated(
+                        comparison, feature, comparison.out / 'runs' / folder, settings, network
+                    )
+                ],
+            )
+            for name, folder, feature in _by_feature(comparison, row.name, row.folder)
+        ]
+    feature = comparison.feature_of(row)
     runs, seconds = [], []
     for seed in range(comparison.seeds):
         folder = comparison.out / 'runs' / row.folder / f'seed_{seed}'
@@ -117,14 +129,27 @@ def _run_row(
         clock.begin(what)
         settings = comparison.training_settings(row, seed, length)
         record = open_record(folder, settings)
-        finished = record.evaluation == comparison.evaluation_settings(row)
+        finished = record.evaluation == comparison.evaluation_settings(feature)
         if not finished:
             train_run(comparison, row, seed, length, folder, record)
         network = partial(_network, checkpoint_of(folder, length), comparison.which, None)
-        runs.append(_evaluated(comparison, row, folder, settings, network))
+        runs.append(_evaluated(comparison, feature, folder, settings, network))
         seconds.append(record.seconds)
         clock.end(what, worked=not finished)
-    return RowResults(row.name, 'trained', length.images, seconds, runs)
+    return [RowResults(row.name, 'trained', length.images, seconds, runs)]
+
+
+def _by_feature(
+    comparison: Comparison, name: str, folder: str
+) -> Iterator[tuple[str, str, Feature]]:
+    """Name, folder and feature of an untrained network, for each feature that rows are read by.
+
+    A method whose feature is another one than the usual has to beat that of the same network.
+    """
+    usual, *others = comparison.features()
+    yield name, folder, usual
+    for feature in others:
+        yield f'{name} ({feature})', f'{folder}_{feature}', feature
 
 
 Network = tuple[FrozenEncoder, ComparedEncoders]
@@ -152,7 +177,7 @@ def _first_network(
 
 def _evaluated(
     comparison: Comparison,
-    row: Row | None,
+    feature: Feature,
     folder: Path,
     settings: dict[str, Any],
     network: Callable[[], Network],
@@ -160,18 +185,17 @@ def _evaluated(
 ) -> Evaluated:
     """Evaluate a network, unless that is in its record."""
     record = open_record(folder, settings)
-    wanted = comparison.evaluation_settings(row)
+    wanted = comparison.evaluation_settings(feature)
     if record.evaluation != wanted:
         encoder, compared = network()
         say(f'evaluating {folder.relative_to(comparison.out)}')
-        feature = comparison.feature_of(row)
         found = evaluate_network(
             encoder, compared.preprocessor, compared.size, comparison, feature, **has
         )
-        record.metrics, record.identities = found.metrics, found.identities
+        record.metrics, record.sums = found.metrics, found.sums
         record.evaluation = wanted
         record.write(folder)
-    return Evaluated(record.metrics, record.identities)
+    return Evaluated(record.metrics, record.sums)
 
 
 def _baselines(comparison: Comparison, compared: ComparedEncoders) -> Iterator[RowResults]:
@@ -182,12 +206,20 @@ def _baselines(comparison: Comparison, compared: ComparedEncoders) -> Iterator[R
     with torch.no_grad():
         grid = trained.encode(torch.zeros(1, 3, *compared.size)).grid
 
-    def row(name: str, encoders: Sequence[FrozenEncoder], **has: bool) -> RowResults:
-        folder = comparison.out / 'runs' / 'baselines' / name.replace(' ', '_')
+    usual = comparison.features()[0]
+
+    def row(
+        name: str,
+        encoders: Sequence[FrozenEncoder],
+        feature: Feature = usual,
+        below: str | None = None,
+        **has: bool,
+    ) -> RowResults:
+        folder = comparison.out / 'runs' / 'baselines' / (below or name).replace(' ', '_')
         runs = [
             _evaluated(
                 comparison,
-                None,
+                feature,
                 folder / f'seed_{seed}',
                 settings,
                 partial(_as_it_is, encoder, compared),
@@ -197,7 +229,9 @@ def _baselines(comparison: Comparison, compared: ComparedEncoders) -> Iterator[R
         ]
         return RowResults(name, 'baseline', 0, [], runs)
 
-    yield row(RANDOM, [random_twin(trained, seed) for seed in range(comparison.seeds)])
+    twins = [random_twin(trained, seed) for seed in range(comparison.seeds)]
+    for name, below, feature in _by_feature(comparison, RANDOM, RANDOM):
+        yield row(name, twins, feature, below)
     for name, kind in ((HISTOGRAM, ColorHistogram), (PIXELS, CoarsePixels)):
         encoder = compared.encoders[name]
         assert isinstance(encoder, kind)

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
-from saip.checkpoint import Which, file_sha256
+from saip.checkpoint import Which, file_sha256, load_checkpoint_file
 from saip.engine.launch import read_config
 from saip.engine.options import parse_options
+from saip.engine.start_checks import check_keypoints, reads_keypoints
 from saip.errors import InputError, MissingFileError, library_refusals
 from saip.experiments.compare.length import Length, TrainSet
 from saip.experiments.compare.rows import Row
 from saip.experiments.compared_encoders import MARKET_FOLDERS
 from saip.experiments.dense_eval import DenseData
 from saip.experiments.finetune_job import config_digest, environment
+from saip.models.selfsup.init_from import InitFrom, load_parts
 from saip.models.selfsup.predicting import Feature
 from saip.registry import MODELS
 
@@ -145,6 +148,12 @@ class Comparison:
             found += [
                 f"model.init_from.checkpoint='{file}'",
                 'model.init_from.prefixes.backbone=backbone',
+                # A controller begins as it would without the weights.
+                'model.init_from.allow_missing=[backbone.controller.]',
+            ]
+            found += [
+                f'model.data_preprocessor.{key}={value}'
+                for key, value in _read_statistics(file).items()
             ]
         return [*found, *self.options, *row.options]
 
@@ -171,9 +180,14 @@ class Comparison:
         """
         for row in self.trained:
             cfg = self.read(row, 0, _SOME)
-            cfg.model.pop('init_from', None)
-            with library_refusals(row.text), torch.device('meta'):
-                expert = MODELS.build(cfg.model).expert
+            with library_refusals(row.text):
+                check_keypoints(cfg)
+                weights = cfg.model.pop('init_from', None)
+                with torch.device('cpu' if weights else 'meta'):
+                    model = MODELS.build(cfg.model)
+                if weights:
+                    load_parts(model, InitFrom.from_config(weights), of_expert=False)
+            expert = model.expert
             if self.which == 'expert' and (expert is None or not expert.is_average):
                 raise InputError(
                     f'{row.text}: trains no expert that could be evaluated; --which student'
@@ -202,23 +216,25 @@ class Comparison:
             ),
         }
 
-    def feature_of(self, row: Row | None) -> Feature:
-        """What is read of a row's network to retrieve; None is a baseline."""
-        if self.feature is not None:
-            return self.feature
-        if row is None or row.method is None:
-            return 'image_token'
-        return self.read(row, 0, _SOME).model.get('feature', 'image_token')
+    def feature_of(self, row: Row) -> Feature:
+        """What is read of the network of a row that trains, to retrieve."""
+        return self.feature or self.read(row, 0, _SOME).model.get('feature', 'image_token')
 
-    def evaluation_settings(self, row: Row | None) -> dict[str, Any]:
-        """What the evaluation of a row is, in plain values; None is a baseline."""
+    def features(self) -> list[Feature]:
+        """What is read of the networks of all rows, the usual one first."""
+        found = Counter(self.feature_of(row) for row in self.trained)
+        usual: Feature = self.feature or 'image_token'
+        return [feature for feature, _ in found.most_common()] or [usual]
+
+    def evaluation_settings(self, feature: Feature) -> dict[str, Any]:
+        """What the evaluation of a network is, in plain values."""
         return {
             'retrieval': str(self.retrieval.resolve()),
             'data': str(self.data.resolve()),
             'parts': str(Path(self.dense.parts).resolve()),
             'keypoints': str(Path(self.dense.keypoints).resolve()),
             'which': self.which,
-            'feature': self.feature_of(row),
+            'feature': feature,
         }
 
     def weights_settings(self, row: Row) -> dict[str, Any]:
@@ -227,10 +243,27 @@ class Comparison:
 
     def _describe_features(self) -> str:
         """The features that are retrieved by, with the rows of those that are not usual."""
-        by_row = {row.name: self.feature_of(row) for row in self.rows}
-        usual = Counter(by_row.values()).most_common(1)[0][0]
+        usual = self.features()[0]
+        by_row = {row.name: self.feature_of(row) for row in self.trained}
         others = [f'{name}: {found}' for name, found in by_row.items() if found != usual]
         return f'{usual} ({", ".join(others)})' if others else usual
+
+    def _describe_rows(self) -> dict[str, str]:
+        """What only some methods have: λ of a controller, and keypoints to train with."""
+        conditions, keypoints = [], []
+        for row in self.trained:
+            cfg = self.read(row, 0, _SOME)
+            controller = cfg.model.backbone.get('controller')
+            if controller:
+                conditions.append(f'{row.name}: {controller.get("condition", 1.0):g}')
+            if reads_keypoints(cfg):
+                file = cfg.train_dataloader.dataset.get('keypoints')
+                keypoints.append(f'{row.name}: {_short(file) if file else "a template"}')
+        found = {
+            'λ of the controller': conditions,
+            'keypoints of the training images': keypoints,
+        }
+        return {key: ', '.join(lines) for key, lines in found.items() if lines}
 
     def describe(self, train_set: TrainSet) -> dict[str, Any]:
         """What a reader of the results must know, without the folders of this machine."""
@@ -251,8 +284,16 @@ class Comparison:
             'keypoints': _short(self.dense.keypoints),
             'which': self.which,
             'feature': self._describe_features(),
+            **self._describe_rows(),
             'options of all rows': ' '.join(self.options) or 'none',
         }
+
+
+@cache
+def _read_statistics(file: Path) -> dict[str, list[float]]:
+    """Mean and deviation of the pixels that weights were trained with, where the file has them."""
+    statistics = (load_checkpoint_file(file).get('meta') or {}).get('statistics') or {}
+    return {key: list(statistics[key]) for key in ('mean', 'std') if key in statistics}
 
 
 def _short(path: str | Path) -> str:

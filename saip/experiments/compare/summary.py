@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from saip.evaluation.bootstrap import bootstrap_interval
+from saip.evaluation.bootstrap import bootstrap_interval, ratios
+from saip.evaluation.dense import mean_iou
 from saip.experiments.compare.evaluation import (
-    BOUNDED,
     MAP,
     RANK,
     RECALL,
@@ -24,6 +24,19 @@ from saip.experiments.dense_eval import MIOU, PCK
 SCORES = (RANK, MAP, RECALL, MIOU, PCK)
 """Figures in percent, more is better."""
 STATISTICS = (SHARPNESS, SPREAD)
+
+
+def _overlap(totals: np.ndarray) -> np.ndarray:
+    return mean_iou(totals.reshape(*totals.shape[:-1], 3, -1))[..., None]
+
+
+_FIGURES: dict[str, tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]] = {
+    MAP: ((RANK, MAP), ratios),
+    RECALL: ((RECALL,), ratios),
+    MIOU: ((MIOU,), _overlap),
+    PCK: ((PCK,), ratios),
+}
+"""By their name in :class:`Evaluated`, the figures that follow from sums, and how."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +61,15 @@ class RowResults:
 def summarize(rows: Sequence[RowResults]) -> list[dict[str, Any]]:
     """Join the runs of each row.
 
-    An interval holds 95 % of the means over resampled identities, of the mean of a row's runs: the
-    networks are as they are, other people are asked for. Of the rows that are no baselines, one is
-    the best of a figure, and another ties with it where its mean lies inside of the interval of
-    the best; baselines are what all have to beat.
+    An interval holds 95 % of the figures of resampled identities (of the retrieval) or images, of
+    the mean of a row's runs: the networks are as they are, other people are asked for. Of the rows
+    that are no baselines, one is the best of a figure, and another ties with it where its mean lies
+    inside of the interval of the best; baselines are what all have to beat.
 
     Returns:
         Per row ``row``, ``kind``, ``images``, ``minutes`` (mean), ``seeds`` and ``metrics``: by
-        name ``mean``, ``spread`` (standard deviation over seeds; None of one), ``values``, and of
-        the retrieval ``interval`` and ``tie``; ``best`` of the scores.
+        name ``mean``, ``spread`` (standard deviation over seeds; None of one), ``values``; of
+        the scores ``interval``, ``best`` and ``tie``.
     """
     found = [_summarize_row(row) for row in rows]
     for name in SCORES:
@@ -70,8 +83,7 @@ def summarize(rows: Sequence[RowResults]) -> list[dict[str, Any]]:
         best = max(having, key=lambda metric: metric['mean'])
         for metric in having:
             metric['best'] = metric is best
-            if 'interval' in best and 'interval' in metric:
-                metric['tie'] = metric is not best and metric['mean'] >= best['interval'][0]
+            metric['tie'] = metric is not best and metric['mean'] >= best['interval'][0]
     return found
 
 
@@ -86,12 +98,12 @@ def _summarize_row(row: RowResults) -> dict[str, Any]:
                 'spread': spread,
                 'values': values,
             }
-    sums = [run.identities for run in row.runs if run.identities]
-    if sums:
-        # The queries are the same for all seeds.
-        intervals = 100 * bootstrap_interval(np.mean(sums, axis=0))
-        for name, interval in zip(BOUNDED, intervals.tolist(), strict=True):
-            metrics[name]['interval'] = interval
+    for source, (names, figures) in _FIGURES.items():
+        runs = [run.sums[source] for run in row.runs if source in run.sums]
+        if runs:
+            intervals = 100 * bootstrap_interval(runs, figures)
+            for name, interval in zip(names, intervals.tolist(), strict=True):
+                metrics[name]['interval'] = interval
     return {
         'row': row.name,
         'kind': row.kind,
@@ -114,9 +126,9 @@ def write_markdown(
     seeds = max(row['seeds'] for row in summary)
     spread = f'mean of {seeds} seeds ± their standard deviation' if seeds > 1 else 'one seed'
     notes = (
-        f'{spread}; in brackets the 95 % interval by bootstrap over identities. **Bold**: the '
-        'best apart from baselines; `=`: inside of the interval of the best, a tie. Scores in '
-        f'percent; frozen features of the {settings["which"]}, retrieval by its '
+        f'{spread}; in brackets the 95 % interval by bootstrap over identities (retrieval) or '
+        'images. **Bold**: the best apart from baselines; `=`: inside of the interval of the best, '
+        f'a tie. Scores in percent; frozen features of the {settings["which"]}, retrieval by its '
         f'{settings["feature"]}.'
     )
     facts = [f'- {key}: {value}' for key, value in {**settings, **environment}.items()]

@@ -8,7 +8,7 @@ from mmengine import dist
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from saip.models.ops.precision import full_precision
+from saip.models.ops.precision import full_precision, widen
 from saip.registry import MODELS
 
 
@@ -32,7 +32,7 @@ class PartClassificationHead(BaseModule):
             the kept images' tokens whose label has the highest score.
         """
         with full_precision(scores.device):
-            scores = scores.float() if scores.dtype.itemsize < 4 else scores
+            scores = widen(scores)
             errors = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction='none')
             errors = errors.view(labels.shape).mean(1)
             total = (errors * weight * kept).sum()

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from saip.models.ops.precision import widen
+
 EPSILON = 1e-10
 
 
@@ -15,6 +17,6 @@ def relation_kl(student: Tensor, expert: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    s, t = student.float() if student.dtype.itemsize < 4 else student, expert
+    s, t = widen(student), expert
     t = t.to(s.dtype) + EPSILON
     return (t * (t.log() - (s + EPSILON).log())).sum(-1).mean()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saip.models.ops.blocks import NORM_EPS
+from saip.models.ops.precision import widen
 
 Measure = Literal['smooth_l1', 'cosine']
 
@@ -38,10 +39,10 @@ def feature_distillation(
         Scalar.
     """
     batch = len(predictions) // num_views
-    goals = F.layer_norm(_wide(targets), targets.shape[-1:], eps=NORM_EPS)
+    goals = F.layer_norm(widen(targets), targets.shape[-1:], eps=NORM_EPS)
     distances = [
         _distance(view, goal, measure)
-        for i, view in enumerate(_wide(predictions).split(batch))
+        for i, view in enumerate(widen(predictions).split(batch))
         for j, goal in enumerate(goals.split(batch))
         if same_view.get(i) != j
     ]
@@ -52,8 +53,3 @@ def _distance(predicted: Tensor, goal: Tensor, measure: Measure) -> Tensor:
     if measure == 'cosine':
         return 1 - F.cosine_similarity(predicted, goal, dim=-1).mean()
     return F.smooth_l1_loss(predicted, goal)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Half precision as float32."""
-    return x.float() if x.dtype.itemsize < 4 else x

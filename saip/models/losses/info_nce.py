@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saip.models.ops.precision import full_precision
+from saip.models.ops.precision import full_precision, widen
 
 
 def info_nce(queries: Tensor, keys: Tensor, first: int, temperature: float) -> Tensor:
@@ -26,11 +26,6 @@ def info_nce(queries: Tensor, keys: Tensor, first: int, temperature: float) -> T
     """
     # Autocast would compute the products in half precision, whatever the type of the factors.
     with full_precision(queries.device):
-        cosines = F.normalize(_wide(queries), dim=-1) @ F.normalize(_wide(keys), dim=-1).T
+        cosines = F.normalize(widen(queries), dim=-1) @ F.normalize(widen(keys), dim=-1).T
         own = torch.arange(first, first + len(queries), device=queries.device)
         return F.cross_entropy(cosines / temperature, own)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Half precision as float32."""
-    return x.float() if x.dtype.itemsize < 4 else x

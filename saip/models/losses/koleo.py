@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saip.models.ops.precision import full_precision
+from saip.models.ops.precision import full_precision, widen
 
 EPSILON = 1e-8
 
@@ -21,7 +21,7 @@ def koleo_loss(features: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    x = F.normalize(features.float() if features.dtype.itemsize < 4 else features, dim=-1)
+    x = F.normalize(widen(features), dim=-1)
     # Half precision cannot tell the neighbors of nearly collapsed features apart.
     with torch.no_grad(), full_precision(x.device):
         cosines = (x @ x.T).fill_diagonal_(-2)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from saip.models.ops.precision import widen
+
 
 class CPUSyncBatchNorm(_BatchNorm):
     """Synchronized BatchNorm for tensors on the CPU.
@@ -26,7 +28,7 @@ class CPUSyncBatchNorm(_BatchNorm):
         if not self.training or get_world_size() == 1:
             return super().forward(x)
         # Two reductions instead of one: E[x^2] - E[x]^2 loses digits where the mean is large.
-        wide = x.float() if x.dtype.itemsize < 4 else x
+        wide = widen(x)
         axes = [axis for axis in range(x.ndim) if axis != 1]
         count = wide.new_tensor([x.numel() / x.shape[1]])
         sums = all_reduce(torch.cat([wide.sum(axes), count]))

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
@@ -10,3 +11,8 @@ def full_precision(device: torch.device) -> AbstractContextManager:
     if device.type == 'meta':
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def widen(x: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 as they are."""
+    return x.float() if x.dtype.itemsize < 4 else x
