@@ -57,15 +57,17 @@ def correction_schedule(
 
     Args:
         scale: share of the schedule; every length is scaled and rounded to whole epochs.
-        warmup: epochs of warm-up, from 1 % of the rate.
+        warmup: epochs of warm-up, which begins at ``lowest``.
         first: epoch after which the first cycle ends.
         length: epochs of the training.
         lowest: share of the rate at which the cosine and every cycle end.
         cycle: epochs of each further cycle.
 
     Raises:
-        InputError: cycles would be empty.
+        InputError: cycles would be empty, or ``length`` is no end of one.
     """
+    if (length - first) % cycle:
+        raise InputError(f'{length} epochs end within a cycle of {cycle} after epoch {first}')
     stated = range(first, length + 1, cycle)
     ends = [scaled(epoch, scale, least=0) for epoch in stated]
     begin = scaled(warmup, scale)
@@ -77,7 +79,7 @@ def correction_schedule(
     return CorrectionSchedule(
         ends,
         [
-            linear_warmup(warmup, scale, start_factor=0.01),
+            linear_warmup(warmup, scale, start_factor=lowest),
             dict(
                 type='CosineAnnealingLR',
                 eta_min_ratio=lowest,

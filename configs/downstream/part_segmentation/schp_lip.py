@@ -16,7 +16,7 @@ size = (576, 384)  # (height, width)
 pairs = [(14, 15), (16, 17), (18, 19)]  # left and right arms, legs, shoes
 encoder = dict(**_base_.backbone, img_size=size, init_cfg=_base_.encoder_init)
 # Blocks 4, 8 and 12 of a plain ViT; the four maps of an encoder with stages.
-plain = _base_.backbone.type == 'saip.ViTEncoder'
+plain = _base_.get('equal_blocks', False)
 channels = [_base_.embed_dims] * 4 if plain else _base_.pyramid_channels
 
 model = dict(
@@ -49,6 +49,7 @@ model = dict(
         part_weight=1.0,
         edge_weight=1.0,
         consistency_weight=0.1,
+        refined_over_classes='sum',
     ),
     # A test scores the image itself, and the mean over mirror images and five scales beside it.
     test_cfg=dict(mode='whole', scales=(0.5, 0.75, 1.0, 1.25, 1.5), flip_pairs=pairs),

@@ -3,11 +3,6 @@
 # The paper's text alone: TransReID "implemented in" SOLIDER, with SOLIDER's optimizer and batch.
 _base_ = './transreid_market1501.py'
 
-model = dict(backbone=dict(drop_path_rate=0.0))
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].interpolation = 'bicubic'
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=2e-4, momentum=0.9, weight_decay=1e-4)
 )

@@ -76,8 +76,8 @@ class CE2PHead(BaseDecodeHead):
         edge_weight: of the loss of the edges.
         consistency_weight: of the agreement between parts and edges.
         refined_over_classes: whether the divergence from corrected targets is summed over the
-            classes of a pixel, or their mean, see :func:`saip.downstream.part_segmentation.losses
-            .refined_loss`.
+            classes of a pixel, or their mean as in earlier versions, see
+            :func:`saip.downstream.part_segmentation.losses.refined_loss`.
 
     Raises:
         InputError: ``refined_over_classes`` is neither.
@@ -96,7 +96,7 @@ class CE2PHead(BaseDecodeHead):
         part_weight: float = 1.0,
         edge_weight: float = 1.0,
         consistency_weight: float = 0.1,
-        refined_over_classes: Literal['sum', 'mean'] = 'sum',
+        refined_over_classes: Literal['sum', 'mean'] = 'mean',
     ) -> None:
         if refined_over_classes not in ('sum', 'mean'):
             raise InputError(

@@ -20,7 +20,7 @@ from saip.registry import MODELS
 
 from .affine import restore_labels
 from .head import EMALogits
-from .multi_scale import average_logits, check_scales
+from .multi_scale import average_logits, check_scales, exchanged
 
 
 @MODELS.register_module()
@@ -57,6 +57,8 @@ class SelfCorrectingSegmentor(EncoderDecoder):
         scales = self.test_cfg.get('scales')
         self.scales = None if scales is None else check_scales(scales)
         self.flip_pairs = self.test_cfg.get('flip_pairs')
+        if self.flip_pairs:
+            exchanged(self.decode_head.num_classes, self.flip_pairs)  # refuses a wrong pair now
         if get_world_size() > 1:
             synchronize_batch_norm(self.decode_head)
         # No BaseModule, so that it is not initialized: the first cycle's end writes all of it.

@@ -65,7 +65,7 @@ def saip_to_timm(
     name, options = _timm_call(meta['architecture'])
     model = _create(name, **options)
     stride = meta['architecture'].get('output_stride')
-    strided = keep_stride(model, model.forward_features, stride, f"timm's {name}") if stride else []
+    strided = keep_stride(model, stride, f"timm's {name}") if stride else []
     weights = _theirs(encoder)
     fit(model, weights, f"timm's {name}")
     check_features(encoder, model.eval(), f"timm's {name}")

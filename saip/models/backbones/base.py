@@ -224,9 +224,31 @@ def check_strides(encoder: BaseEncoder, strides: Sequence[int]) -> None:
     """
     missing = [stride for stride in strides if stride not in encoder.map_channels]
     if missing:
+        own = [
+            str(key) if key == stride else f'{key} (which keeps stride {stride})'
+            for key, stride in encoder.map_strides.items()
+        ]
         raise InputError(
             f'{type(encoder).__name__} has no feature map at stride '
-            f'{", ".join(map(str, missing))}; it has {", ".join(map(str, encoder.map_channels))}'
+            f'{", ".join(map(str, missing))}; it has {", ".join(own)}'
+        )
+
+
+InitCfg = dict[str, Any] | list[dict[str, Any]] | None
+"""What mmengine's modules take to initialize themselves by."""
+
+
+def refuse_weights(name: str, init_cfg: InitCfg) -> None:
+    """Refuse pretrained weights for what surrounds an encoder.
+
+    Raises:
+        WeightsError: they are asked for.
+    """
+    entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
+    if any(entry.get('type') == 'Pretrained' for entry in entries):
+        raise WeightsError(
+            f'{name}: init_cfg of type Pretrained belongs one level deeper: '
+            f"backbone=dict(type='{name}', encoder=dict(..., init_cfg=...))"
         )
 
 

@@ -9,8 +9,7 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from saip.errors import InputError
-from saip.models.backbones.base import BaseEncoder
+from saip.models.backbones.base import BaseEncoder, InitCfg, refuse_weights
 from saip.models.ops.freeze import freeze_unread
 from saip.registry import MODELS
 
@@ -32,16 +31,12 @@ class BlockPyramid(BaseModule):
         pyramid_channels: channels of the four maps.
 
     Raises:
-        InputError: the encoder has stages in place of equal blocks, or weights are asked for in
-            the wrong place.
+        InputError: the encoder has stages in place of equal blocks.
+        WeightsError: ``init_cfg`` asks for pretrained weights.
     """
 
-    def __init__(self, encoder: dict[str, Any], init_cfg: dict[str, Any] | None = None) -> None:
-        if init_cfg is not None and init_cfg.get('type') == 'Pretrained':
-            raise InputError(
-                'saip.BlockPyramid: init_cfg of type Pretrained belongs one level deeper: '
-                "backbone=dict(type='saip.BlockPyramid', encoder=dict(..., init_cfg=...))"
-            )
+    def __init__(self, encoder: dict[str, Any], init_cfg: InitCfg = None) -> None:
+        refuse_weights('saip.BlockPyramid', init_cfg)
         super().__init__(init_cfg)
         self.encoder: BaseEncoder = MODELS.build(encoder)
         dims = self.encoder.patch_dims

@@ -10,9 +10,8 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from saip.checkpoint import WeightsError
 from saip.errors import InputError
-from saip.models.backbones.base import BaseEncoder, check_strides
+from saip.models.backbones.base import BaseEncoder, check_strides, refuse_weights
 from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.models.ops.freeze import freeze_unread
 from saip.registry import MODELS
@@ -59,12 +58,7 @@ class FeaturePyramid(BaseModule):
         coarsest: Literal['pool', 'conv'] = 'pool',
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
-        if any(entry.get('type') == 'Pretrained' for entry in entries):
-            raise WeightsError(
-                'saip.FeaturePyramid: init_cfg of type Pretrained belongs one level deeper: '
-                "backbone=dict(type='saip.FeaturePyramid', encoder=dict(..., init_cfg=...))"
-            )
+        refuse_weights('saip.FeaturePyramid', init_cfg)
         super().__init__(init_cfg)
         if len(strides) == 0:
             raise InputError('saip.FeaturePyramid: strides is empty; name at least one')
@@ -127,7 +121,8 @@ def _choose_sources(strides: Sequence[int], actual: dict[int, int]) -> list[int]
     takes the last.
 
     Args:
-        strides: wanted, in any order; a stride may be named as often as there are maps of it.
+        strides: wanted, in any order; one that is named more often than there are maps of it gives
+            a map twice.
         actual: strides of the encoder's maps by their keys.
     """
     if len(actual) == 1:

@@ -89,6 +89,8 @@ class TimmEncoder(HierarchicalEncoder):
         # Some networks widen the last map after the stage that feature_info describes.
         channels[-1] = int(self.timm_model.num_features)
         self._try_out(channels)
+        if output_stride is not None:
+            keep_stride(self.timm_model, output_stride, self._title())
         self.stages = self._find_stages(channels)
         self._finish(
             dict(zip(self._strides, channels, strict=True)),
@@ -140,18 +142,6 @@ class TimmEncoder(HierarchicalEncoder):
         return self.timm_model
 
     def _create(self) -> Any:
-        network = self._create_stock()
-        if self.output_stride is not None:
-            keep_stride(network, network.forward_features, self.output_stride, self._title())
-        return network
-
-    @property
-    def map_strides(self) -> dict[int, int]:
-        """Strides of the maps; with ``output_stride`` the last has that of the one before."""
-        limit = self.output_stride or self.last_stride
-        return {stride: min(stride, limit) for stride in self.map_channels}
-
-    def _create_stock(self) -> Any:
         if not timm.is_model(self.model):
             near = difflib.get_close_matches(self.model, timm.list_models(), n=5)
             hint = f'; near names: {", ".join(near)}' if near else ''
@@ -171,6 +161,12 @@ class TimmEncoder(HierarchicalEncoder):
                 f'set drop_path_rate=0 (model.backbone) instead of {self.drop_path_rate}'
             )
         return timm.create_model(self.model, **plain)
+
+    @property
+    def map_strides(self) -> dict[int, int]:
+        """Strides of the maps; with ``output_stride`` the last has that of the one before."""
+        limit = self.output_stride or self.last_stride
+        return {stride: min(stride, limit) for stride in self.map_channels}
 
     def _run(self, images: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
         """Maps by stride; a network that is not read to its end stops at the last stage."""

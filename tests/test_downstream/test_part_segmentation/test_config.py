@@ -101,7 +101,7 @@ def learning_rates(cfg) -> list[float]:
 def test_learning_rate_rises_falls_and_cycles(path, warmup, first, low):
     rates = learning_rates(Config.fromfile(path))
     assert len(rates) == 150
-    assert rates[0] == pytest.approx(0.01)
+    assert rates[0] == pytest.approx(low)
     assert rates[warmup - 1] == pytest.approx(1.0)
 
     def falling(high, at):

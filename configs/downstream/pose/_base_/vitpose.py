@@ -16,7 +16,7 @@ from saip.downstream.schedule import linear_warmup, scaled
 # In place of the base's, whose layer decay counts the blocks by their names.
 custom_imports = dict(imports=['saip.downstream.pose'], allow_failed_imports=False)
 
-plain = _base_.backbone.type == 'saip.ViTEncoder'
+plain = _base_.get('equal_blocks', False)
 tiny_vit = _base_.backbone.get('model') == 'tiny_vit_5m_224'
 deconvolutions = _base_.last_stride.bit_length() - 3  # each doubles the map, up to stride 4
 if _base_.last_stride not in (4, 8, 16, 32, 64):

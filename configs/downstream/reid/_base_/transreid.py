@@ -22,7 +22,7 @@ model = dict(
         **_base_.backbone,
         img_size=image_size,
         out_type='image_token',
-        drop_path_rate=0.1 if _base_.backbone.type == 'saip.ViTEncoder' else 0.0,
+        drop_path_rate=0.1 if _base_.get('equal_blocks', False) else 0.0,
         init_cfg=_base_.encoder_init,
     ),
     head=dict(type='saip.BNNeckHead', in_channels=_base_.embed_dims),
