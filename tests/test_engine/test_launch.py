@@ -100,7 +100,7 @@ def test_an_objective_is_added_with_its_type(toy_config):
     options = {'model.objectives.mine.type': 'B', 'model.objectives.mine.head.type': 'C'}
     cfg = launch.read_config(path, options)
     assert cfg.model.objectives.mine == {'type': 'B', 'head': {'type': 'C'}}
-    with pytest.raises(ConfigKeyError, match="no key 'mine' in model.objectives"):
+    with pytest.raises(ConfigKeyError, match=r"no key 'mine' in model.objectives"):
         launch.read_config(path, {'model.objectives.mine.loss_weight': 2})
 
 
