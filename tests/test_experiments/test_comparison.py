@@ -161,6 +161,18 @@ def test_more_rows_and_seeds_are_added(small, fake, quick):
     ]
 
 
+def test_rows_that_leave_the_table_are_named(small, fake, quick, capsys):
+    compare(small)
+    capsys.readouterr()
+    compare(replace(small, rows=small.rows[:1]))
+    said = ''.join(capsys.readouterr())
+    assert 'comparison.md: saip-small: css=None leave the table' in said
+    assert [row for row in results(small.out) if 'css' in row] == []
+    compare(small)
+    assert 'leave the table' not in ''.join(capsys.readouterr())
+    assert len(fake.calls) == 4
+
+
 def test_a_comparison_that_stopped_goes_on(small, fake, quick):
     fake.break_at = 1
     with pytest.raises(RuntimeError, match='saip-small: the training stopped with status 1'):
@@ -179,7 +191,7 @@ def test_runs_of_other_settings_are_not_mixed(small, fake, quick):
     one = replace(small, rows=small.rows[:1], seeds=1)
     compare(one)
     for change, message in (
-        ({'images': 8}, r'seed_0 holds a run with images=16, and now it is 8'),
+        ({'images': 8}, r'a run whose length \(--images.*is 16, and now it is 8'),
         ({'options': ['optim_wrapper.optimizer.lr=1e-4']}, 'a run of another configuration'),
         ({'batch': 4}, 'a run of another configuration'),
     ):
@@ -277,7 +289,10 @@ FINE = ['saip-small', '--images', '16', '--batch-size', '8', '--workers', '0']
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['saip-smal', *FINE[1:]], "there is no method 'saip-smal'; choose among"),
+        (
+            ['saip-smal', *FINE[1:]],
+            "'saip-smal'; did you mean 'saip-small'? choose",
+        ),
         ([*FINE, '--data', 'absent'], 'absent: no such folder'),
         ([*FINE, '--retrieval', 'absent'], 'absent: no such folder'),
         ([*FINE, '--data', '{people}'], 'holds query and gallery of a retrieval'),
@@ -293,6 +308,11 @@ FINE = ['saip-small', '--images', '16', '--batch-size', '8', '--workers', '0']
         (['saip-small'], 'one of the arguments --images --time is required'),
         ([*FINE, '--device', 'cuda:99'], '--device cuda:99'),
         ([*FINE, '--init', 'a=absent.pth'], 'there is no file absent.pth'),
+        (
+            [*FINE, '--init', f'a={__file__}'],
+            '--init a: no row begins with it; add a or a+METHOD',
+        ),
+        ([*FINE, '--out', __file__], 'is a file; a folder is needed'),
         ([*FINE, '--parts', 'absent'], 'train_id.txt: no such file. LIP is'),
         ([*FINE, '--keypoints', 'absent'], 'keypoints_train2017.json: no such file. COCO'),
         ([*FINE, '--retrieval', '{lip}'], 'a set in Market-1501 layout has'),

@@ -63,7 +63,10 @@ def test_texts_that_differ_in_a_bracket_have_folders_of_their_own():
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('saipp', r"saipp: there is no method 'saipp'; choose among .*saip-small.*, start"),
+        (
+            'saipp',
+            r"no method 'saipp'; did you mean 'saip'. .* --init saipp=FILE",
+        ),
         ('other+saip', r"no weights 'other'; --init other=FILE names them \(start\)"),
         ('start+dinosaur', "there is no method 'dinosaur'"),
         ('saip:css', 'METHOD:KEY=VALUE,KEY=VALUE is needed'),
@@ -155,10 +158,14 @@ def test_less_than_a_batch_is_refused(crops, images, batch, message):
 
 
 def test_a_run_goes_on_with_its_own_settings_alone(tmp_path):
-    record = open_record(tmp_path, {'epochs': 3, 'config_sha256': 'a'})
+    record = open_record(tmp_path, {'images': 8, 'epochs': 3, 'config_sha256': 'a'})
     record.seconds = 4.0
     record.write(tmp_path)
     assert open_record(tmp_path, {'epochs': 3, 'config_sha256': 'a'}).seconds == 4.0
+    with pytest.raises(
+        ValueError, match=r'a run whose length \(--images, .*\) in images is 8, '
+    ):
+        open_record(tmp_path, {'images': 16, 'epochs': 6, 'config_sha256': 'b'})
     with pytest.raises(ValueError, match=r'a run with epochs=3, and now it is 4; .* --out'):
         open_record(tmp_path, {'epochs': 4, 'config_sha256': 'a'})
     with pytest.raises(ValueError, match='a run of another configuration'):

@@ -118,13 +118,18 @@ def prepare_sets(comparison: Comparison) -> None:
     """
     len(RetrievalImages(str(comparison.retrieval)))
     workers = max(1, comparison.workers)
-    if comparison.parts is None:
-        write_lip(comparison.dense.parts, 'small', workers=workers)
-    if comparison.keypoints is None:
-        write_coco(comparison.dense.keypoints, 'small', workers=workers)
-    for split in ('train', 'val'):
-        PartCrops(comparison.dense.parts, split, _ANY_SIZE)[0]
-        KeypointCrops(comparison.dense.keypoints, split, _ANY_SIZE)[0]
+    # Given sets first: nothing is drawn before they are right.
+    for given in (True, False):
+        if (comparison.parts is not None) is given:
+            if not given:
+                write_lip(comparison.dense.parts, 'small', workers=workers)
+            for split in ('train', 'val'):
+                PartCrops(comparison.dense.parts, split, _ANY_SIZE)[0]
+        if (comparison.keypoints is not None) is given:
+            if not given:
+                write_coco(comparison.dense.keypoints, 'small', workers=workers)
+            for split in ('train', 'val'):
+                KeypointCrops(comparison.dense.keypoints, split, _ANY_SIZE)[0]
 
 
 def _recall(

@@ -12,6 +12,12 @@ from saip.datasets.files import write_atomic
 from saip.errors import InputError
 
 RECORD = 'run.json'
+_TRAINING = {
+    'images': 'whose length (--images, --time, --batch-size) in images is ',
+    'device': 'whose --device is ',
+    'weights_sha256': 'that begins with weights (--init) whose SHA-256 is ',
+}
+"""Entries of :attr:`RunRecord.training` in words."""
 
 
 @dataclass
@@ -75,8 +81,8 @@ def open_record(folder: Path, training: Mapping[str, Any]) -> RunRecord:
                 f'{folder} holds a run of another configuration: an option, a preset or a file '
                 'that it inherits has been changed since; undo that, or choose another --out'
             )
+        said = _TRAINING.get(key, f'with {key}=')
         raise InputError(
-            f'{folder} holds a run with {key}={former}, and now it is {value}; choose another '
-            '--out'
+            f'{folder} holds a run {said}{former}, and now it is {value}; choose another --out'
         )
     return record

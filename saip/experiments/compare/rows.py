@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -108,8 +109,12 @@ def _parse_row(text: str, methods: Sequence[str], weights: Mapping[str, Path]) -
             raise InputError(f'{text}: weights as they are take no options')
         return Row(text, None, head)
     if method not in methods:
-        choices = ', '.join([*methods, *weights])
-        raise InputError(f'{text}: there is no method {method!r}; choose among {choices}')
+        near = difflib.get_close_matches(method, [*methods, *weights], 1)
+        hint = f'did you mean {near[0]!r}? ' if near else ''
+        raise InputError(
+            f'{text}: there is no method {method!r}; {hint}choose among {", ".join(methods)}, or '
+            f'name weights as they are by --init {method}=FILE'
+        )
     return Row(text, method, start or None, options)
 
 

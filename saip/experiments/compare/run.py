@@ -62,6 +62,7 @@ def compare(comparison: Comparison) -> str:
     train_set = TrainSet.open(comparison.data)
     lengths = lengths_of(comparison, train_set, comparison.out / 'speed')
     prepare_sets(comparison)
+    _say_what_leaves(comparison)
     size = comparison.read_size()
     clock = _Clock(len(comparison.trained) * comparison.seeds)
     results: list[RowResults] = []
@@ -74,6 +75,21 @@ def compare(comparison: Comparison) -> str:
         results.append(baseline)
         page = _write(comparison, results, train_set)
     return page
+
+
+def _say_what_leaves(comparison: Comparison) -> None:
+    """Name the rows of an earlier table in this folder that the new one will not have."""
+    file = (comparison.out / NAME).with_suffix('.json')
+    if not file.is_file():
+        return
+    former = json.loads(file.read_text(encoding='utf-8'))['rows']
+    kept = {row.name for row in comparison.rows}
+    left = [row['row'] for row in former if row['kind'] == 'trained' and row['row'] not in kept]
+    if left:
+        say(
+            f'{file.with_suffix(".md")}: {", ".join(left)} leave the table, since this call does '
+            'not name them; their runs stay, and naming them again brings them back'
+        )
 
 
 class _Clock:

@@ -98,6 +98,14 @@ class Comparison:
         for flag, folder in (('--data', self.data), ('--retrieval', self.retrieval)):
             if not folder.exists():
                 raise MissingFileError(f'{flag} {folder}: no such folder')
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f'--out {self.out}: is a file; a folder is needed')
+        unused = sorted(set(self.weights) - {row.weights for row in self.rows})
+        if unused:
+            raise InputError(
+                f'--init {unused[0]}: no row begins with it; add {unused[0]} or '
+                f'{unused[0]}+METHOD'
+            )
         if (self.data / MARKET_FOLDERS[1]).is_dir():
             raise InputError(
                 f'--data {self.data}: holds query and gallery of a retrieval, which would be '
@@ -205,8 +213,8 @@ class Comparison:
         weights = self.weights.get(row.weights or '')
         digest = file_sha256(weights) if weights else None
         return {
-            'epochs': length.epochs,
             'images': length.images,
+            'epochs': length.epochs,
             'device': self.device.partition(':')[0],
             'weights_sha256': digest,
             # Processes that read images change no weight.
@@ -249,7 +257,7 @@ class Comparison:
         return f'{usual} ({", ".join(others)})' if others else usual
 
     def _describe_rows(self) -> dict[str, str]:
-        """What only some methods have: λ of a controller, and keypoints to train with."""
+        """What only some rows have: given weights, λ of a controller, keypoints to train with."""
         conditions, keypoints = [], []
         for row in self.trained:
             cfg = self.read(row, 0, _SOME)
@@ -260,6 +268,10 @@ class Comparison:
                 file = cfg.train_dataloader.dataset.get('keypoints')
                 keypoints.append(f'{row.name}: {_short(file) if file else "a template"}')
         found = {
+            'weights': [
+                f'{name}: {file.name} (SHA-256 {file_sha256(file)[:8]})'
+                for name, file in self.weights.items()
+            ],
             'λ of the controller': conditions,
             'keypoints of the training images': keypoints,
         }
