@@ -1,6 +1,7 @@
 """What the comparison's configs say: recipes, and reduced sizes."""
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -38,12 +39,21 @@ OF_MAE = dict(end=0.0, decay=(0.05, 0.05), betas=(0.9, 0.95), clip=None)
 STATED = {
     'dino': Stated(5e-4, 1024, 10, 300, **OF_DINO),
     'mae-dino': Stated(5e-4, 1024, 10, 300, **OF_DINO),
+    'mae-dino-lambda': Stated(5e-4, 1024, 10, 300, **OF_DINO),
     'mae': Stated(1.5e-4, 4096, 40, 800, **OF_MAE),
     'mae-lite': Stated(1.5e-4, 4096, 40, 400, **OF_MAE),
     'hap': Stated(1.5e-4, 4096, 40, 400, **OF_MAE),
     'solider': Stated(5e-4, 384, 10, 100, **OF_DINO),
+    'dino of solider': Stated(5e-4, 384, 10, 100, **OF_DINO),
     'solider-from-dino': Stated(5e-5, 384, 1, 10, **OF_DINO),
 }
+
+
+def recipe_of(path: Path) -> str:
+    preset = path.stem.split('_')[0]
+    return (
+        f'{preset} of solider' if (path.parent.name, preset) == ('solider', 'dino') else preset
+    )
 
 
 @pytest.mark.parametrize('path', SAIP_RECIPE, ids=lambda path: path.stem)
@@ -55,12 +65,12 @@ def test_the_common_recipe_is_that_of_saip(path):
 
 
 def test_every_recipe_of_its_own_is_checked():
-    assert {path.stem.split('_')[0] for path in OWN_RECIPE} == set(STATED)
+    assert {recipe_of(path) for path in OWN_RECIPE} == set(STATED)
 
 
 @pytest.mark.parametrize('path', OWN_RECIPE, ids=lambda path: path.stem)
 def test_a_recipe_of_its_own_is_as_stated(path):
-    stated = STATED[path.stem.split('_')[0]]
+    stated = STATED[recipe_of(path)]
     cfg = Config.fromfile(path)
     optimizer = cfg.optim_wrapper.optimizer
     assert optimizer.type == 'AdamW'
@@ -105,7 +115,7 @@ def settings_of_steps(cfg: Config) -> list[tuple[float, float]]:
 )
 def test_the_course_of_rate_and_decay(path):
     """Up a line and down half a cosine, and the weight decay's half a cosine, in closed form."""
-    stated = STATED[path.stem.split('_')[0]]
+    stated = STATED[recipe_of(path)]
     peak = stated.rate * stated.batch / 256
     first, last = stated.decay
     rows = settings_of_steps(Config.fromfile(path))
@@ -121,15 +131,19 @@ def test_the_course_of_rate_and_decay(path):
         assert abs(decay - first - (last - first) * share) < 1e-6
 
 
-@pytest.mark.parametrize('preset', ['dino', 'mae-dino', 'solider', 'solider-from-dino'])
+@pytest.mark.parametrize(
+    'preset',
+    ['dino', 'mae-dino', 'solider/solider', 'solider/solider-from-dino', 'solider/dino'],
+)
 def test_what_is_dinos_in_a_method_is_as_stated(preset):
     """Views, projector, temperatures, momentum and stochastic depth; SOLIDER's own beside them."""
-    (path,) = CONFIGS.glob(f'*/{preset}_vit-tiny-p16_*orig-recipe*')
+    folder, name = preset.split('/') if '/' in preset else (preset, preset)
+    (path,) = (CONFIGS / folder).glob(f'{name}_vit-tiny-p16_*orig-recipe*')
     cfg = Config.fromfile(path)
     views = cfg.model.data_preprocessor.views
     jitter = dict(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
     colors = dict(jitter=jitter, gray=0.2, flip=0.5)
-    told = {'condition': 'semantic'} if 'solider' in preset else {}
+    told = {'condition': 'semantic'} if 'solider' in name else {}
     crops = {'type': 'Crop', 'area': (0.8, 1.0), **told}
     assert tuple(cfg.model.data_preprocessor.size) == (256, 128)
     assert views.anchor == {**crops, 'augment': {**colors, 'blur': 1.0}}
@@ -148,12 +162,12 @@ def test_what_is_dinos_in_a_method_is_as_stated(preset):
     assert (csm.loss_weight, csm.frozen_epochs) == (1.0, 1)
     assert (csm.head.student_temp, csm.head.center_momentum) == (0.1, 0.9)
     temperature = cfg.model.objectives.csm.head.teacher_temp
-    if preset == 'solider-from-dino':  # it begins where the temperature of a new run begins
+    if 'solider' in preset:  # whose command leaves the release's default, no warm-up
         assert temperature == 0.04
     else:
         assert temperature == {**LINEAR, 'start': 0.04, 'end': 0.07, 'epochs': 30}
     assert cfg.model.expert.momentum == {**COSINE, 'start': 0.996, 'end': 1.0}
-    if 'solider' in preset:
+    if 'solider' in name:
         parts = model.objectives['parts']
         assert views.semantic == {'type': 'Bernoulli', 'probability': 0.5}
         assert {views[f'{name}_semantic'].condition for name in ('anchor', 'augmented')} == {
