@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saip.errors import MissingFileError
+from saip.errors import MissingFileError, one_line
 
 from .crops import Crop, DataError, crop_key
 from .files import write_atomic
@@ -39,6 +40,8 @@ SHAPE = (len(JOINTS), 3)
 
 REMEDY = 'make it by tools/dataset_converters/make_keypoints.py'
 EXAMPLES = 3
+NPY_MAGIC = b'\x93NUMPY'
+"""What an ``.npy`` file begins with."""
 
 
 @dataclass(frozen=True)
@@ -65,31 +68,42 @@ class Keypoints:
             FileNotFoundError: there is none.
             DataError: it is no such file, or what is in it has another shape.
         """
+        if os.path.isdir(path):
+            raise DataError(f'{path}: a folder and not a file of keypoints (.npz); {REMEDY}')
         if not os.path.isfile(path):
             raise MissingFileError(f'no such file of keypoints: {path}; {REMEDY}')
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f'{path}: not a file of keypoints ({error}); {REMEDY}') from error
+        found = _arrays(path)
         missing = sorted({'version', 'keys', 'keypoints', 'examples'} - set(found))
         if missing:
             raise DataError(
                 f'{path}: not a file of keypoints, it has no {", ".join(missing)}; {REMEDY}'
             )
-        if found['version'].shape or int(found['version']) != VERSION:
-            raise DataError(f'{path}: keypoints of version {found["version"]}, not {VERSION}')
+        version = found['version']
+        if version.shape or version.dtype.kind not in 'iu' or int(version) != VERSION:
+            raise DataError(
+                f'{path}: keypoints of version {version.tolist()!r:.40}, not {VERSION}; {REMEDY}'
+            )
         examples = tuple(str(name) for name in found['examples'].ravel())
         keypoints = cls(str(path), found['keys'], found['keypoints'], examples)
         keypoints._check()
         return keypoints
 
     def _check(self) -> None:
-        count = len(self.keys) if self.keys.ndim == 1 else None
-        if not count or self.keys.dtype != np.int64 or (np.diff(self.keys) <= 0).any():
+        if self.keys.ndim != 1 or self.keys.dtype != np.int64:
             raise DataError(
-                f'{self.path}: keys are not one int64 per sample, ascending, but '
-                f'{self.keys.dtype} {self.keys.shape}'
+                f'{self.path}: keys are {self.keys.dtype} {self.keys.shape}, not one int64 per '
+                'sample'
+            )
+        count = len(self.keys)
+        if not count:
+            raise DataError(f'{self.path}: keys are empty: it has keypoints of no sample')
+        (wrong,) = (self.keys[1:] <= self.keys[:-1]).nonzero()
+        if len(wrong):
+            at, (one, other) = wrong[0], self.keys[wrong[0] : wrong[0] + 2]
+            what = 'twice the same' if one == other else 'not sorted'
+            raise DataError(
+                f'{self.path}: keys are {what}, but have to be ascending: keys[{at}] is {one}, '
+                f'keys[{at + 1}] {other}'
             )
         if self.values.shape != (count, *SHAPE) or self.values.dtype != np.float16:
             raise DataError(
@@ -133,6 +147,34 @@ class Keypoints:
         if row == len(self.keys):
             return np.full(SHAPE, np.nan, np.float32)
         return self.values[row].astype(np.float32)
+
+
+def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name.
+
+    Raises:
+        DataError: it is another file, or damaged.
+    """
+    where = f'{path}: not a file of keypoints (.npz)'
+    if not zipfile.is_zipfile(path):
+        with open(path, 'rb') as file:
+            single = file.read(len(NPY_MAGIC)) == NPY_MAGIC
+        what = 'a single array (.npy)' if single else 'no .npz archive, or a part of one'
+        raise DataError(f'{where} but {what}; {REMEDY}')
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (
+        *(ValueError, TypeError, OSError, EOFError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        objects = 'allow_pickle' in str(error)  # numpy's advice is none for foreign files
+        what = 'it holds Python objects, which are not read' if objects else one_line(error)
+        raise DataError(f'{where}: {what}; {REMEDY}') from error
+    others = sorted(name for name, value in found.items() if not isinstance(value, np.ndarray))
+    if others:
+        raise DataError(f'{where}: {others[0]} in it is no array; {REMEDY}')
+    return found
 
 
 def write_keypoints(

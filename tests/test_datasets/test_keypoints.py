@@ -1,6 +1,8 @@
 """The file of keypoints, its place in the samples, and the files that are refused."""
 
 import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,29 +164,55 @@ class TestRefused:
             ),
             ({'keypoints': np.zeros((2, 17, 3))}, 'float64'),
             ({'keypoints': np.full((2, 17, 3), np.inf, np.float16)}, 'not finite'),
-            ({'keys': np.array([5, 5])}, 'ascending'),
-            ({'keys': np.array([5.0, 6.0])}, 'float64'),
-            ({'keys': np.zeros((0,), np.int64)}, 'one int64 per sample'),
+            ({'keys': np.array([5, 5])}, r'twice the same.* keys\[0\] is 5, keys\[1\] 5'),
+            (
+                {'keys': np.array([6, 5])},
+                r'not sorted.* ascending: keys\[0\] is 6, keys\[1\] 5',
+            ),
+            ({'keys': np.array([5.0, 6.0])}, r'float64 \(2,\), not one int64 per sample'),
+            ({'keys': np.array(5)}, r'int64 \(\), not one int64 per sample'),
+            ({'keys': np.zeros((0,), np.int64)}, 'keys are empty'),
             ({'version': np.array(2)}, 'version 2, not 1'),
+            ({'version': np.array('two')}, "version 'two', not 1"),
+            ({'version': np.array('1')}, "version '1', not 1"),
+            ({'version': np.array([1, 1])}, r'version \[1, 1\], not 1'),
             ({'keys': None}, 'it has no keys'),
-            ({'keypoints': np.array([{}, {}])}, 'not a file of keypoints'),
+            ({'keypoints': np.array([{}, {}])}, 'it holds Python objects, which are not read'),
         ],
     )
     def test_content(self, tmp_path, changes, message):
         path = write(tmp_path / 'k.npz', [Crop('a.jpg'), Crop('b.jpg')], **changes)
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=message) as error:
             Keypoints.read(path)
+        assert 'allow_pickle' not in str(error.value)
 
     @pytest.mark.parametrize('content', [b'', b'text', encode(pixels())])
     def test_other_files(self, tmp_path, content):
         (tmp_path / 'k.npz').write_bytes(content)
-        with pytest.raises(DataError, match='not a file of keypoints'):
+        with pytest.raises(DataError, match=r'not a file of keypoints .* no \.npz archive'):
             Keypoints.read(tmp_path / 'k.npz')
 
     def test_an_array_alone(self, tmp_path):
         np.save(tmp_path / 'k.npy', np.zeros((2, 17, 3)))
-        with pytest.raises(DataError, match='not a file of keypoints'):
+        with pytest.raises(DataError, match=r'not a file of keypoints .* a single array'):
             Keypoints.read(tmp_path / 'k.npy')
+
+    def test_an_archive_of_other_files(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / 'k.npz', 'w') as archive:
+            archive.writestr('version', 'text')
+        with pytest.raises(DataError, match='version in it is no array'):
+            Keypoints.read(tmp_path / 'k.npz')
+
+    def test_a_damaged_file(self, tmp_path):
+        content = bytearray(Path(write(tmp_path / 'k.npz', [Crop('a.jpg')])).read_bytes())
+        content[content.index(b'NUMPY') + 20] ^= 1
+        (tmp_path / 'k.npz').write_bytes(content)
+        with pytest.raises(DataError, match='not a file of keypoints'):
+            Keypoints.read(tmp_path / 'k.npz')
+
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(DataError, match='a folder and not a file of keypoints'):
+            Keypoints.read(tmp_path)
 
     @pytest.mark.parametrize(
         ('crops', 'values', 'message'),
