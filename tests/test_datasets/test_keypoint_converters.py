@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 import os
 import pickle
 from dataclasses import replace
@@ -131,8 +132,11 @@ class TestCoco:
         [
             ({'keypoints': [1.0] * 50}, 'annotation 0: keypoints are 50 numbers; 51'),
             ({'keypoints': None}, 'keypoints are no list of numbers'),
-            ({'keypoints': ['a'] * 51}, 'keypoints are 51 numbers'),
-            ({'keypoints': [1e999] * 51}, 'keypoints are 51 numbers'),
+            ({'keypoints': ['1'] * 51}, r"annotation 0: keypoints\[0\] is '1', no number"),
+            ({'keypoints': [1.0, None, 2] * 17}, r'keypoints\[1\] is None, no number'),
+            ({'keypoints': [1e999] * 51}, r'0: keypoints\[0\] is not finite: inf'),
+            ({'keypoints': [1.0, math.nan, 2] * 17}, r'keypoints\[1\] is not finite: nan'),
+            ({'keypoints': [10**400] * 51}, r'keypoints\[0\] is not finite: 1000'),
             ({'keypoints': [3] * 51}, 'visibilities are whole numbers from 0 to 2'),
             ({'keypoints': [0] * 51}, 'none of its 1 persons has a labeled joint'),
             ({'category_id': [1]}, 'no id'),
@@ -257,7 +261,7 @@ class TestHap:
         [
             ([[{'points': pose(0)}]], r"no \[0\]\[0\]\['keypoints'\]"),
             ([[{'keypoints': pose(0)[:14]}]], r'shape \(14, 3\), not \(17, 3\)'),
-            ([[{'keypoints': pose(0) * np.nan}]], 'finite'),
+            ([[{'keypoints': pose(0) * np.nan}]], r'000\.npy: keypoints that are not finite'),
         ],
     )
     def test_other_content(self, folder, tmp_path, value, message):

@@ -81,8 +81,10 @@ def _read(name: str, folder: str | os.PathLike[str]) -> np.ndarray:
         raise DataError(
             f"{path}: it has no [0][0]['keypoints'] ({type(error).__name__}: {error})"
         ) from error
-    if joints.shape != SHAPE or not np.isfinite(joints).all():
+    if joints.shape != SHAPE:
         raise DataError(
-            f'{path}: keypoints of shape {joints.shape}, not {SHAPE} finite numbers'
+            f'{path}: keypoints of shape {joints.shape}, not {SHAPE}: 17 joints with x, y and score'
         )
+    if not np.isfinite(joints).all():
+        raise DataError(f'{path}: keypoints that are not finite')
     return joints

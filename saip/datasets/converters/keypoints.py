@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -151,14 +152,18 @@ def _to_coco(values: object, place: str, highest: int = 2) -> np.ndarray:
     Raises:
         DataError: there are not as many finite numbers, or a visibility is none.
     """
-    flat = _numbers(values)
-    if flat.shape not in ((51,), (42,)) or not np.isfinite(flat).all():
+    if not isinstance(values, list) or len(values) not in (51, 42):
         count = len(values) if isinstance(values, list) else 'no list of'
         raise DataError(
             f'{place}: keypoints are {count} numbers; 51 (COCO, 17 joints with x, y and '
             'visibility) or 42 (AIC, 14 joints) are needed'
         )
-    joints = flat.reshape(-1, 3)
+    for number, value in enumerate(values):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise DataError(f'{place}: keypoints[{number}] is {value!r:.40}, no number')
+        if not abs(value) <= sys.float_info.max:
+            raise DataError(f'{place}: keypoints[{number}] is not finite: {value!r:.40}')
+    joints = np.array(values, np.float64).reshape(-1, 3)
     if not np.isin(joints[:, 2], range(highest + 1)).all():
         raise DataError(f'{place}: visibilities are whole numbers from 0 to {highest}')
     if len(joints) == SHAPE[0]:
@@ -166,14 +171,6 @@ def _to_coco(values: object, place: str, highest: int = 2) -> np.ndarray:
     found = np.zeros(SHAPE)
     found[list(AIC_IN_COCO)] = joints[: len(AIC_IN_COCO)]
     return found
-
-
-def _numbers(values: object) -> np.ndarray:
-    """A list of numbers as an array; an empty one for everything else."""
-    try:
-        return np.array(values if isinstance(values, list) else [], np.float64)
-    except (TypeError, ValueError):
-        return np.array([])
 
 
 def _join(prefix: str, path: str) -> str:
