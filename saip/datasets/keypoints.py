@@ -21,7 +21,7 @@ import numpy as np
 from saip.errors import MissingFileError, one_line
 
 from .crops import Crop, DataError, crop_key
-from .files import write_atomic
+from .files import check_output, write_atomic
 
 KEYPOINTS_NAME = 'saip_keypoints.npz'
 VERSION = 1
@@ -190,7 +190,9 @@ def write_keypoints(
     Raises:
         DataError: there is no sample, one is there twice, or a value is not finite or too large
             for half precision.
+        InputError: a folder is in the place of the file.
     """
+    check_output(path)
     values = np.asarray(keypoints, np.float64)
     if values.shape != (len(crops), *SHAPE) or not len(crops):
         raise DataError(
