@@ -22,6 +22,8 @@ from saip.errors import MissingFileError, one_line
 
 from .crops import Crop, DataError, crop_key
 from .files import check_output, write_atomic
+from .keypoint_places import check_not_before, check_places, check_units, known_boxes
+from .sources import SIZES_COMPARED, Storage
 
 KEYPOINTS_NAME = 'saip_keypoints.npz'
 VERSION = 1
@@ -40,6 +42,9 @@ SHAPE = (len(JOINTS), 3)
 
 REMEDY = 'make it by tools/dataset_converters/make_keypoints.py'
 EXAMPLES = 3
+SAMPLES_CHECKED = 100_000
+"""Of a file, so that a large one is not copied."""
+
 NPY_MAGIC = b'\x93NUMPY'
 """What an ``.npy`` file begins with."""
 
@@ -66,7 +71,8 @@ class Keypoints:
 
         Raises:
             FileNotFoundError: there is none.
-            DataError: it is no such file, or what is in it has another shape.
+            DataError: it is no such file, what is in it has another shape, or joints cannot be in
+                pixels of their samples.
         """
         if os.path.isdir(path):
             raise DataError(f'{path}: a folder and not a file of keypoints (.npz); {REMEDY}')
@@ -112,6 +118,33 @@ class Keypoints:
             )
         if not np.isfinite(self.values).all():
             raise DataError(f'{self.path}: keypoints that are not finite')
+        step = max(1, count // SAMPLES_CHECKED)
+        some = self.values[::step]
+        for check in (check_units, check_not_before):
+            check(some, self.path, lambda row: f'keypoints[{row * step}]')
+
+    def check_samples(
+        self, storage: Storage, crops: Sequence[Crop], keys: Sequence[int]
+    ) -> None:
+        """Compare some keypoints with the sizes of their samples.
+
+        Args:
+            storage: of the images.
+            crops: samples of a data set.
+            keys: of the samples.
+
+        Raises:
+            DataError: most labeled joints lie outside.
+        """
+        rows = self._rows(keys)
+        having = [crops[i] for i in (rows < len(self.keys)).nonzero()[0]]
+        boxes = known_boxes(storage, having, SIZES_COMPARED)
+        looked = [having[number] for number in boxes]
+        if looked:
+            joints = self.values[self._rows(map(crop_key, looked))].astype(np.float32)
+            check_places(
+                joints, list(boxes.values()), self.path, lambda i: looked[i].path, False
+            )
 
     def _rows(self, keys: Iterable[int]) -> np.ndarray:
         """Row of each key; N for a key that is not there."""

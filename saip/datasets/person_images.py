@@ -87,7 +87,7 @@ class PersonImages(BaseDataset):
     Raises:
         FileNotFoundError: a folder, a listing or an image that it names is not there.
         DataError: the listing is malformed, there is no image, or the keypoints are no such file
-            or belong to other images.
+            or belong to other images, or to these in other pixels.
         ValueError: an argument is out of its range.
     """
 
@@ -125,7 +125,9 @@ class PersonImages(BaseDataset):
         storage, crops, where = open_source(self.data_root, self.listing, self.prefix)
         self.storage: Storage = storage
         if self.keypoints is not None:
-            self.keypoints.require_some([crop_key(crop) for crop in crops], where)
+            keys = [crop_key(crop) for crop in crops]
+            self.keypoints.require_some(keys, where)
+            self.keypoints.check_samples(storage, crops, keys)
         if self.holdout:
             held_back = held_back_paths([crop.path for crop in crops], self.holdout)
             wanted = self.part == 'held_back'

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from saip.datasets import keypoint_places
 from saip.datasets.converters import keypoints
 from saip.datasets.converters.folder import make_manifest
 from saip.datasets.converters.hap_keypoints import from_hap
@@ -226,6 +227,73 @@ class TestCoco:
         source = save(tmp_path / 'a.json', coco([{**person([0, 0, 30, 40]), **change}]))
         with pytest.raises(DataError, match=message):
             from_annotations(source, tmp_path / 'k.npz')
+
+
+def normalized(row):
+    """Shares of an image of 30x40 pixels."""
+    flat = row['keypoints']
+    return {**row, 'keypoints': [v / (30, 40, 1)[i % 3] for i, v in enumerate(flat)]}
+
+
+def shifted(row, by=5000):
+    flat = row['keypoints']
+    return {**row, 'keypoints': [v + (by, by, 0)[i % 3] for i, v in enumerate(flat)]}
+
+
+class TestPlaces:
+    """Joints that are not in pixels of their image, of files that are otherwise right."""
+
+    boxes = ([2, 3, 20, 30], [4, 5, 20, 30], [0, 0, 30, 40])
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (
+                normalized,
+                r'of 3 of 3 samples all .* within 1\.5 pixels, .*0000/000\.jpg: x 0\.06',
+            ),
+            (
+                shifted,
+                r'51 of 51 labeled joints lie outside .*: 5002, 5003 in 2, 3, 22, 33 ',
+            ),
+        ],
+    )
+    def test_most_are_refused(self, tmp_path, change, message):
+        rows = [change(person(box)) for box in self.boxes]
+        source = save(tmp_path / 'a.json', coco(rows))
+        with pytest.raises(DataError, match=r'a\.json: ' + message):
+            from_annotations(source, tmp_path / 'k.npz')
+        assert not (tmp_path / 'k.npz').exists()
+
+    def test_single_ones_are_counted(self, tmp_path, monkeypatch):
+        said = []
+        monkeypatch.setattr(keypoint_places, 'print_log', lambda text, *_: said.append(text))
+        rows = [person(self.boxes[0]), shifted(person(self.boxes[1])), person(self.boxes[2])]
+        source = save(tmp_path / 'a.json', coco(rows))
+        assert from_annotations(source, tmp_path / 'k.npz') == (3, 0)
+        assert said == [
+            f'{source}: of 1 of 3 samples no labeled joint lies near the image or box, the first '
+            'train/0000/000.jpg: 5002, 5003 in 4, 5, 24, 35 (x0, y0, x1, y1)'
+        ]
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (lambda x: x / (30, 40, 1), r'of 10 of 10 samples all labeled .*000\.npy: x 0 to'),
+            (
+                lambda x: x + (5000, 0, 0),
+                r'170 of 170 labeled .* 000\.npy: 5000, 0 in 0, 0, 30, 40',
+            ),
+        ],
+    )
+    def test_those_of_hap_too(self, folder, tmp_path, change, message):
+        for number in range(10):
+            save_hap(
+                tmp_path / f'{number:03d}.npy', [[{'keypoints': change(pose(number % 3))}]]
+            )
+        with pytest.raises(DataError, match=message):
+            from_hap(tmp_path, str(folder), tmp_path / 'k.npz')
+        assert not (tmp_path / 'k.npz').exists()
 
 
 class TestAic:

@@ -15,6 +15,7 @@ from saip.errors import MissingFileError
 
 from ..coco import check_category, coco_boxes, coco_categories, load_json, person_ids, read_box
 from ..crops import Box, Crop, DataError, clip_box
+from ..keypoint_places import check_places, check_units
 from ..keypoints import SHAPE, write_keypoints
 
 AIC_IN_COCO = (6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
@@ -37,7 +38,7 @@ class Labeled(NamedTuple):
     """A sample with its joints.
 
     Attributes:
-        crop: the image and the person's box.
+        crop: the image and the person's box, which it always has.
         joints: (17, 3) x, y in pixels of the image and score.
     """
 
@@ -76,8 +77,8 @@ def from_annotations(
             warning says if that is needed, and there is nothing to ask.
 
     Raises:
-        DataError: the file is malformed, has no joint, or most sizes that it does not state cannot
-            be found.
+        DataError: the file is malformed, has no joint, most joints are not in pixels of their
+            boxes, or most sizes that it does not state cannot be found.
         FileNotFoundError: it is not there.
     """
     if not os.path.isfile(source):
@@ -95,6 +96,10 @@ def from_annotations(
     sizes.judge(str(source))
     if not found:
         raise DataError(f'{source}: none of its {total} persons has a labeled joint')
+    crops, joints = list(found), np.stack(list(found.values()))
+    check_units(joints, str(source), lambda i: crops[i].path)
+    boxes = [crop.box for crop in crops if crop.box is not None]
+    check_places(joints, boxes, str(source), lambda i: crops[i].path)
     relative = [_in_box(crop, joints) for crop, joints in found.items()]
     write_keypoints(out, list(found), np.stack(relative))
     return Converted(len(found), total - len(found))
