@@ -136,8 +136,7 @@ class Keypoints:
         Raises:
             DataError: most labeled joints lie outside.
         """
-        rows = self._rows(keys)
-        having = [crops[i] for i in (rows < len(self.keys)).nonzero()[0]]
+        having = [crops[i] for i in (~self.lacks(keys)).nonzero()[0]]
         boxes = known_boxes(storage, having, SIZES_COMPARED)
         looked = [having[number] for number in boxes]
         if looked:
@@ -153,9 +152,13 @@ class Keypoints:
         found = self.keys[np.minimum(rows, len(self.keys) - 1)] == wanted
         return np.where(found, rows, len(self.keys))
 
+    def lacks(self, keys: Iterable[int]) -> np.ndarray:
+        """(N,) bool, whether a key has no keypoints."""
+        return self._rows(keys) == len(self.keys)
+
     def count(self, keys: Iterable[int]) -> int:
         """Number of keys that have keypoints."""
-        return int((self._rows(keys) < len(self.keys)).sum())
+        return int((~self.lacks(keys)).sum())
 
     def require_some(self, keys: Sequence[int], where: str) -> None:
         """Check that the file belongs to a data set.
