@@ -1,4 +1,4 @@
-"""What only a GPU can show; run with ``make test-all`` on a machine that has one."""
+"""What a GPU alone can show, by ``make test-all`` where there is one; the same steps on a CPU."""
 
 from pathlib import Path
 
@@ -10,21 +10,47 @@ from saip.engine.optim import NoBiasDecayConstructor
 from saip.registry import MODELS
 from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, progress, total
 
-pytestmark = [
+GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device'),
 ]
 VIT = 'vit'
+SMALL = ('dino-small', 'hap-small', 'mae-small', 'mae-dino-small', 'solider-small')
 TRAININGS = [
-    *((preset, VIT) for preset in (*PRESETS, 'saip-star')),
+    *((preset, VIT) for preset in (*PRESETS, 'saip-star', *SMALL)),
     ('saip', 'starnet-s3'),
     ('saip', 'tinyvit-5m'),
+    ('solider-small', 'starnet-s3'),
 ]
+READ = ('anchor', 'masked', 'masked_a')
+"""Views of which every student reads one."""
+
+
+def on_gpu(test):
+    for mark in GPU:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(autouse=True)
+def _no_keypoints(monkeypatch):
+    """HAP's small preset takes its standing person."""
+    monkeypatch.delenv('SAIP_KEYPOINTS', raising=False)
+
+
+def method_config(preset: str) -> Config:
+    """A preset with the small ViT, and with small decoders where it is not small itself."""
+    if preset not in SMALL:
+        return preset_config(preset)
+    cfg = Config.fromfile(ROOT / f'configs/pretrain/_base_/methods/{preset}.py')
+    options = dict(arch=ARCH, feature_level=2, **cfg.encoder_options)
+    cfg.model.backbone = dict(type='saip.ViTEncoder', **options)
+    return cfg
 
 
 def training(preset: str, encoder: str, folder: Path):
     """A preset with the small ViT or with the encoder of a fragment, in training mode."""
-    cfg = preset_config(preset)
+    cfg = method_config(preset)
     if encoder != VIT:
         fragment = Config.fromfile(ROOT / f'configs/_base_/backbones/{encoder}.py')
         cfg.model.backbone = fragment.backbone | cfg.encoder_options
@@ -65,11 +91,13 @@ def step(model, wrapper, data, number: int, poison: float = 1.0) -> None:
     model.begin_step(progress(number))
     with wrapper.optim_context(model):
         views = model.data_preprocessor(data, training=True)
-        views['inputs']['anchor'].images.mul_(poison)
+        read = next(name for name in READ if name in views['inputs'].by_name)
+        views['inputs'][read].images.mul_(poison)
         loss = total(model(**views, mode='loss'))
     wrapper.update_params(loss)
 
 
+@on_gpu
 @pytest.mark.parametrize('poison', [1.0, float('nan')])
 @pytest.mark.parametrize(('preset', 'encoder'), TRAININGS)
 def test_a_step_never_waits_for_the_device(preset, encoder, poison, tmp_path):
@@ -86,14 +114,26 @@ def test_a_step_never_waits_for_the_device(preset, encoder, poison, tmp_path):
     assert bool(wrapper.pop_skipped()) is (poison != 1.0)
 
 
-@pytest.mark.parametrize(('preset', 'encoder'), TRAININGS)
-def test_a_poisoned_step_moves_nothing_on_the_device(preset, encoder, tmp_path):
-    model = training(preset, encoder, tmp_path).cuda()
+def on_each_device():
+    """Every training on both; without a GPU those of small presets by default."""
+    for preset, encoder in TRAININGS:
+        slow = [] if encoder == VIT and preset in ('saip', *SMALL) else [pytest.mark.slow]
+        for device, marks in (('cpu', slow), ('cuda', GPU)):
+            yield pytest.param(
+                preset, encoder, device, id=f'{preset}-{encoder}-{device}', marks=marks
+            )
+
+
+@pytest.mark.parametrize(('preset', 'encoder', 'device'), on_each_device())
+def test_a_poisoned_step_moves_nothing(preset, encoder, device, tmp_path):
+    model = training(preset, encoder, tmp_path).to(device)
     wrapper, data = wrapped(model), batch()
     step(model, wrapper, data, 0)
+    assert not wrapper.pop_skipped()
     before = {name: x.clone() for name, x in model.state_dict().items()}
     moments = [x.clone() for state in wrapper.optimizer.state.values() for x in state.values()]
     step(model, wrapper, data, 1, float('nan'))
+    assert wrapper.pop_skipped()
     after = model.state_dict()
     assert all(x.isfinite().all() for x in after.values())
     if preset != 'saip-official':
@@ -105,6 +145,7 @@ def test_a_poisoned_step_moves_nothing_on_the_device(preset, encoder, tmp_path):
     assert not torch.equal(before[name], learnt)
 
 
+@on_gpu
 def test_optimizer_states_move_between_devices():
     states = {}
     for device in ('cpu', 'cuda'):
@@ -122,6 +163,7 @@ def test_optimizer_states_move_between_devices():
         assert not wrapper.pop_skipped()
 
 
+@on_gpu
 def test_views_on_the_gpu_equal_those_on_the_cpu():
     model, data = build(), batch()
     model.begin_step(progress())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from saip.errors import MissingFileError
+from saip.errors import InputError, MissingFileError
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
@@ -19,6 +19,20 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Check that a file can have this place, before the work that it is to hold.
+
+    Raises:
+        InputError: it is a folder, or a file is where one of its folders should be.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f'{path}: the file to write, but there is a folder of this name')
+    for folder in target.parents:
+        if folder.is_file():
+            raise InputError(f'{path}: the file to write, but {folder} is no folder')
 
 
 def require_files(paths: Iterable[str], named_in: str, layout: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from saip.errors import MissingFileError
+from saip.errors import MissingFileError, one_line
 
 from .crops import Crop, DataError, crop_key
-from .files import write_atomic
+from .files import check_output, write_atomic
+from .keypoint_places import check_not_before, check_places, check_units, known_boxes
+from .sources import SIZES_COMPARED, Storage
 
 KEYPOINTS_NAME = 'saip_keypoints.npz'
 VERSION = 1
@@ -39,6 +42,11 @@ SHAPE = (len(JOINTS), 3)
 
 REMEDY = 'make it by tools/dataset_converters/make_keypoints.py'
 EXAMPLES = 3
+SAMPLES_CHECKED = 100_000
+"""Of a file, so that a large one is not copied."""
+
+NPY_MAGIC = b'\x93NUMPY'
+"""What an ``.npy`` file begins with."""
 
 
 @dataclass(frozen=True)
@@ -63,33 +71,45 @@ class Keypoints:
 
         Raises:
             FileNotFoundError: there is none.
-            DataError: it is no such file, or what is in it has another shape.
+            DataError: it is no such file, what is in it has another shape, or joints cannot be in
+                pixels of their samples.
         """
+        if os.path.isdir(path):
+            raise DataError(f'{path}: a folder and not a file of keypoints (.npz); {REMEDY}')
         if not os.path.isfile(path):
             raise MissingFileError(f'no such file of keypoints: {path}; {REMEDY}')
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f'{path}: not a file of keypoints ({error}); {REMEDY}') from error
+        found = _arrays(path)
         missing = sorted({'version', 'keys', 'keypoints', 'examples'} - set(found))
         if missing:
             raise DataError(
                 f'{path}: not a file of keypoints, it has no {", ".join(missing)}; {REMEDY}'
             )
-        if found['version'].shape or int(found['version']) != VERSION:
-            raise DataError(f'{path}: keypoints of version {found["version"]}, not {VERSION}')
+        version = found['version']
+        if version.shape or version.dtype.kind not in 'iu' or int(version) != VERSION:
+            raise DataError(
+                f'{path}: keypoints of version {version.tolist()!r:.40}, not {VERSION}; {REMEDY}'
+            )
         examples = tuple(str(name) for name in found['examples'].ravel())
         keypoints = cls(str(path), found['keys'], found['keypoints'], examples)
         keypoints._check()
         return keypoints
 
     def _check(self) -> None:
-        count = len(self.keys) if self.keys.ndim == 1 else None
-        if not count or self.keys.dtype != np.int64 or (np.diff(self.keys) <= 0).any():
+        if self.keys.ndim != 1 or self.keys.dtype != np.int64:
             raise DataError(
-                f'{self.path}: keys are not one int64 per sample, ascending, but '
-                f'{self.keys.dtype} {self.keys.shape}'
+                f'{self.path}: keys are {self.keys.dtype} {self.keys.shape}, not one int64 per '
+                'sample'
+            )
+        count = len(self.keys)
+        if not count:
+            raise DataError(f'{self.path}: keys are empty: it has keypoints of no sample')
+        (wrong,) = (self.keys[1:] <= self.keys[:-1]).nonzero()
+        if len(wrong):
+            at, (one, other) = wrong[0], self.keys[wrong[0] : wrong[0] + 2]
+            what = 'twice the same' if one == other else 'not sorted'
+            raise DataError(
+                f'{self.path}: keys are {what}, but have to be ascending: keys[{at}] is {one}, '
+                f'keys[{at + 1}] {other}'
             )
         if self.values.shape != (count, *SHAPE) or self.values.dtype != np.float16:
             raise DataError(
@@ -98,6 +118,32 @@ class Keypoints:
             )
         if not np.isfinite(self.values).all():
             raise DataError(f'{self.path}: keypoints that are not finite')
+        step = max(1, count // SAMPLES_CHECKED)
+        some = self.values[::step]
+        for check in (check_units, check_not_before):
+            check(some, self.path, lambda row: f'keypoints[{row * step}]')
+
+    def check_samples(
+        self, storage: Storage, crops: Sequence[Crop], keys: Sequence[int]
+    ) -> None:
+        """Compare some keypoints with the sizes of their samples.
+
+        Args:
+            storage: of the images.
+            crops: samples of a data set.
+            keys: of the samples.
+
+        Raises:
+            DataError: most labeled joints lie outside.
+        """
+        having = [crops[i] for i in (~self.lacks(keys)).nonzero()[0]]
+        boxes = known_boxes(storage, having, SIZES_COMPARED)
+        looked = [having[number] for number in boxes]
+        if looked:
+            joints = self.values[self._rows(map(crop_key, looked))].astype(np.float32)
+            check_places(
+                joints, list(boxes.values()), self.path, lambda i: looked[i].path, False
+            )
 
     def _rows(self, keys: Iterable[int]) -> np.ndarray:
         """Row of each key; N for a key that is not there."""
@@ -106,9 +152,13 @@ class Keypoints:
         found = self.keys[np.minimum(rows, len(self.keys) - 1)] == wanted
         return np.where(found, rows, len(self.keys))
 
+    def lacks(self, keys: Iterable[int]) -> np.ndarray:
+        """(N,) bool, whether a key has no keypoints."""
+        return self._rows(keys) == len(self.keys)
+
     def count(self, keys: Iterable[int]) -> int:
         """Number of keys that have keypoints."""
-        return int((self._rows(keys) < len(self.keys)).sum())
+        return int((~self.lacks(keys)).sum())
 
     def require_some(self, keys: Sequence[int], where: str) -> None:
         """Check that the file belongs to a data set.
@@ -135,6 +185,34 @@ class Keypoints:
         return self.values[row].astype(np.float32)
 
 
+def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name.
+
+    Raises:
+        DataError: it is another file, or damaged.
+    """
+    where = f'{path}: not a file of keypoints (.npz)'
+    if not zipfile.is_zipfile(path):
+        with open(path, 'rb') as file:
+            single = file.read(len(NPY_MAGIC)) == NPY_MAGIC
+        what = 'a single array (.npy)' if single else 'no .npz archive, or a part of one'
+        raise DataError(f'{where} but {what}; {REMEDY}')
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (
+        *(ValueError, TypeError, OSError, EOFError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        objects = 'allow_pickle' in str(error)  # numpy's advice is none for foreign files
+        what = 'it holds Python objects, which are not read' if objects else one_line(error)
+        raise DataError(f'{where}: {what}; {REMEDY}') from error
+    others = sorted(name for name, value in found.items() if not isinstance(value, np.ndarray))
+    if others:
+        raise DataError(f'{where}: {others[0]} in it is no array; {REMEDY}')
+    return found
+
+
 def write_keypoints(
     path: str | os.PathLike[str], crops: Sequence[Crop], keypoints: np.ndarray
 ) -> None:
@@ -148,7 +226,9 @@ def write_keypoints(
     Raises:
         DataError: there is no sample, one is there twice, or a value is not finite or too large
             for half precision.
+        InputError: a folder is in the place of the file.
     """
+    check_output(path)
     values = np.asarray(keypoints, np.float64)
     if values.shape != (len(crops), *SHAPE) or not len(crops):
         raise DataError(

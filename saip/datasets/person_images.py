@@ -87,7 +87,7 @@ class PersonImages(BaseDataset):
     Raises:
         FileNotFoundError: a folder, a listing or an image that it names is not there.
         DataError: the listing is malformed, there is no image, or the keypoints are no such file
-            or belong to other images.
+            or belong to other images, or to these in other pixels.
         ValueError: an argument is out of its range.
     """
 
@@ -117,6 +117,7 @@ class PersonImages(BaseDataset):
         self.prefix = data_prefix
         self.listing = ann_file
         self.keypoints = None if keypoints is None else Keypoints.read(keypoints)
+        self._all_have_keypoints = False
         self._named: set[int] = set()
         super().__init__(data_root=data_root, indices=indices, lazy_init=lazy_init)
 
@@ -125,7 +126,9 @@ class PersonImages(BaseDataset):
         storage, crops, where = open_source(self.data_root, self.listing, self.prefix)
         self.storage: Storage = storage
         if self.keypoints is not None:
-            self.keypoints.require_some([crop_key(crop) for crop in crops], where)
+            keys = [crop_key(crop) for crop in crops]
+            self.keypoints.require_some(keys, where)
+            self.keypoints.check_samples(storage, crops, keys)
         if self.holdout:
             held_back = held_back_paths([crop.path for crop in crops], self.holdout)
             wanted = self.part == 'held_back'
@@ -133,6 +136,7 @@ class PersonImages(BaseDataset):
         print_log(f'{len(crops):,} samples ({self.part}) from {where}', 'current')
         if self.keypoints is not None:
             found = self.keypoints.count([crop_key(crop) for crop in crops])
+            self._all_have_keypoints = found == len(crops)
             print_log(
                 f'keypoints of {found:,} of these samples from {self.keypoints.path}',
                 'current',
@@ -167,6 +171,16 @@ class PersonImages(BaseDataset):
     def key(self, index: int) -> int:
         """Return the 63-bit hash of a sample, which does not depend on its position."""
         return crop_key(self.crop(index))
+
+    @force_full_init
+    def without_keypoints(self) -> list[int]:
+        """Return the positions of the samples without keypoints: all, if there is no file."""
+        if self.keypoints is None:
+            return list(range(len(self)))
+        if self._all_have_keypoints:  # of a large set only the listing knows it at once
+            return []
+        lacks = self.keypoints.lacks(map(self.key, range(len(self))))
+        return np.flatnonzero(lacks).tolist()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return one sample, or the one that replaces it.

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from saip.checkpoint import CheckpointError, load_checkpoint_file
 from saip.engine.class_counts import compare_class_counts
 from saip.engine.explain import explain_single
+from saip.engine.keypoint_checks import check_all_have_keypoints
 from saip.engine.resume import (
     Shapes,
     compare_weights,
@@ -31,8 +32,8 @@ def check_runner(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
     Raises:
         CheckpointError: the checkpoint to start from or to resume holds other weights than the
             model has. mmengine would log that and train from what it has.
-        StartError: there are fewer images than a batch, one in a batch that needs two, or the
-            schedule does not fit the run.
+        StartError: there are fewer images than a batch, one in a batch that needs two, some lack
+            the keypoints that masks need, or the schedule does not fit the run.
     """
     if cfg.get('load_from'):
         if shapes is None:
@@ -46,6 +47,7 @@ def check_runner(runner: Runner, cfg: Config, shapes: Shapes | None) -> None:
             f'the training set has {len(loader.dataset)} samples, fewer than one batch of '
             f'{loader.batch_sampler.batch_size} per process; lower train_dataloader.batch_size'
         )
+    check_all_have_keypoints(loader.dataset, cfg)
     check_schedule(runner, resumed=bool(cfg.get('resume') and cfg.get('load_from')))
 
 

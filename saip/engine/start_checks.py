@@ -1,14 +1,14 @@
 """What is looked at before a training begins, so that it cannot go wrong in silence.
 
 These checks read the configuration alone; those of :mod:`saip.engine.schedule_checks` need the
-training set.
+training set, and so do those of :mod:`saip.engine.keypoint_checks`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,25 @@ def check_keypoints(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if _class_name(dataset) != 'PersonImages' or dataset.get('keypoints'):
         return
-    for name, mask in _part_masks(cfg):
-        if mask.get('on_missing', 'error') == 'error':
-            raise StartError(
-                f'view {name} hides parts of the body, and the data set has no keypoints: '
-                'SAIP_KEYPOINTS (train_dataloader.dataset.keypoints) names their file, which '
-                'tools/dataset_converters/make_keypoints.py makes; or choose '
-                f"model.data_preprocessor.views.{name}.mask.on_missing='template' (a standing "
-                "person; SAIP_KEYPOINTS=none in the shipped configs) or 'block' (no parts)"
-            )
+    views = needing_keypoints(cfg)
+    if views:
+        raise StartError(
+            f'parts of the body are hidden in {", ".join(views)}, and the data set has no '
+            'keypoints: SAIP_KEYPOINTS (train_dataloader.dataset.keypoints) names their file, '
+            'which tools/dataset_converters/make_keypoints.py makes, and SAIP_KEYPOINTS=none takes '
+            f'a standing person in the shipped configs; or {others_than_error(views)}'
+        )
+
+
+def needing_keypoints(cfg: Config) -> list[str]:
+    """Return the views whose masks refuse an image without keypoints."""
+    return [
+        name for name, mask in _part_masks(cfg) if mask.get('on_missing', 'error') == 'error'
+    ]
+
+
+def others_than_error(views: Sequence[str]) -> str:
+    """Return what to give such views instead, as options of a command line."""
+    keys = [f'model.data_preprocessor.views.{name}.mask.on_missing' for name in views]
+    options = ' '.join(f'{key}=template' for key in keys)
+    return f'add --cfg-options {options} (a standing person; or block: no parts are hidden)'

@@ -2,13 +2,16 @@
 
 import math
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from saip.checkpoint import load_checkpoint_file
+from saip.engine.launch import drop_pretrained
 from tests.processes import in_processes
 from tests.test_comparisons.method_runs import (
     CONFIGS,
@@ -17,18 +20,32 @@ from tests.test_comparisons.method_runs import (
     train,
     train_as_one_of_two,
 )
+from tests.tiny import ARCH
 
 FOLDERS = ('dino', 'hap', 'mae', 'mae-dino', 'solider')
 LEAVES = sorted(
     str(path.relative_to(CONFIGS)) for name in FOLDERS for path in (CONFIGS / name).glob('*.py')
 )
 ORIG = '8xb128-amp-coslr-300e-orig-recipe_lup1m.py'
+ORIG_OF_SOLIDER = '8xb48-amp-coslr-100e-orig-recipe_lup1m.py'
 OWN_RECIPES = [
     f'dino/dino_vit-tiny-p16_{ORIG}',
     'mae/mae_vit-tiny-p16_8xb512-amp-coslr-800e-orig-recipe_lup1m.py',
     f'mae-dino/mae-dino_vit-tiny-p16_{ORIG}',
     'hap/hap_vit-tiny-p16_8xb512-amp-coslr-400e-orig-recipe_lup1m.py',
-    'solider/solider_vit-tiny-p16_8xb48-amp-coslr-100e-orig-recipe_lup1m.py',
+    f'solider/solider_vit-tiny-p16_{ORIG_OF_SOLIDER}',
+]
+SECOND_STAGE = 'solider/solider-from-dino_{}_8xb48-amp-coslr-10e-orig-recipe_lup1m.py'
+SMALL_STARNET = {'model.backbone.model': 'starnet_s050'}
+STARNET = f'solider/solider_starnet-s3_{ORIG_OF_SOLIDER}'
+RESUMED = [
+    *(pytest.param(leaf, {}, id=leaf) for leaf in OWN_RECIPES),
+    # BatchNorm, whose statistics are resumed as well.
+    pytest.param(STARNET, SMALL_STARNET, id='solider/starnet-s050'),
+    *(
+        pytest.param(leaf, {}, id=leaf, marks=pytest.mark.slow)
+        for leaf in (STARNET, f'dino/dino_starnet-s3_{ORIG}', f'dino/dino_tinyvit-5m_{ORIG}')
+    ),
 ]
 FIXED = 'backbone.pos_embed'
 
@@ -95,28 +112,71 @@ def test_the_teacher_is_the_average_of_the_students(tmp_path):
     assert moved == len(twins) - 1  # prototypes of the first epoch
 
 
-@pytest.mark.parametrize('leaf', OWN_RECIPES)
-def test_a_resumed_run_ends_with_the_very_same_weights(leaf, tmp_path):
-    whole, _ = train(read(leaf), tmp_path / 'whole', epochs=2)
-    (tmp_path / 'again').mkdir()
-    shutil.copy(tmp_path / 'whole/epoch_1.pth', tmp_path / 'again')
-    again, _ = train(
-        read(leaf),
-        tmp_path / 'again',
-        epochs=2,
-        resume=True,
-        load_from=str(tmp_path / 'again/epoch_1.pth'),
-    )
-    assert again.iter == whole.iter == 2 * PER_EPOCH
-    expected, found = (
-        load_checkpoint_file(tmp_path / name / 'epoch_2.pth') for name in ('whole', 'again')
-    )
+def assert_equal_ends(folder: Path, names: tuple[str, str] = ('whole', 'again')) -> None:
+    """Weights, buffers and second moments after the second epoch, bit by bit."""
+    expected, found = (load_checkpoint_file(folder / name / 'epoch_2.pth') for name in names)
     assert found['state_dict'].keys() == expected['state_dict'].keys()
     for name, value in expected['state_dict'].items():
         assert torch.equal(found['state_dict'][name], value), name
     states = (x['optimizer']['state'] for x in (expected, found))
     for one, other in zip(*(state.values() for state in states), strict=True):
         assert torch.equal(one['exp_avg_sq'], other['exp_avg_sq'])
+
+
+def resume(cfg, folder: Path):
+    """Go on in ``again`` from the first epoch of ``whole``; the Runner."""
+    (folder / 'again').mkdir()
+    shutil.copy(folder / 'whole/epoch_1.pth', folder / 'again')
+    load_from = str(folder / 'again/epoch_1.pth')
+    runner, _ = train(cfg, folder / 'again', epochs=2, resume=True, load_from=load_from)
+    return runner
+
+
+@pytest.mark.parametrize(('leaf', 'options'), RESUMED)
+def test_a_resumed_run_ends_with_the_very_same_weights(leaf, options, tmp_path):
+    whole, _ = train(read(leaf, **options), tmp_path / 'whole', epochs=2)
+    again = resume(read(leaf, **options), tmp_path)
+    assert again.iter == whole.iter == 2 * PER_EPOCH
+    assert_equal_ends(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'encoder', ['vit-tiny-p16', pytest.param('starnet-s3', marks=pytest.mark.slow)]
+)
+def test_the_second_stage_of_solider_resumes_without_the_file_of_the_first(encoder, tmp_path):
+    """DINO first, then the controllers and the parts, with the weights of DINO's run."""
+    train(read(f'dino/dino_{encoder}_{ORIG}'), tmp_path / 'dino')
+    path = tmp_path / 'dino.pth'
+    dino = load_checkpoint_file(tmp_path / 'dino/epoch_1.pth')
+    if encoder.startswith('vit'):  # with tokens of different lengths, so of some foreground
+        gains = torch.linspace(0.2, 3, ARCH['embed_dims'])
+        for name in ('backbone.ln1.weight', 'expert.backbone.ln1.weight'):
+            dino['state_dict'][name].copy_(gains)
+    torch.save(dino, path)
+    leaf = SECOND_STAGE.format(encoder)
+
+    def second_stage():
+        cfg = read(leaf)
+        wanted = Config.fromfile(CONFIGS / leaf).model.init_from
+        cfg.model.init_from = {**wanted, 'checkpoint': str(path)}
+        return cfg
+
+    _, seen = train(second_stage(), tmp_path / 'whole', epochs=2)
+    begun = seen.rows[0]
+    for name, value in dino['state_dict'].items():
+        if name != 'expert.steps':
+            assert torch.equal(begun[name], value), name
+    if encoder.startswith('vit'):  # two cells of a StarNet never make a foreground
+        assert any(row['loss_parts'] > 0 for row in seen.losses)
+        for i in (0, 2, 4):  # of which no weight decay moves any
+            name = f'objectives.parts.neck.mlp.{i}.bias'
+            assert not torch.equal(begun[name], seen.rows[-1][name])
+    path.unlink()
+    cfg = second_stage()
+    drop_pretrained(cfg.model)
+    again = resume(cfg, tmp_path)
+    assert again.iter == 2 * PER_EPOCH
+    assert_equal_ends(tmp_path)
 
 
 def test_weight_decay_rises_for_matrices_alone(tmp_path):

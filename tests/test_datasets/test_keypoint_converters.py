@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 import os
 import pickle
 from dataclasses import replace
@@ -9,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from saip.datasets import keypoint_places
+from saip.datasets.converters import keypoints
 from saip.datasets.converters.folder import make_manifest
 from saip.datasets.converters.hap_keypoints import from_hap
 from saip.datasets.converters.keypoints import AIC_IN_COCO, from_annotations
@@ -23,6 +26,8 @@ from saip.errors import MissingFileError
 from tests.test_datasets.image_files import encode, pixels
 from tests.tools import call_tool
 
+TOOL = 'dataset_converters/make_keypoints.py'
+
 AIC_NAMES = [
     f'{side}_{joint}'
     for group in (('shoulder', 'elbow', 'wrist'), ('hip', 'knee', 'ankle'))
@@ -30,6 +35,13 @@ AIC_NAMES = [
     for joint in group
 ] + ['crown', 'neck']
 """Joints of AIC in the order of its paper (Wu et al., 2017)."""
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    said = []
+    monkeypatch.setattr(keypoints, 'print_log', lambda text, *_: said.append(text))
+    return said
 
 
 def coco(rows, size=(30, 40), name='train/0000/000.jpg'):
@@ -107,12 +119,82 @@ class TestCoco:
         source = save(folder / 'boxes.json', coco([person([-5, 2, 200, 20])], size=None))
         make_manifest(str(folder), str(tmp_path / 'm.tsv'), 'boxes.json')
         out = tmp_path / 'k.npz'
-        tool = 'dataset_converters/make_keypoints.py'
-        assert not call_tool(monkeypatch, tool, 'annotations', source, out, '--images', folder)
-        assert 'keypoints of 1 samples, none of 0 others' in capsys.readouterr().out
+        assert not call_tool(monkeypatch, TOOL, 'annotations', source, out, '--images', folder)
+        assert 'keypoints of 1 samples, all that there are' in capsys.readouterr().out
         data = PersonImages(str(folder), str(tmp_path / 'm.tsv'), keypoints=str(out))
         assert data.crop(0).box == (0, 2, 30, 22)
         assert not data[0]['keypoints'].isnan().any()
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (('--images', 'nofolder'), '--images nofolder: no such folder'),
+            (
+                ('--images', '{folder}', '--prefix', 'coco'),
+                '--images: 1 of 1 images whose sizes {source} does not state cannot be read there, '
+                'the first coco/train/0000/000.jpg',
+            ),
+        ],
+    )
+    def test_a_wrong_folder_of_images_is_refused(
+        self, folder, tmp_path, monkeypatch, capsys, options, message
+    ):
+        """Boxes beyond their images would get keys that no sample has."""
+        source = save(folder / 'boxes.json', coco([person([-5, 2, 200, 20])], size=None))
+        options = [text.format(folder=folder) for text in options]
+        arguments = ('annotations', source, tmp_path / 'k.npz', *options)
+        assert call_tool(monkeypatch, TOOL, *arguments) == 2
+        said = capsys.readouterr().err
+        assert message.format(source=source) in said
+        assert len(said.splitlines()) == 1
+        assert not (tmp_path / 'k.npz').exists()
+
+    def test_unknown_sizes_are_said(self, tmp_path, warned):
+        source = save(tmp_path / 'a.json', coco([person([0, 2, 30, 20])], size=None))
+        from_annotations(source, tmp_path / 'k.npz')
+        assert len(warned) == 1
+        assert 'a.json: does not state the sizes of 1 images' in warned[0]
+        assert '--images names the folder' in warned[0]
+        from_annotations(source, tmp_path / 'k.npz', size_of=lambda path: (30, 40))
+        from_annotations(save(source, coco([person([0, 2, 30, 20])])), tmp_path / 'k.npz')
+        assert len(warned) == 1
+
+    def test_single_images_that_cannot_be_read_are_counted(self, tmp_path, warned):
+        rows = [
+            person([0, 2, 30, 20]),
+            person([1, 2, 30, 20]),
+            person([0, 2, 30, 20], image_id=2),
+        ]
+        document = coco(rows, size=None)
+        document['images'].append({'id': 2, 'file_name': 'b.jpg'})
+        asked = []
+
+        def size_of(path):
+            asked.append(path)
+            return None if path == 'b.jpg' else (30, 40)
+
+        source = save(tmp_path / 'a.json', document)
+        assert from_annotations(source, tmp_path / 'k.npz', size_of=size_of) == (3, 0)
+        assert warned[0].startswith('--images: 1 of 2 images cannot be read, the first b.jpg')
+        assert sorted(asked) == ['b.jpg', 'train/0000/000.jpg']
+
+    @pytest.mark.parametrize(
+        ('source', 'out', 'message'),
+        [
+            ('none.json', 'k.npz', 'none.json: no such annotation file'),
+            ('', 'k.npz', 'a folder and no annotation file'),
+            ('a.json', '', 'the file to write, but there is a folder of this name'),
+            ('a.json', 'a.json/sub/k.npz', 'a.json is no folder'),
+        ],
+    )
+    def test_places_are_one_line(self, tmp_path, monkeypatch, capsys, source, out, message):
+        save(tmp_path / 'a.json', coco([person([0, 0, 30, 40])]))
+        arguments = ('annotations', tmp_path / source, tmp_path / out)
+        assert call_tool(monkeypatch, TOOL, *arguments) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert 'Errno' not in said
+        assert len(said.splitlines()) == 1
 
     def test_fourteen_joints_are_aic(self, tmp_path):
         assert [JOINTS[i] for i in AIC_IN_COCO] == AIC_NAMES[:12]
@@ -131,8 +213,11 @@ class TestCoco:
         [
             ({'keypoints': [1.0] * 50}, 'annotation 0: keypoints are 50 numbers; 51'),
             ({'keypoints': None}, 'keypoints are no list of numbers'),
-            ({'keypoints': ['a'] * 51}, 'keypoints are 51 numbers'),
-            ({'keypoints': [1e999] * 51}, 'keypoints are 51 numbers'),
+            ({'keypoints': ['1'] * 51}, r"annotation 0: keypoints\[0\] is '1', no number"),
+            ({'keypoints': [1.0, None, 2] * 17}, r'keypoints\[1\] is None, no number'),
+            ({'keypoints': [1e999] * 51}, r'0: keypoints\[0\] is not finite: inf'),
+            ({'keypoints': [1.0, math.nan, 2] * 17}, r'keypoints\[1\] is not finite: nan'),
+            ({'keypoints': [10**400] * 51}, r'keypoints\[0\] is not finite: 1000'),
             ({'keypoints': [3] * 51}, 'visibilities are whole numbers from 0 to 2'),
             ({'keypoints': [0] * 51}, 'none of its 1 persons has a labeled joint'),
             ({'category_id': [1]}, 'no id'),
@@ -142,6 +227,73 @@ class TestCoco:
         source = save(tmp_path / 'a.json', coco([{**person([0, 0, 30, 40]), **change}]))
         with pytest.raises(DataError, match=message):
             from_annotations(source, tmp_path / 'k.npz')
+
+
+def normalized(row):
+    """Shares of an image of 30x40 pixels."""
+    flat = row['keypoints']
+    return {**row, 'keypoints': [v / (30, 40, 1)[i % 3] for i, v in enumerate(flat)]}
+
+
+def shifted(row, by=5000):
+    flat = row['keypoints']
+    return {**row, 'keypoints': [v + (by, by, 0)[i % 3] for i, v in enumerate(flat)]}
+
+
+class TestPlaces:
+    """Joints that are not in pixels of their image, of files that are otherwise right."""
+
+    boxes = ([2, 3, 20, 30], [4, 5, 20, 30], [0, 0, 30, 40])
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (
+                normalized,
+                r'of 3 of 3 samples all .* within 1\.5 pixels, .*0000/000\.jpg: x 0\.06',
+            ),
+            (
+                shifted,
+                r'51 of 51 labeled joints lie outside .*: 5002, 5003 in 2, 3, 22, 33 ',
+            ),
+        ],
+    )
+    def test_most_are_refused(self, tmp_path, change, message):
+        rows = [change(person(box)) for box in self.boxes]
+        source = save(tmp_path / 'a.json', coco(rows))
+        with pytest.raises(DataError, match=r'a\.json: ' + message):
+            from_annotations(source, tmp_path / 'k.npz')
+        assert not (tmp_path / 'k.npz').exists()
+
+    def test_single_ones_are_counted(self, tmp_path, monkeypatch):
+        said = []
+        monkeypatch.setattr(keypoint_places, 'print_log', lambda text, *_: said.append(text))
+        rows = [person(self.boxes[0]), shifted(person(self.boxes[1])), person(self.boxes[2])]
+        source = save(tmp_path / 'a.json', coco(rows))
+        assert from_annotations(source, tmp_path / 'k.npz') == (3, 0)
+        assert said == [
+            f'{source}: of 1 of 3 samples no labeled joint lies near the image or box, the first '
+            'train/0000/000.jpg: 5002, 5003 in 4, 5, 24, 35 (x0, y0, x1, y1)'
+        ]
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (lambda x: x / (30, 40, 1), r'of 10 of 10 samples all labeled .*000\.npy: x 0 to'),
+            (
+                lambda x: x + (5000, 0, 0),
+                r'170 of 170 labeled .* 000\.npy: 5000, 0 in 0, 0, 30, 40',
+            ),
+        ],
+    )
+    def test_those_of_hap_too(self, folder, tmp_path, change, message):
+        for number in range(10):
+            save_hap(
+                tmp_path / f'{number:03d}.npy', [[{'keypoints': change(pose(number % 3))}]]
+            )
+        with pytest.raises(DataError, match=message):
+            from_hap(tmp_path, str(folder), tmp_path / 'k.npz')
+        assert not (tmp_path / 'k.npz').exists()
 
 
 class TestAic:
@@ -228,9 +380,8 @@ class TestHap:
             save_hap(poses / f'{number:03d}.npy', hap_value(number))
         save_hap(poses / 'other.npy', hap_value(9))
         out = tmp_path / 'k.npz'
-        tool = 'dataset_converters/make_keypoints.py'
-        assert not call_tool(monkeypatch, tool, 'hap', poses, folder, out, '--workers', 1)
-        assert '3 samples, none of 7 others' in capsys.readouterr().out
+        assert not call_tool(monkeypatch, TOOL, 'hap', poses, folder, out, '--workers', 1)
+        assert '3 samples, 7 left out (no .npy file of their name)' in capsys.readouterr().out
         data = PersonImages(str(folder), keypoints=str(out))
         for index in range(10):
             number = int(data.name(index)[-7:-4])
@@ -257,7 +408,7 @@ class TestHap:
         [
             ([[{'points': pose(0)}]], r"no \[0\]\[0\]\['keypoints'\]"),
             ([[{'keypoints': pose(0)[:14]}]], r'shape \(14, 3\), not \(17, 3\)'),
-            ([[{'keypoints': pose(0) * np.nan}]], 'finite'),
+            ([[{'keypoints': pose(0) * np.nan}]], r'000\.npy: keypoints that are not finite'),
         ],
     )
     def test_other_content(self, folder, tmp_path, value, message):

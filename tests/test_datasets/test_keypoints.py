@@ -1,6 +1,8 @@
 """The file of keypoints, its place in the samples, and the files that are refused."""
 
 import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,19 @@ def write(path, crops, **changes):
             content = {**file, **changes}
         np.savez(path, **{k: v for k, v in content.items() if v is not None})
     return str(path)
+
+
+def save_boxes(path, boxes):
+    """A COCO file of boxes in one image of 30x40 pixels."""
+    document = {
+        'images': [{'id': 1, 'file_name': boxes[0].path, 'width': 30, 'height': 40}],
+        'categories': [{'id': 1, 'name': 'person'}],
+        'annotations': [
+            {'id': i, 'image_id': 1, 'category_id': 1, 'bbox': [x0, y0, x1 - x0, y1 - y0]}
+            for i, (_, (x0, y0, x1, y1)) in enumerate(boxes)
+        ],
+    }
+    path.write_text(json.dumps(document))
 
 
 @pytest.fixture
@@ -104,15 +119,7 @@ def test_a_replacement_brings_its_own(folder, crops, tmp_path):
 def test_boxes_are_samples_of_their_own(folder, tmp_path):
     name = 'train/0000/000.jpg'
     boxes = [Crop(name, (0, 0, 20, 30)), Crop(name, (5, 0, 25, 30))]
-    document = {
-        'images': [{'id': 1, 'file_name': name, 'width': 30, 'height': 40}],
-        'categories': [{'id': 1, 'name': 'person'}],
-        'annotations': [
-            {'id': i, 'image_id': 1, 'category_id': 1, 'bbox': [x0, y0, x1 - x0, y1 - y0]}
-            for i, (_, (x0, y0, x1, y1)) in enumerate(boxes)
-        ],
-    }
-    (folder / 'boxes.json').write_text(json.dumps(document))
+    save_boxes(folder / 'boxes.json', boxes)
     path = write(tmp_path / 'k.npz', boxes)
     data = PersonImages(str(folder), 'boxes.json', keypoints=path)
     assert [data[i]['keypoints'][0, 0] for i in range(2)] == [0, 1]
@@ -162,29 +169,55 @@ class TestRefused:
             ),
             ({'keypoints': np.zeros((2, 17, 3))}, 'float64'),
             ({'keypoints': np.full((2, 17, 3), np.inf, np.float16)}, 'not finite'),
-            ({'keys': np.array([5, 5])}, 'ascending'),
-            ({'keys': np.array([5.0, 6.0])}, 'float64'),
-            ({'keys': np.zeros((0,), np.int64)}, 'one int64 per sample'),
+            ({'keys': np.array([5, 5])}, r'twice the same.* keys\[0\] is 5, keys\[1\] 5'),
+            (
+                {'keys': np.array([6, 5])},
+                r'not sorted.* ascending: keys\[0\] is 6, keys\[1\] 5',
+            ),
+            ({'keys': np.array([5.0, 6.0])}, r'float64 \(2,\), not one int64 per sample'),
+            ({'keys': np.array(5)}, r'int64 \(\), not one int64 per sample'),
+            ({'keys': np.zeros((0,), np.int64)}, 'keys are empty'),
             ({'version': np.array(2)}, 'version 2, not 1'),
+            ({'version': np.array('two')}, "version 'two', not 1"),
+            ({'version': np.array('1')}, "version '1', not 1"),
+            ({'version': np.array([1, 1])}, r'version \[1, 1\], not 1'),
             ({'keys': None}, 'it has no keys'),
-            ({'keypoints': np.array([{}, {}])}, 'not a file of keypoints'),
+            ({'keypoints': np.array([{}, {}])}, 'it holds Python objects, which are not read'),
         ],
     )
     def test_content(self, tmp_path, changes, message):
         path = write(tmp_path / 'k.npz', [Crop('a.jpg'), Crop('b.jpg')], **changes)
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=message) as error:
             Keypoints.read(path)
+        assert 'allow_pickle' not in str(error.value)
 
     @pytest.mark.parametrize('content', [b'', b'text', encode(pixels())])
     def test_other_files(self, tmp_path, content):
         (tmp_path / 'k.npz').write_bytes(content)
-        with pytest.raises(DataError, match='not a file of keypoints'):
+        with pytest.raises(DataError, match=r'not a file of keypoints .* no \.npz archive'):
             Keypoints.read(tmp_path / 'k.npz')
 
     def test_an_array_alone(self, tmp_path):
         np.save(tmp_path / 'k.npy', np.zeros((2, 17, 3)))
-        with pytest.raises(DataError, match='not a file of keypoints'):
+        with pytest.raises(DataError, match=r'not a file of keypoints .* a single array'):
             Keypoints.read(tmp_path / 'k.npy')
+
+    def test_an_archive_of_other_files(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / 'k.npz', 'w') as archive:
+            archive.writestr('version', 'text')
+        with pytest.raises(DataError, match='version in it is no array'):
+            Keypoints.read(tmp_path / 'k.npz')
+
+    def test_a_damaged_file(self, tmp_path):
+        content = bytearray(Path(write(tmp_path / 'k.npz', [Crop('a.jpg')])).read_bytes())
+        content[content.index(b'NUMPY') + 20] ^= 1
+        (tmp_path / 'k.npz').write_bytes(content)
+        with pytest.raises(DataError, match='not a file of keypoints'):
+            Keypoints.read(tmp_path / 'k.npz')
+
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(DataError, match='a folder and not a file of keypoints'):
+            Keypoints.read(tmp_path)
 
     @pytest.mark.parametrize(
         ('crops', 'values', 'message'),
@@ -199,3 +232,92 @@ class TestRefused:
     def test_writing(self, tmp_path, crops, values, message):
         with pytest.raises(DataError, match=message):
             write_keypoints(tmp_path / 'k.npz', crops, values)
+
+
+def shares(count, generator):
+    """(N, 17, 3) joints from 0 to 1."""
+    return np.concatenate([generator.random((count, 17, 2)), np.ones((count, 17, 1))], 2)
+
+
+class TestUnits:
+    """Joints that cannot be in pixels of their samples, in a file that is otherwise right."""
+
+    def write(self, path, crops, change):
+        values = np.stack([joints(i) for i in range(len(crops))])
+        write_keypoints(path, crops, change(values))
+        return str(path)
+
+    @pytest.mark.parametrize('shift', [(0, 0), (-7, -9), (20, 300)])
+    def test_shares_of_the_image(self, tmp_path, crops, shift):
+        """Also those from which the corner of a box was taken."""
+        values = shares(10, np.random.default_rng(0))
+        values[..., :2] += shift
+        path = self.write(tmp_path / 'k.npz', crops, lambda _: values)
+        with pytest.raises(
+            DataError, match=r'of 10 of 10 samples .*keypoints\[0\]: x .*shares'
+        ):
+            Keypoints.read(path)
+
+    def test_before_the_first_pixel(self, tmp_path, crops):
+        path = self.write(tmp_path / 'k.npz', crops, lambda values: values - (5000, 0, 0))
+        with pytest.raises(
+            DataError, match=r'170 of 170 labeled joints have negative .*: -\d+, '
+        ):
+            Keypoints.read(path)
+
+    def test_beyond_the_image(self, folder, tmp_path, crops):
+        path = self.write(tmp_path / 'k.npz', crops, lambda values: values + (5000, 0, 0))
+        text = r'k\.npz: 170 of 170 labeled .*outside .*/000\.jpg: 5000, 0 in 0, 0, 30, 40 '
+        with pytest.raises(DataError, match=text):
+            PersonImages(str(folder), keypoints=path)
+
+    def test_beyond_the_box(self, folder, tmp_path):
+        """The size of a box is known without its image."""
+        boxes = [Crop('train/0000/000.jpg', (i, 0, i + 8, 10)) for i in range(4)]
+        save_boxes(folder / 'boxes.json', boxes)
+        path = self.write(tmp_path / 'k.npz', boxes, lambda values: values)
+        with pytest.raises(
+            DataError, match=r'of 68 labeled joints lie outside .* in 0, 0, 8, 10 '
+        ):
+            PersonImages(str(folder), 'boxes.json', keypoints=path)
+
+    @pytest.mark.parametrize('wrong', [4, 6])
+    def test_most_of_them_decide(self, folder, tmp_path, crops, wrong):
+        def change(values):
+            values[:wrong, :, 0] += 5000
+            return values
+
+        path = self.write(tmp_path / 'k.npz', crops, change)
+        if wrong < 5:
+            PersonImages(str(folder), keypoints=path)
+        else:
+            with pytest.raises(DataError, match='lie outside'):
+                PersonImages(str(folder), keypoints=path)
+
+    def test_joints_that_are_not_labeled_lie_anywhere(self, folder, tmp_path, crops):
+        def change(values):
+            values[:, 5:] = (-900, 900, 0)
+            return values
+
+        path = self.write(tmp_path / 'k.npz', crops, change)
+        PersonImages(str(folder), keypoints=path)
+
+    def test_single_joints_have_no_spread(self, folder, tmp_path, crops):
+        def change(values):
+            values[:, 1:, 2] = 0
+            return values
+
+        path = self.write(tmp_path / 'k.npz', crops, change)
+        PersonImages(str(folder), keypoints=path)
+
+    def test_of_a_large_file_a_part_is_looked_at(self, tmp_path, crops, monkeypatch):
+        monkeypatch.setattr('saip.datasets.keypoints.SAMPLES_CHECKED', 5)
+        path = self.write(tmp_path / 'k.npz', crops, lambda values: values - (5000, 0, 0))
+        with pytest.raises(DataError, match=r'85 of 85 labeled joints'):
+            Keypoints.read(path)
+
+    def test_images_that_cannot_be_read_are_left_out(self, folder, tmp_path, crops):
+        for crop in crops:
+            (folder / crop.path).write_bytes(b'broken')
+        path = self.write(tmp_path / 'k.npz', crops, lambda values: values)
+        PersonImages(str(folder), keypoints=path)

@@ -52,9 +52,12 @@ def test_a_run_of_another_folder_is_not_continued_in_a_used_one(toy_config, tmp_
 
 def test_masks_of_parts_need_keypoints_or_what_stands_in_for_them(monkeypatch):
     path = str(ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py')
-    with pytest.raises(StartError, match=r'masked_a .* SAIP_KEYPOINTS .*on_missing='):
-        check_keypoints(launch.read_config(path, {}))
     views = 'model.data_preprocessor.views'
+    named = ' '.join(f'{views}.masked_{x}.mask.on_missing=template' for x in 'ab')
+    with pytest.raises(
+        StartError, match=rf'in masked_a, masked_b, .* SAIP_KEYPOINTS .*{named} '
+    ):
+        check_keypoints(launch.read_config(path, {}))
     options = {f'{views}.{name}.mask.on_missing': 'block' for name in ('masked_a', 'masked_b')}
     check_keypoints(launch.read_config(path, options))
     options.popitem()

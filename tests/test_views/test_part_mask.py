@@ -268,7 +268,8 @@ def test_a_scaled_view_is_masked_on_its_own_grid():
 class TestMissing:
     def test_error_names_the_option(self):
         with pytest.raises(
-            InputError, match=r'masked\.mask: the data set has no keypoints.*on_miss'
+            InputError,
+            match=r'set has no keypoints.* model\.\S+\.views\.masked\.mask\.on_missing=',
         ):
             draw(recipe(), people(4, keypoints=False))
         batch = people(4)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import erf
 from torch import nn
 
-from saip.checkpoint import load_encoder
 from saip.models.backbones import TimmEncoder, ViTEncoder
 from saip.visualization.attention import overlay
 from saip.visualization.attention_comparison import (
@@ -29,14 +30,20 @@ from saip.visualization.attention_sheet import draw_comparison, format_record, r
 from saip.visualization.known_people import draw_crowds, draw_persons
 from tests.tools import call_tool
 
+IMAGENET = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375]}
 STATISTICS = {'mean': [120.0, 110.0, 100.0], 'std': [50.0, 60.0, 70.0]}
 ARCH = {'embed_dims': 16, 'num_layers': 2, 'num_heads': 2, 'feedforward_channels': 32}
 
 
-def vit(seed: int) -> ViTEncoder:
+def vit(seed: int, size=(64, 32), heads: int = 2) -> ViTEncoder:
+    """Its weights are far from their beginning, so that attention is uneven."""
     torch.manual_seed(seed)
-    encoder = ViTEncoder(arch=ARCH, img_size=(64, 32), feature_level=None)
+    arch = {**ARCH, 'num_heads': heads}
+    encoder = ViTEncoder(arch=arch, img_size=size, feature_level=None)
     encoder.init_weights()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
     return encoder
 
 
@@ -64,6 +71,55 @@ class Fixed(nn.Module):
 def noise(size=(64, 32), seed=0) -> Image.Image:
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+def layer_norm(x: np.ndarray, weights, name: str) -> np.ndarray:
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    normed = (x - mean) / np.sqrt(variance + 1e-6)
+    return normed * weights[f'{name}.weight'] + weights[f'{name}.bias']
+
+
+def linear(x: np.ndarray, weights, name: str) -> np.ndarray:
+    return x @ weights[f'{name}.weight'].T + weights[f'{name}.bias']
+
+
+def plain_attention(state, image: Image.Image, size, statistics, heads: int = 2) -> np.ndarray:
+    """(h, w) attention of the image token in the last block, by the formulas of ViT.
+
+    From stored weights alone, one head after the other in double precision; the mean over the
+    heads, divided by its own mean.
+    """
+    weights = {key: value.double().numpy() for key, value in state.items()}
+    pixels = np.asarray(image.convert('RGB').resize(size[::-1], Image.Resampling.BICUBIC))
+    pixels = (pixels - np.array(statistics['mean'])) / np.array(statistics['std'])
+    rows, columns = (side // 16 for side in size)
+    kernel = weights['patch_embed.projection.weight']  # (D, 3, 16, 16)
+    tokens = [weights['cls_token'][0, 0]]
+    for row in range(rows):
+        for column in range(columns):
+            patch = pixels[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+            tokens.append(np.einsum('yxc,dcyx->d', patch, kernel))
+            tokens[-1] += weights['patch_embed.projection.bias']
+    x = np.array(tokens) + weights['pos_embed'][0]
+    for block in range(ARCH['num_layers']):
+        name = f'layers.{block}'
+        queries, keys, values = np.split(
+            linear(layer_norm(x, weights, f'{name}.ln1'), weights, f'{name}.attn.qkv'), 3, -1
+        )
+        maps, out = [], []
+        parts = (np.split(each, heads, -1) for each in (queries, keys, values))
+        for q, k, v in zip(*parts, strict=True):
+            scores = np.exp(q @ k.T / math.sqrt(q.shape[-1]))
+            maps.append(scores / scores.sum(-1, keepdims=True))
+            out.append(maps[-1] @ v)
+        x = x + linear(np.concatenate(out, -1), weights, f'{name}.attn.proj')
+        hidden = linear(
+            layer_norm(x, weights, f'{name}.ln2'), weights, f'{name}.ffn.layers.0.0'
+        )
+        gelu = hidden * (1 + erf(hidden / math.sqrt(2))) / 2
+        x = x + linear(gelu, weights, f'{name}.ffn.layers.1')
+    found = np.mean(maps, 0)[0, 1:].reshape(rows, columns)
+    return found / found.mean()
 
 
 def share_by_pixels(weights, mask, size) -> float:
@@ -95,6 +151,17 @@ def test_share_of_special_maps_and_masks():
     # A mask of another size than the encoder's input covers the same part of the image.
     large = np.kron(mask, np.ones((3, 5))) > 0
     assert share_inside(first, large, size) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize('size', [(64, 32), (48, 48), (32, 96)])
+@pytest.mark.parametrize('heads', [1, 2, 4])
+def test_attention_of_a_vit_restated(size, heads):
+    """Through the stored weights, in double precision, with no line of the encoder."""
+    encoder, image = vit(heads, size, heads), noise((70, 50), heads)
+    expected = plain_attention(encoder.state_dict(), image, size, STATISTICS, heads)
+    assert expected.max() > 1.5  # of an even map nothing could be told
+    found = attention_map(Row('vit', encoder, STATISTICS), image, size).numpy()
+    np.testing.assert_allclose(found, expected, rtol=3e-5)
 
 
 def test_patches_are_compared_with_their_mean():
@@ -228,20 +295,18 @@ def test_the_tool_with_several_checkpoints(files, monkeypatch, capsys):
     assert {row['which'] for row in found['rows']} == {'student'}
     assert [c['title'] for c in found['columns']] == ['person.png', 'person.png', 'crowd.png']
     assert out.with_suffix('.md').read_text() in capsys.readouterr().out
-    # By hand: the image at the size of the column, the stock attention, every pixel.
-    image = Image.open(files / 'person.png')
+    # By hand: the image at the size of the column, attention from the file's weights, every pixel.
     size = tuple(found['columns'][0]['size'])
-    mask = (
-        Image.open(masks[0])
-        .point(lambda x: 255 * (x > 0))
-        .resize(size[::-1], Image.Resampling.BOX)
-    )
-    statistics = load_encoder(a)[1]['statistics']
-    weights = attention_map(Row('', vit(0), statistics), image, size)
-    cover = np.asarray(mask, dtype=np.float64) / 255
-    spread = np.kron(weights.numpy(), np.ones((16, 16)))
+    assert size == (64, 32)
+    state = torch.load(a)['state_dict']
+    state = {key.removeprefix('backbone.'): value for key, value in state.items()}
+    weights = plain_attention(state, Image.open(files / 'person.png'), size, IMAGENET)
+    mask = Image.fromarray((np.asarray(Image.open(masks[0])) > 0).astype(np.float32))
+    cover = np.asarray(mask.resize(size[::-1], Image.Resampling.BOX), dtype=np.float64)
+    spread = np.kron(weights, np.ones((16, 16)))
     expected = (spread * cover).sum() / spread.sum()
-    assert found['rows'][0]['share_inside'][0] == pytest.approx(expected, abs=5e-3)
+    assert abs(expected - cover.mean()) > 0.02  # what an even map would give
+    assert found['rows'][0]['share_inside'][0] == pytest.approx(expected, rel=1e-5)
     assert Image.open(out).height > 4 * 100
 
 

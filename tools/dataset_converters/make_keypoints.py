@@ -12,12 +12,21 @@ image as the person's box.
 
 import argparse
 import os
+from functools import partial
 
 from saip.datasets.canvas import PictureError, open_image, upright_size
 from saip.datasets.converters.hap_keypoints import from_hap
 from saip.datasets.converters.keypoints import Converted, from_annotations
 from saip.datasets.converters.pose_model import from_pose_model
-from saip.errors import one_line_errors
+from saip.datasets.files import check_output
+from saip.errors import MissingFileError, one_line_errors
+
+LEFT_OUT = {
+    'annotations': 'no labeled joint, or the box of an earlier one',
+    'hap': 'no .npy file of their name',
+    'model': 'their image cannot be read',
+}
+"""Why a sample gets no keypoints."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,10 +56,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def size_in(root: str | None, path: str) -> tuple[int, int] | None:
-    """(width, height) of an image below a folder; None without one, or if it cannot be read."""
-    if root is None:
-        return None
+def size_in(root: str, path: str) -> tuple[int, int] | None:
+    """(width, height) of an image below a folder; None if it cannot be read."""
     try:
         with open(os.path.join(root, path), 'rb') as file:
             height, width = upright_size(open_image(file))
@@ -61,10 +68,12 @@ def size_in(root: str | None, path: str) -> tuple[int, int] | None:
 
 def convert(args: argparse.Namespace) -> Converted:
     """Do what was asked."""
+    check_output(args.out)
     if args.kind == 'annotations':
-        return from_annotations(
-            args.source, args.out, args.prefix, lambda path: size_in(args.images, path)
-        )
+        if args.images is not None and not os.path.isdir(args.images):
+            raise MissingFileError(f'--images {args.images}: no such folder')
+        size_of = None if args.images is None else partial(size_in, args.images)
+        return from_annotations(args.source, args.out, args.prefix, size_of)
     if args.kind == 'hap':
         return from_hap(args.poses, args.data, args.out, args.ann_file, args.workers)
     return from_pose_model(
@@ -77,8 +86,10 @@ def main() -> None:
     """Convert, and print the counts."""
     args = parse_args()
     done = convert(args)
+    left_out = f'{done.left_out:,} left out ({LEFT_OUT[args.kind]})'
     print(
-        f'{args.out}: keypoints of {done.written:,} samples, none of {done.left_out:,} others'
+        f'{args.out}: keypoints of {done.written:,} samples, '
+        f'{left_out if done.left_out else "all that there are"}'
     )
 
 

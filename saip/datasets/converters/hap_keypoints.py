@@ -12,11 +12,15 @@ import numpy as np
 from saip.errors import MissingFileError
 
 from ..crops import Crop, DataError
+from ..keypoint_places import check_places, check_units, known_boxes
 from ..keypoints import SHAPE, write_keypoints
 from ..parallel import parallel_map
 from ..sources import open_source
 from .keypoints import Converted
 from .plain_pickle import read_object_array
+
+SIZES_COMPARED = 1000
+"""Images whose sizes are compared with their joints."""
 
 
 def from_hap(
@@ -43,12 +47,13 @@ def from_hap(
         How many images have a file, and how many do not.
 
     Raises:
-        DataError: two images have one name, no image has a file, or a file is refused.
+        DataError: two images have one name, no image has a file, a file is refused, or most joints
+            are not in pixels of their images.
         FileNotFoundError: a folder is not there.
     """
     if not os.path.isdir(poses):
         raise MissingFileError(f'no such folder of .npy files: {poses}')
-    _, crops, where = open_source(data, ann_file)
+    storage, crops, where = open_source(data, ann_file)
     by_name: dict[str, Crop] = {}
     for crop in crops:
         other = by_name.setdefault(Path(crop.path).stem, crop)
@@ -62,7 +67,18 @@ def from_hap(
             f'{poses}: no file is named after one of the {len(crops):,} images of {where}'
         )
     found = parallel_map(partial(_read, folder=poses), names, workers, 'poses read')
-    write_keypoints(out, [by_name[name] for name in names], np.stack(found))
+    joints, whose = np.stack(found), [by_name[name] for name in names]
+    check_units(joints, str(poses), lambda i: f'{names[i]}.npy')
+    boxes = known_boxes(storage, whose, SIZES_COMPARED)
+    if boxes:
+        looked = list(boxes)
+        check_places(
+            joints[looked],
+            list(boxes.values()),
+            str(poses),
+            lambda i: f'{names[looked[i]]}.npy',
+        )
+    write_keypoints(out, whose, joints)
     return Converted(len(names), len(crops) - len(names))
 
 
@@ -81,8 +97,10 @@ def _read(name: str, folder: str | os.PathLike[str]) -> np.ndarray:
         raise DataError(
             f"{path}: it has no [0][0]['keypoints'] ({type(error).__name__}: {error})"
         ) from error
-    if joints.shape != SHAPE or not np.isfinite(joints).all():
+    if joints.shape != SHAPE:
         raise DataError(
-            f'{path}: keypoints of shape {joints.shape}, not {SHAPE} finite numbers'
+            f'{path}: keypoints of shape {joints.shape}, not {SHAPE}: 17 joints with x, y and score'
         )
+    if not np.isfinite(joints).all():
+        raise DataError(f'{path}: keypoints that are not finite')
     return joints

@@ -178,7 +178,8 @@ class PartMask(RatioMasker):
             )
         return (
             f'view recipe, {self.where}: {what}; tools/dataset_converters/make_keypoints.py makes '
-            "it; or choose on_missing='template' (a standing person) or 'block' (no parts)"
+            f"it; or choose model.data_preprocessor.views.{self.where}.on_missing='template' (a "
+            "standing person) or 'block' (no parts)"
         )
 
 

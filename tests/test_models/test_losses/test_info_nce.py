@@ -29,8 +29,9 @@ def restated(queries, keys, first, temperature):
     ('batch', 'count', 'first'), [(1, 1, 0), (3, 3, 0), (3, 9, 3), (2, 8, 6)]
 )
 @pytest.mark.parametrize('temperature', [0.2, 1.0])
-def test_loss_by_the_formula(batch, count, first, temperature):
-    queries, keys = torch.randn(batch, 5).double(), torch.randn(count, 5).double()
+@pytest.mark.parametrize('dims', [2, 5, 48])
+def test_loss_by_the_formula(batch, count, first, temperature, dims):
+    queries, keys = torch.randn(batch, dims).double(), torch.randn(count, dims).double()
     value = info_nce(queries, keys, first, temperature)
     assert float(value) == pytest.approx(restated(queries, keys, first, temperature), abs=1e-12)
 
@@ -53,8 +54,9 @@ def test_half_precision_is_widened_under_autocast():
     assert value.dtype == info_nce(x.bfloat16(), y.bfloat16(), 0, 0.2).dtype == torch.float32
 
 
-def test_head_sums_both_directions_times_twice_the_temperature():
-    one, other = torch.randn(5, 6).double(), torch.randn(5, 6).double()
+@pytest.mark.parametrize(('batch', 'dims'), [(5, 6), (1, 6), (2, 48), (12, 3)])
+def test_head_sums_both_directions_times_twice_the_temperature(batch, dims):
+    one, other = torch.randn(batch, dims).double(), torch.randn(batch, dims).double()
     value = SymmetricContrastiveHead(0.3).loss(one, other)
     wanted = restated(one, other, 0, 0.3) + restated(other, one, 0, 0.3)
     assert float(value) == pytest.approx(0.6 * wanted, abs=1e-12)

@@ -2,10 +2,11 @@
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from mmengine.config import Config
 from torch import nn
 
@@ -13,13 +14,10 @@ from saip.analysis.step_flops import step_cost
 from saip.checkpoint import write_checkpoint
 from saip.engine.launch import drop_pretrained
 from saip.errors import InputError
-from saip.models.heads import PartClassificationHead
-from saip.models.heads import part_classification_head as head_module
 from saip.models.objectives.semantic_parts import erase
 from saip.models.selfsup.encoding import encode_views
 from saip.registry import MODELS
 from saip.structures import Encoded, Outputs, View, Views
-from tests.processes import in_processes
 from tests.tiny import ARCH, ROOT, batch, losses, progress, total
 
 GRID = (8, 4)
@@ -41,21 +39,24 @@ def build(**changes):
     return model.train()
 
 
-@pytest.fixture
-def model():
-    """Its expert's final norm has learnt gains, so that tokens differ in length."""
-    model = build()
+def with_gains(model):
+    """The final norm of a ViT has learnt gains, so that tokens differ in length."""
     with torch.no_grad():
-        gains = torch.linspace(0.2, 3, ARCH['embed_dims'])
+        gains = torch.linspace(0.2, 3, model.backbone.embed_dims)
         for encoder in (model.backbone, model.expert.backbone):
             encoder.ln1.weight.copy_(gains)
     return model
 
 
-def step_of(model, size: int = 6):
-    """Views, the expert's features and all views of one step."""
+@pytest.fixture
+def model():
+    return with_gains(build())
+
+
+def step_of(model, data=None):
+    """Views, the expert's features and all views of one step, by default of six images."""
     model.begin_step(progress())
-    views = model.data_preprocessor(batch(size), training=True)['inputs']
+    views = model.data_preprocessor(data or batch(6), training=True)['inputs']
     experts = model.as_seen_by_objectives(model.encode_by_expert(views))
     return views, experts, model.derive_views(experts, views)
 
@@ -122,33 +123,61 @@ def test_labels_are_background_and_parts_from_the_top(model):
         assert means == sorted(means)
 
 
-def test_the_loss_restated(model):
-    """Every token of both kinds of both views, one by one."""
-    _, experts, derived = step_of(model)
+def loss_restated(objective, encoded, derived, kept, told) -> tuple[float, float, int]:
+    """Every token of both kinds of both views, one by one: loss, accuracy and counted images."""
+    neck = deepcopy(objective.neck).double()
+    terms, right, count = 0.0, 0.0, 0
+    for name, counted in kept.items():
+        for view in (name, f'{name}_erased'):
+            tokens = encoded[view].require_final().require_patch_tokens().detach().double()
+            for i in counted.nonzero()[:, 0].tolist():
+                features, classes = neck.mlp(tokens[i])[:, None], neck.prototypes
+                scores = torch.cosine_similarity(features, classes, dim=-1).tolist()
+                own = derived.targets[f'{name}_labels'][i].tolist()
+                errors = [
+                    math.log(sum(map(math.exp, row))) - row[label]
+                    for row, label in zip(scores, own, strict=True)
+                ]
+                terms += float(told[i]) * sum(errors) / len(errors)
+                found = [row.index(max(row)) for row in scores]
+                right += sum(map(int.__eq__, found, own)) / len(own)
+                count += 1
+    return terms / max(count, 1), right / max(count, 1), count
+
+
+@pytest.mark.parametrize(
+    ('images', 'size', 'dims', 'parts'),
+    [
+        (6, (128, 64), 48, 3),
+        (1, (128, 64), 48, 3),
+        (2, (64, 64), 48, 2),
+        (3, (96, 32), 16, 4),
+        (5, (96, 80), 96, 5),
+    ],
+)
+def test_the_loss_restated(images, size, dims, parts):
+    arch = {**ARCH, 'embed_dims': dims, 'num_heads': 1}
+    changes = {'backbone.arch': arch, 'objectives.parts.num_parts': parts}
+    model = with_gains(build(**changes, **{'data_preprocessor.size': size}))
+    _, experts, derived = step_of(model, batch(images))
     objective = model.objectives['parts']
+    told = torch.linspace(1, 0.4, images)
+    for name in objective.student_inputs():
+        derived.by_name[name] = replace(derived[name], condition=told)
+    kept = {name: derived.targets[f'{name}_kept'] for name in ('anchor', 'augmented')}
+    kept['anchor'][0], kept['augmented'][0] = 1, 0  # a sharper test than all images alike
     encoded = encode_views(
         model.backbone, model.dense_norm, derived, objective.student_inputs()
     )
-    kept = {name: derived.targets[f'{name}_kept'] for name in ('anchor', 'augmented')}
-    kept['augmented'][0] = 0  # a sharper test than all images kept
-    terms, count, right = 0.0, 0, 0
-    for name in kept:
-        for view in (name, f'{name}_erased'):
-            tokens = encoded[view].require_final().require_patch_tokens()
-            for i in range(6):
-                if not kept[name][i]:
-                    continue
-                scores = objective.neck(tokens[i]).detach().double()
-                own = derived.targets[f'{name}_labels'][i]
-                weight = float(derived.targets['semantic'][i])
-                terms -= weight * float(scores.log_softmax(-1)[torch.arange(32), own].mean())
-                right += float((scores.argmax(-1) == own).double().mean())
-                count += 1
-    assert 0 < count < 24
+    tokens = encoded['anchor_erased'].require_final().require_patch_tokens()
+    assert tokens.shape == (images, size[0] * size[1] // 256, dims)
+    loss, accuracy, count = loss_restated(objective, encoded, derived, kept, told)
     found = objective.loss(Encoded(encoded), experts['parts'], derived)
-    assert found['loss'].item() == pytest.approx(terms / count, rel=1e-5)
-    assert float(found['accuracy']) == pytest.approx(right / count)
-    assert float(found['kept']) == pytest.approx(count / 24)
+    assert 0 < count < 4 * images
+    assert loss > 0.1
+    assert found['loss'].item() == pytest.approx(loss, rel=1e-5)
+    assert float(found['accuracy']) == pytest.approx(accuracy)
+    assert float(found['kept']) == pytest.approx(count / (4 * images))
 
 
 def test_a_batch_without_foreground_is_finite_and_has_gradients():
@@ -165,6 +194,87 @@ def test_a_batch_without_foreground_is_finite_and_has_gradients():
     assert classifier
     assert not any(p.grad.any() for p in classifier)
     assert all(p.grad.any() for n, p in learnt.items() if n.startswith('backbone.controller'))
+
+
+def textured(count: int) -> dict[str, torch.Tensor]:
+    """Canvases with three kinds of texture one above the other, and plain gray below."""
+    generator = torch.Generator().manual_seed(0)
+    canvas = torch.full((count, 3, 320, 160), 124.0)
+    for i, grain in enumerate((4, 10, 20)):
+        noise = torch.rand(count, 3, 80 // grain, 160 // grain, generator=generator)
+        canvas[:, :, 80 * i : 80 * (i + 1)] = 255 * nn.functional.interpolate(noise, (80, 160))
+    whole = torch.tensor([[320, 160]] * count)
+    return {**batch(count), 'canvas': canvas.to(torch.uint8), 'size': whole}
+
+
+def build_for_parts(encoder: str, data):
+    """A model with the objective of the parts alone, which sees an image in 8x4 tokens."""
+    changes = {'objectives.csm': None, 'objectives.koleo': None}
+    if encoder == 'vit':
+        return with_gains(build(**changes))
+    cfg = config(**changes, **{'data_preprocessor.size': (256, 128)})
+    cfg.model.backbone = dict(type='saip.TimmEncoder', model=encoder, **cfg.encoder_options)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.train().begin_step(progress())
+    images = model.data_preprocessor(data, training=True)['inputs']['anchor'].images
+    norms = [each for each in model.backbone.modules() if isinstance(each, nn.BatchNorm2d)]
+    with torch.no_grad():  # with statistics of 0 and 1 the borders would say all of the labels
+        for norm in norms:
+            norm.momentum = 1.0
+        model.backbone.encode(images)
+        for norm in norms:
+            norm.momentum = 0.1
+    model.expert.copy_from_student()
+    return model
+
+
+def is_mostly_long(tokens) -> bool:
+    """Whether more than half of an image's tokens are in the longer of the best two clusters."""
+    lengths = np.sort(np.linalg.norm(tokens.double().numpy(), axis=-1))
+    count = len(lengths)
+    errors = [lengths[:j].var() * j + lengths[j:].var() * (count - j) for j in range(1, count)]
+    return count - (1 + int(np.argmin(errors))) > count / 2
+
+
+@pytest.mark.parametrize('encoder', ['vit', 'starnet_s050'])
+def test_images_with_a_foreground_teach_classifier_and_encoder(encoder):
+    """By gradients alone: there is no other objective and no weight decay."""
+    data = textured(6)
+    model = build_for_parts(encoder, data)
+    objective = model.objectives['parts']
+    _, experts, derived = step_of(model, data)
+    kept = {name: derived.targets[f'{name}_kept'] for name in ('anchor', 'augmented')}
+    for name, found in kept.items():
+        output = experts['parts'].views[f'{name}_semantic'].require_final()
+        assert output.grid == GRID
+        assert found.bool().tolist() == [*map(is_mostly_long, output.require_patch_tokens())]
+    if encoder != 'vit':  # whose long tokens are not those of textures before it learns
+        shares = (derived.targets['anchor_labels'] > 0).view(6, *GRID).float().mean((0, 2))
+        assert shares[1:6].min() > 0.5 > 0.2 > shares[7]
+    told = derived.targets['semantic']
+    encoded = encode_views(
+        model.backbone, model.dense_norm, derived, objective.student_inputs()
+    )
+    restated, _, count = loss_restated(objective, encoded, derived, kept, told)
+    terms = losses(model, data)
+    loss = terms['loss_parts']
+    assert loss.item() == pytest.approx(restated, rel=1e-5)
+    assert loss > 0.1
+    assert float(terms['parts_kept']) == pytest.approx(count / 24)
+    loss.backward()
+    learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split('.')[0] for name in learnt} == {'backbone', 'objectives'}
+    assert all(p.grad.isfinite().all() for p in learnt.values())
+    assert [name for name, p in learnt.items() if not p.grad.any()] == []
+    optimizer = torch.optim.SGD(learnt.values(), lr=0.1)
+    for _ in range(2):
+        optimizer.step()
+        optimizer.zero_grad()
+        later = losses(model, data)['loss_parts']
+        later.backward()
+    assert later < loss - 0.01
 
 
 @pytest.mark.parametrize('learns', [True, False])
@@ -236,60 +346,6 @@ def test_views_are_encoded_together_only_with_those_that_are_told_too(model):
     torch.testing.assert_close(
         found['untold'].require_final().image_token, alone['x'].require_final().image_token
     )
-
-
-def weighted(rank_of: int = 0, world: int = 1) -> tuple[float, float, float]:
-    """Loss and gradient of a share of eight images, of which the first three are kept."""
-    generator = torch.Generator().manual_seed(4)
-    scores = torch.randn(8, 5, 4, generator=generator)[rank_of::world].requires_grad_()
-    labels = torch.randint(0, 4, (8, 5), generator=generator)[rank_of::world]
-    kept = torch.tensor([1.0, 1, 1, 0, 0, 0, 0, 0])[rank_of::world]
-    weight = torch.tensor([1.0, 0.5, 0.2, 1, 1, 1, 1, 1])[rank_of::world]
-    out = PartClassificationHead().loss(scores, labels, kept, weight)
-    out['loss'].backward()
-    return float(out['loss']), float(scores.grad.abs().sum()), float(out['accuracy'])
-
-
-def in_a_group() -> tuple[float, float, float]:
-    dist.init_process_group('gloo')
-    result = weighted(dist.get_rank(), dist.get_world_size())
-    dist.destroy_process_group()
-    return result
-
-
-def test_kept_images_are_counted_over_all_processes(monkeypatch):
-    """Emulated: each of two shares learns what the mean of both counts is."""
-    loss, gradient, accuracy = weighted()
-    assert loss > 0
-    counts: list[torch.Tensor] = []
-    monkeypatch.setattr(head_module.dist, 'all_reduce', lambda x, op: counts.append(x.clone()))
-    for rank in range(2):
-        weighted(rank, 2)
-    mean = torch.stack(counts).mean(0)
-    assert mean[0] == 1.5
-    monkeypatch.setattr(head_module.dist, 'all_reduce', lambda x, op: x.copy_(mean))
-    both = [weighted(rank, 2) for rank in range(2)]
-    assert sum(each[0] for each in both) / 2 == pytest.approx(loss, rel=1e-6)
-    assert sum(each[1] for each in both) / 2 == pytest.approx(gradient, rel=1e-6)
-    assert [each[2] for each in both] == pytest.approx([accuracy] * 2)
-
-
-@pytest.mark.slow
-@pytest.mark.dist
-def test_processes_with_different_numbers_of_kept_images_give_the_loss_of_one(tmp_path):
-    loss, gradient, accuracy = weighted()
-    assert loss > 0
-    both = in_processes(2, tmp_path, in_a_group)
-    assert sum(each[0] for each in both) / 2 == pytest.approx(loss, rel=1e-6)
-    assert sum(each[1] for each in both) / 2 == pytest.approx(gradient, rel=1e-6)
-    assert [each[2] for each in both] == pytest.approx([accuracy] * 2)
-
-
-def test_cosines_that_are_all_equal_cost_the_log_of_the_classes():
-    out = PartClassificationHead().loss(
-        torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.long), torch.ones(2), torch.ones(2)
-    )
-    assert float(out['loss']) == pytest.approx(math.log(4))
 
 
 def test_cells_of_a_coarser_map_cover_several_patches():

@@ -2,7 +2,7 @@
 # and the agreement of their image tokens. docs/comparisons/hap.md justifies every choice.
 #
 # SAIP_KEYPOINTS names the file of the training set's keypoints (tools/dataset_converters/
-# make_keypoints.py). Without it the first step stops; `none` takes a standing person for everybody.
+# make_keypoints.py). Without it no training begins; `none` takes a standing person for everybody.
 _base_ = []  # only with it mmengine lets a configuration of this style import
 from saip.configs import variable
 
