@@ -20,7 +20,7 @@ from saip.downstream.attributes.published import convert_petazs
 from saip.engine import launch
 from saip.registry import MODELS
 from tests.test_downstream.test_attributes.attribute_files import write_pa100k
-from tests.tiny import ROOT, train
+from tests.tiny import ROOT, STRIDE_16, train
 
 CONFIGS = {
     name: ROOT / f'configs/downstream/attributes/par_{name}.py' for name in ('pa100k', 'petazs')
@@ -97,7 +97,7 @@ def two_iterations_and_an_evaluation(name, options, work_dir):
         assert logged == pytest.approx(value, rel=1e-4), key
 
 
-@pytest.mark.parametrize('fragment', PAPER)
+@pytest.mark.parametrize('fragment', [*PAPER, *STRIDE_16])
 @pytest.mark.parametrize('name', CONFIGS)
 def test_two_iterations_and_an_evaluation(
     name, fragment, drawn, tmp_path, monkeypatch, fresh_mmengine

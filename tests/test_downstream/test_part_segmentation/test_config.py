@@ -14,7 +14,7 @@ from mmseg.datasets import LIPDataset
 from saip.datasets.people import formats
 from saip.engine import launch
 from saip.registry import MODELS
-from tests.tiny import train
+from tests.tiny import STRIDE_16, train
 
 from .lip_files import SIZES, write_lip
 from .small import CONFIG, SETTINGS, config, without_chance
@@ -165,7 +165,7 @@ def two_iterations_and_an_evaluation(folder, work_dir, images, real_size):
     assert 0 <= tested['multi_scale/mIoU'] <= 100
 
 
-@pytest.mark.parametrize('name', ENCODERS)
+@pytest.mark.parametrize('name', [*ENCODERS, 'starnet-s3-os16', STRIDE_16[1]])
 def test_two_iterations_and_an_evaluation(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
     monkeypatch.setenv('SAIP_BACKBONE', name)
     two_iterations_and_an_evaluation(drawn, tmp_path, images=8, real_size=False)
