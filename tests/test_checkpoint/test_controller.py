@@ -123,6 +123,20 @@ def test_loading_stays_strict(training, tmp_path):
     assert 'condition' not in load_encoder(stock)[1]
 
 
+@pytest.mark.parametrize('has_meta', [True, False])
+def test_a_controller_of_another_depth_is_refused_in_words(tmp_path, has_meta):
+    """Where it acts depends on the depth, so its norms are not where the encoder has them."""
+    told = ViTEncoder(FOUR, (128, 64), feature_level=2, controller={})
+    file = write(tmp_path / 'epoch_3.pth', told, told)
+    message = 'another architecture: arch.num_layers is 4 in the file and 12'
+    if not has_meta:
+        write_checkpoint(file, load_checkpoint_file(file)['state_dict'], {'epoch': 3})
+        message = r'epoch_3.pth: \d+ tensors of the model are missing: layers\.4\.'
+    deep = ViTEncoder({**FOUR, 'num_layers': 12}, (128, 64), feature_level=2)
+    with pytest.raises(WeightsError, match=message):
+        load_pretrained(deep, {'checkpoint': str(file), 'prefix': 'backbone.'})
+
+
 def test_frozen_features_are_those_of_the_chosen_condition(training, pair):
     compared = find_compared_encoders(str(training), condition=0.3)
     assert_same(token(compared.encoders['student']), token(pair['student'], 0.3))
