@@ -114,10 +114,10 @@ def test_loading_stays_strict(training, tmp_path):
     stock = write(tmp_path / 'stock.pth', vit(), vit())
     with pytest.raises(WeightsError, match='12 tensors of the model are missing: controller'):
         load_pretrained(told, {'checkpoint': str(stock), 'prefix': 'backbone.'})
-    with pytest.raises(InputError, match='condition: λ is a number from 0 to 1, not 7'):
+    with pytest.raises(InputError, match=r'condition .*: λ is a number from 0 to 1, not 7'):
         load_encoder(training, condition=7)
     with pytest.raises(
-        CheckpointError, match=r'condition=0.2: .* trained without a controller'
+        CheckpointError, match=r'condition=0.2 .*: .* trained without a controller'
     ):
         load_encoder(stock, condition=0.2)
     assert 'condition' not in load_encoder(stock)[1]
