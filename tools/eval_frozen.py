@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from saip.datasets.files import write_atomic
-from saip.errors import one_line_errors
+from saip.errors import InputError, one_line_errors
 from saip.experiments.compared_encoders import (
     evaluate_compared_encoders,
     find_compared_encoders,
@@ -47,6 +47,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the results here')
     args = parser.parse_args()
     args.settings = frozen_settings(parser, args)
+    if args.feature and args.checkpoint in ('histogram', 'pixels'):
+        raise InputError(
+            f'--feature {args.feature}: {args.checkpoint} is no network and has one feature; '
+            'leave it out'
+        )
     return args
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from saip.checkpoint.controller import without_controller
 from saip.registry import MODELS
 
 CLASSES = 1000
@@ -96,14 +97,19 @@ class EncoderCost:
 
 
 def encoder_cost(backbone: dict[str, Any], size: tuple[int, int]) -> EncoderCost:
-    """Count parameters and operations of an encoder.
+    """Count parameters and operations of an encoder, as it is exported.
+
+    A semantic controller is folded into the norms there, and therefore costs nothing.
 
     Args:
         backbone: its configuration; ``img_size`` becomes ``size``.
         size: (height, width) of the image.
     """
     with torch.device('meta'):
-        encoder = MODELS.build({**backbone, 'img_size': size}).eval()
+        encoder = MODELS.build({**backbone, 'img_size': size})
+        if encoder.has_controller and encoder.controller.foldable:
+            encoder = MODELS.build(without_controller(encoder.architecture()))
+        encoder.eval()
         images = torch.empty(1, 3, *size)
     with torch.no_grad():
         flops = count_flops(lambda: encoder.encode(images))

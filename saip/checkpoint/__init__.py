@@ -28,6 +28,7 @@ from saip.checkpoint.meta import (
     describe_training,
     replace_config,
     stored_architecture,
+    stored_feature,
 )
 from saip.checkpoint.strict import (
     LoadReport,
@@ -61,6 +62,7 @@ __all__ = [
     'parse_config_text',
     'replace_config',
     'stored_architecture',
+    'stored_feature',
     'tensors_sha256',
     'write_checkpoint',
 ]

@@ -22,7 +22,9 @@ from saip.checkpoint.meta import (
     build_stored_encoder,
     describe_encoder,
     frozen_expert_file,
+    stored_preset,
 )
+from saip.errors import InputError
 from saip.registry import MODELS
 from saip.version import __version__
 
@@ -99,7 +101,7 @@ def encoder_of(
 
     Returns:
         The encoder in eval mode, and plain values about it: ``architecture``, ``statistics``,
-        ``preset``, ``objectives``, ``data``, ``epoch``, ``iteration``, ``which``, and
+        ``preset``, ``objectives``, ``data``, ``feature``, ``epoch``, ``iteration``, ``which``, and
         ``condition`` where λ was fixed.
 
     Raises:
@@ -124,7 +126,7 @@ def encoder_of(
         if key.startswith(prefix)
     }
     if not state_dict:
-        raise CheckpointError(f'holds no {which}: no key begins with {prefix!r}')
+        raise CheckpointError(_absence(meta, which, prefix))
     encoder, state_dict, folded = _without_controller(meta, state_dict, condition)
     try:
         encoder.load_state_dict(state_dict, strict=True)
@@ -134,14 +136,33 @@ def encoder_of(
     return encoder.eval(), {'which': which, **describe_encoder(meta, encoder), **folded}
 
 
+def _absence(meta: dict[str, Any], which: Which, prefix: str) -> str:
+    """Say that there is no such encoder, and where a training has none by its method."""
+    text = f'holds no {which}: no key begins with {prefix!r}'
+    if which == 'student':
+        return text
+    preset = stored_preset(meta)
+    named = '' if preset is None else f' ({preset})'
+    return (
+        f'{text}, so its training{named} has no expert; --which student takes the encoder that '
+        'it trained'
+    )
+
+
 def _without_controller(
     meta: dict[str, Any], state_dict: dict[str, Tensor], condition: float | None
 ) -> tuple[Any, dict[str, Tensor], dict[str, Any]]:
     """Build the stored encoder, stock if that can be; its tensors; what to say of a controller.
 
     Raises:
-        CheckpointError: there is no controller to be told λ, or an exported file has fixed λ.
+        CheckpointError: there is no controller to be told λ, an exported file has fixed λ, or it
+            is not from 0 to 1.
     """
+    if condition is not None:
+        try:
+            check_lambda('condition (--condition)', condition)
+        except InputError as error:
+            raise CheckpointError(str(error)) from error
     encoder = build_stored_encoder(meta)
     if encoder.has_controller:
         chosen = encoder.controller.condition if condition is None else condition
@@ -154,10 +175,11 @@ def _without_controller(
     fixed = meta.get('condition')
     if condition is not None and condition != fixed:
         raise CheckpointError(
-            f'condition={condition}: this encoder was trained without a controller'
+            f'condition={condition} (--condition): this encoder was trained without a '
+            'controller; leave it out'
             if fixed is None
-            else f'condition={condition}: this file was exported at {fixed}, for good; export '
-            'the training checkpoint again'
+            else f'condition={condition} (--condition): this file was exported at {fixed}, for '
+            'good; export the training checkpoint again'
         )
     return encoder, state_dict, {} if fixed is None else {'condition': fixed}
 
@@ -180,7 +202,7 @@ def export_backbone(
         out_dir: folder, made if it does not exist.
         which: the trained encoder or its averaged expert.
         name: first part of the file name; eight digits of the tensors' SHA-256 follow.
-        source: the checkpoint's file, whose SHA-256 goes into the meta.
+        source: the checkpoint's file, which messages name and whose SHA-256 goes into the meta.
         formats: what to write.
         condition: λ that is folded into a backbone trained with a controller, see
             :func:`encoder_of`; it goes into the meta.
@@ -191,11 +213,15 @@ def export_backbone(
     Raises:
         CheckpointError: the checkpoint holds no such encoder, or weights that are not finite.
     """
-    encoder, meta = encoder_of(checkpoint, which, condition)
+    named = '' if source is None else f'{source}: '
+    try:
+        encoder, meta = encoder_of(checkpoint, which, condition)
+    except CheckpointError as error:
+        raise CheckpointError(f'{named}{error}') from error
     broken = not_finite(encoder.state_dict())
     if broken:
         raise CheckpointError(
-            f'{len(broken)} tensors of the {which} hold values that are not finite, such as '
+            f'{named}{len(broken)} tensors of the {which} hold values that are not finite, such as '
             f'{broken[0]}; export a checkpoint from before the training went wrong'
         )
     tensors = {

@@ -45,6 +45,16 @@ def has_controller(state_dict: Mapping[str, Any]) -> bool:
     return any(key.startswith(PREFIX) for key in state_dict)
 
 
+def can_fold(state_dict: Mapping[str, Any], stages: Sequence[FoldedStage]) -> bool:
+    """Whether an encoder's tensors hold a controller of these stages and their norms."""
+    layers = [
+        f'{PREFIX}{kind}.{i}' for kind in ('scales', 'shifts') for i in range(len(stages))
+    ]
+    norms = [norm for stage in stages for norm in stage.norms]
+    needed = (f'{name}.{part}' for name in (*layers, *norms) for part in ('weight', 'bias'))
+    return all(name in state_dict for name in needed)
+
+
 def fold_controller(
     state_dict: Mapping[str, Tensor], stages: Sequence[FoldedStage], condition: float
 ) -> dict[str, Tensor]:

@@ -22,6 +22,9 @@ STATISTICS = {
 }
 """Of pixels in 0..255, where a configuration does not name others."""
 
+FEATURE = 'image_token'
+"""What evaluation reads of an encoder, where a configuration does not name it."""
+
 _TRAINING_KEYS = (
     'architecture',
     'embed_dims',
@@ -29,6 +32,7 @@ _TRAINING_KEYS = (
     'objectives',
     'data',
     'statistics',
+    'feature',
     'expert_checkpoint',
 )
 
@@ -51,7 +55,8 @@ def describe_training(config: Mapping[str, Any], encoder: DescribedEncoder) -> d
 
     Returns:
         ``architecture``, ``embed_dims``, ``preset``, ``objectives`` (names), ``data`` (names),
-        and ``statistics``; with a frozen expert ``expert_checkpoint``, the file with its weights.
+        ``statistics`` and ``feature``, which evaluation reads; with a frozen expert
+        ``expert_checkpoint``, the file with its weights.
     """
     model = config.get('model') or {}
     expert_file = (model.get('expert') or {}).get('checkpoint')
@@ -69,6 +74,7 @@ def describe_encoder(meta: dict[str, Any], encoder: DescribedEncoder) -> dict[st
     if 'architecture' in meta:
         known = {key: meta.get(key) for key in ('preset', 'objectives', 'data')}
         known['statistics'] = meta.get('statistics', STATISTICS)
+        known['feature'] = stored_feature(meta)
     else:
         known = _describe_config(parse_config_text(meta['cfg']))
     return {
@@ -113,6 +119,30 @@ def stored_architecture(meta: dict[str, Any]) -> dict[str, Any] | None:
     return build_stored_encoder(meta).architecture() if _has_saip_config(meta) else None
 
 
+def stored_feature(meta: Mapping[str, Any]) -> str:
+    """What evaluation reads of a checkpoint's encoder: ``model.feature`` of its training.
+
+    Older files that record none are asked for their configuration; where that says nothing, it is
+    the image token.
+    """
+    return str(_stored(meta, 'feature') or FEATURE)
+
+
+def stored_preset(meta: Mapping[str, Any]) -> str | None:
+    """The preset of a checkpoint's training; None where nothing says it."""
+    return _stored(meta, 'preset')
+
+
+def _stored(meta: Mapping[str, Any], key: str) -> Any:
+    """What a meta records, else what the text of its configuration says; None without both."""
+    if key in meta or not _has_saip_config(meta):
+        return meta.get(key)
+    try:
+        return _describe_config(parse_config_text(meta['cfg']))[key]
+    except CheckpointError:  # neither the encoder nor its weights need this text
+        return None
+
+
 def frozen_expert_file(meta: dict[str, Any]) -> str | None:
     """The weights of a training's frozen expert, as its configuration names them.
 
@@ -139,7 +169,7 @@ def replace_config(meta: dict[str, Any], text: str) -> dict[str, Any]:
     return {**meta, 'cfg': text}
 
 
-def _has_saip_config(meta: dict[str, Any]) -> bool:
+def _has_saip_config(meta: Mapping[str, Any]) -> bool:
     """Whether mmengine stored the configuration of a SAIP pretraining in this meta."""
     return 'saip.' in str(meta.get('cfg') or '')
 
@@ -152,7 +182,7 @@ def _model_config(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Preset, objectives, data and statistics that a training configuration names."""
+    """Preset, objectives, data, statistics and feature that a training configuration names."""
     model = config.get('model') or {}
     objectives = model.get('objectives') or {}
     preprocessor = model.get('data_preprocessor') or {}
@@ -165,6 +195,7 @@ def _describe_config(config: Mapping[str, Any]) -> dict[str, Any]:
         'objectives': [key for key, value in objectives.items() if value is not None],
         'data': _data_names((config.get('train_dataloader') or {}).get('dataset') or {}),
         'statistics': {**statistics, 'color_order': STATISTICS['color_order']},
+        'feature': str(model.get('feature', FEATURE)),
     }
 
 

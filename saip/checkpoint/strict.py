@@ -14,6 +14,7 @@ from torch import Tensor
 from saip.checkpoint.controller import (
     DEFAULT_CONDITION,
     FoldedStage,
+    can_fold,
     fold_controller,
     has_controller,
 )
@@ -122,7 +123,9 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     stored = checkpoint.get('state_dict', checkpoint)
     state_dict = _below_prefix(stored, prefix, str(path))
     meta = checkpoint.get('meta') or {}
-    state_dict = _fold(module, state_dict, meta, init_cfg.get('condition'))
+    source = stored_architecture(dict(meta))
+    _check_architecture(source, module.architecture(), str(path))  # before norms are looked for
+    state_dict = _fold(module, state_dict, source, init_cfg.get('condition'))
     state_dict, source_grid, target_grid = fit_encoder(module, state_dict, meta, str(path))
     check_tensors(state_dict, module.state_dict(), str(path))
     module.load_state_dict(state_dict, strict=True)
@@ -141,14 +144,14 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
 def _fold(
     module: Encoder,
     state_dict: dict[str, Tensor],
-    meta: Mapping[str, Any],
+    source: Mapping[str, Any] | None,
     condition: float | None,
 ) -> dict[str, Tensor]:
     """Fold a controller that the encoder does not have."""
     kept = has_controller(module.state_dict()) or not module.stages
-    if kept or not has_controller(state_dict):
+    if kept or not can_fold(state_dict, module.stages):
         return state_dict  # what does not fit is refused by the comparison of keys
-    trained_with = (stored_architecture(dict(meta)) or {}).get('controller', {})
+    trained_with = (source or {}).get('controller', {})
     chosen = trained_with.get('condition', DEFAULT_CONDITION)
     chosen = chosen if condition is None else condition
     print_log(f'the controller is folded at λ = {chosen}', logger='current')

@@ -20,12 +20,15 @@ from saip.checkpoint import (
     encoder_of,
     load_checkpoint_file,
     replace_config,
+    stored_feature,
 )
+from saip.datasets.retrieval import RetrievalImages
 from saip.engine.launch import read_config
 from saip.errors import InputError, MissingFileError, library_refusals
 from saip.evaluation.histogram import CoarsePixels, ColorHistogram
 from saip.experiments.frozen_eval import FrozenEncoder, evaluate_frozen
 from saip.models.backbones import BaseEncoder, build_encoder
+from saip.models.selfsup.predicting import Feature, check_feature
 from saip.registry import DATASETS, MODELS
 
 SPECIAL = ('random', 'histogram', 'pixels')
@@ -45,12 +48,14 @@ class ComparedEncoders:
         preprocessor: for all of them.
         size: (h, w) at which images are encoded.
         about: plain values about the checkpoint, for the record.
+        feature: what is read of them: ``model.feature`` of the training.
     """
 
     encoders: dict[str, FrozenEncoder]
     preprocessor: nn.Module
     size: tuple[int, int]
     about: dict[str, Any]
+    feature: Feature
 
 
 def find_compared_encoders(
@@ -74,8 +79,14 @@ def find_compared_encoders(
         FileNotFoundError: there is no such file.
         CheckpointError: the file cannot be read, says nothing about its encoder, or its
             configuration builds none.
+        InputError: ``condition`` goes with no checkpoint, or is no λ.
         StartError: there is no such config, or it cannot be read.
     """
+    if condition is not None and source in SPECIAL:
+        raise InputError(
+            f'--condition {condition:g}: λ goes with a checkpoint that was trained with a semantic '
+            f'controller, and {source} is none; leave it out'
+        )
     text = read_config(config).pretty_text if config else None
     try:
         with library_refusals(config or source, CheckpointError):
@@ -103,7 +114,11 @@ def join_compared_encoders(found: Mapping[str, ComparedEncoders]) -> ComparedEnc
 
 
 def evaluate_compared_encoders(
-    compared: ComparedEncoders, data: str | Path, holdout: float | int = 0, **settings: Any
+    compared: ComparedEncoders,
+    data: str | Path,
+    holdout: float | int = 0,
+    feature: Feature | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate networks and what they should beat on a folder of images.
 
@@ -111,15 +126,27 @@ def evaluate_compared_encoders(
         compared: what to compare.
         data: see :func:`open_images`, as for ``holdout``.
         holdout: the part of unlabeled images.
+        feature: what is read of a network; None takes the one of the training.
         settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`, which says what
-            comes back.
+            comes back. Where λ of a controller was fixed, it is added as ``condition``.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder or what it holds cannot be used.
+        ValueError: the folder or what it holds cannot be used, or it is labeled and therefore
+            has no part that is held back.
     """
     images = open_images(data, compared.size, holdout)
-    return evaluate_frozen(compared.encoders, images, compared.preprocessor, **settings)
+    if holdout and isinstance(images, RetrievalImages):
+        raise InputError(
+            f'--holdout {holdout:g}: {data} is a labeled set ({"/, ".join(MARKET_FOLDERS)}/), of '
+            'which no training holds images back; leave it out'
+        )
+    read = feature or compared.feature
+    result = evaluate_frozen(
+        compared.encoders, images, compared.preprocessor, feature=read, **settings
+    )
+    told = {key: compared.about[key] for key in ('condition',) if key in compared.about}
+    return {**told, **result}
 
 
 def _collect(
@@ -148,6 +175,7 @@ def _collect(
         preprocessor=MODELS.build(settings),
         size=size,
         about=about,
+        feature=check_feature(stored_feature(meta)),
     )
 
 

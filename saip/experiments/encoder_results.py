@@ -33,6 +33,8 @@ class EncoderResult:
         gflops: of one image, a multiply-add counted as two.
         size: (height, width) of that image.
         source: the log that it was read from.
+        trained_size: (height, width) of the images that the result was reached with, as far as
+            its configuration says it of the encoder or the preprocessor; None where it does not.
     """
 
     series: str
@@ -43,6 +45,7 @@ class EncoderResult:
     gflops: float
     size: tuple[int, int]
     source: str
+    trained_size: tuple[int, int] | None = None
 
 
 def read_result(
@@ -85,6 +88,7 @@ def read_result(
         gflops=cost.flops / 1e9,
         size=size,
         source=str(log),
+        trained_size=_trained_size(cfg.model, backbone),
     )
 
 
@@ -101,9 +105,25 @@ def read_results(file: Path) -> list[EncoderResult]:
     """
     try:
         rows = json.loads(file.read_text(encoding='utf-8'))
-        return [EncoderResult(**{**row, 'size': tuple(row['size'])}) for row in rows]
+        return [_from_row(row) for row in rows]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f'{file}: no list of results of encoders') from error
+
+
+def _from_row(row: dict[str, Any]) -> EncoderResult:
+    """A result of a file; those of earlier versions have no ``trained_size``."""
+    sizes = {'size': tuple(row['size'])}
+    if row.get('trained_size') is not None:
+        sizes['trained_size'] = tuple(row['trained_size'])
+    return EncoderResult(**{**row, **sizes})
+
+
+def _trained_size(model: Mapping[str, Any], backbone: dict[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of a run's images; None where its configuration does not say it."""
+    size = backbone.get('img_size') or (model.get('data_preprocessor') or {}).get('size')
+    if isinstance(size, int):
+        return size, size
+    return None if size is None else (int(size[0]), int(size[1]))
 
 
 def _last_metrics(work_dir: Path) -> tuple[Path, dict[str, float]]:

@@ -19,6 +19,7 @@ from saip.experiments.compared_encoders import (
 )
 from saip.experiments.exported_backbones import ExportedBackbone, find_exported_backbones
 from saip.experiments.table import align, format_table
+from saip.models.selfsup.predicting import Feature
 from saip.visualization.curves import draw_curves
 
 FOLDER = 'epoch_curve'
@@ -108,6 +109,7 @@ def retrieval_curve(
     metric: str | None = None,
     out: str | Path | None = None,
     holdout: float | int = 0,
+    feature: Feature | None = None,
     **settings: Any,
 ) -> tuple[str, Path]:
     """Evaluate the frozen features of every exported backbone, in one pass over the images.
@@ -121,6 +123,7 @@ def retrieval_curve(
         metric: what is drawn; by default mAP, of unlabeled images recall@1.
         out: folder of the results, by default ``RUN/epoch_curve``.
         holdout: see :func:`saip.experiments.compared_encoders.open_images`.
+        feature: what is read of the backbones; None takes the one of their training.
         settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`.
 
     Returns:
@@ -128,19 +131,29 @@ def retrieval_curve(
 
     Raises:
         FileNotFoundError: there is no run, no exported backbone, or no data.
-        ValueError: a file or the data cannot be used, or there is no such metric.
+        ValueError: a file or the data cannot be used, there is no such metric, or the files name
+            different features.
     """
     work_dir, exports = find_exported_backbones(run)
     rows = {f'epoch {export.epoch}': export for export in exports}
-    compared = join_compared_encoders(
-        {n: find_compared_encoders(str(e.path)) for n, e in rows.items()}
-    )
-    result = evaluate_compared_encoders(compared, data, holdout, **settings)
+    found = {n: find_compared_encoders(str(e.path)) for n, e in rows.items()}
+    features = {n: one.feature for n, one in found.items()}
+    if feature is None and len(set(features.values())) > 1:
+        listed = ', '.join(f'{name} {read}' for name, read in features.items())
+        raise InputError(
+            f'{run}: its backbones are read by different features ({listed}), which do not '
+            'compare; choose one with --feature'
+        )
+    compared = join_compared_encoders(found)
+    result = evaluate_compared_encoders(compared, data, holdout, feature, **settings)
     protocol = result['protocol']
     name = f'{protocol}_{Path(data).expanduser().resolve().name}.json'
     curve = EpochCurve(
         path=Path(out or work_dir / FOLDER, name),
-        settings={'data': str(data), 'protocol': protocol, 'images': result['images']},
+        settings={
+            'data': str(data),
+            **{key: result[key] for key in ('protocol', 'feature', 'images')},
+        },
         points=[Point.of(export, result['rows'][row]) for row, export in rows.items()],
         references={n: row for n, row in result['rows'].items() if n not in rows},
     )

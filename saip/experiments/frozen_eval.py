@@ -67,9 +67,9 @@ def evaluate_frozen(
         progress: whether to write progress and time left to stderr.
 
     Returns:
-        ``protocol`` ('retrieval' or 'two-view'), ``images``, for two-view recall ``chance``,
-        and ``rows``: by name of the encoder ``Rank-1``, ``Rank-5``, ``Rank-10`` and ``mAP``, or
-        ``recall@1``, all in percent, and ``feature_std``, ``feature_std_healthy``,
+        ``protocol`` ('retrieval' or 'two-view'), ``feature``, ``images``, for two-view recall
+        ``chance``, and ``rows``: by name of the encoder ``Rank-1``, ``Rank-5``, ``Rank-10`` and
+        ``mAP``, or ``recall@1``, all in percent, and ``feature_std``, ``feature_std_healthy``,
         ``effective_rank``, ``mean_cosine`` and ``dims``.
 
     Raises:
@@ -81,11 +81,12 @@ def evaluate_frozen(
         encoders, dataset, preprocessor, batch_size, num_workers, feature, device, progress
     )
     images = len(next(iter(features.values())))
+    about = {'feature': feature, 'images': images}
     if labels:
         rows = {name: _retrieval_row(f.to(device), labels) for name, f in features.items()}
-        return {'protocol': 'retrieval', 'images': images, 'rows': rows}
+        return {'protocol': 'retrieval', **about, 'rows': rows}
     rows = {name: _two_view_row(f.to(device)) for name, f in features.items()}
-    return {'protocol': 'two-view', 'images': images, 'chance': 100 / images, 'rows': rows}
+    return {'protocol': 'two-view', **about, 'chance': 100 / images, 'rows': rows}
 
 
 def encode_frozen(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from saip.errors import InputError
 from saip.models.selfsup.predicting import FEATURES
 
 NAMES = ('holdout', 'feature', 'batch_size', 'workers', 'device')
@@ -24,8 +25,7 @@ def add_frozen_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--feature',
         choices=FEATURES,
-        default='image_token',
-        help='what is read of a network (default: image_token)',
+        help='what is read of a network (default: model.feature of its training)',
     )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, default=2, help='processes that read images')
@@ -35,7 +35,12 @@ def add_frozen_options(parser: argparse._ActionsContainer) -> None:
 def frozen_settings(
     parser: argparse.ArgumentParser, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Check these options; return the arguments of ``evaluate_compared_encoders``."""
+    """Check these options; return the arguments of ``evaluate_compared_encoders``.
+
+    Raises:
+        InputError: one of them is out of its range.
+    """
+    check_holdout(args.holdout)
     check_device(parser, args.device)
     if args.batch_size < 1 or args.workers < 0:
         parser.error('--batch-size must be at least 1, --workers at least 0')
@@ -46,6 +51,19 @@ def frozen_settings(
         num_workers=args.workers,
         device=args.device,
     )
+
+
+def check_holdout(holdout: float) -> None:
+    """Refuse what is neither a share nor a number of images.
+
+    Raises:
+        InputError: it is negative, or neither below 1 nor whole.
+    """
+    if not (0 <= holdout < 1 or (holdout >= 1 and holdout.is_integer())):
+        raise InputError(
+            f'--holdout {holdout:g}: a share below 1 or a number of images is needed, such as '
+            '0.1 or 1000'
+        )
 
 
 def check_device(parser: argparse.ArgumentParser, device: str | None) -> None:

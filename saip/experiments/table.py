@@ -7,7 +7,10 @@ from typing import Any
 
 
 def format_table(result: Mapping[str, Any]) -> str:
-    """Write what ``saip.experiments.frozen_eval.evaluate_frozen`` returned, a line per network."""
+    """Write what ``saip.experiments.frozen_eval.evaluate_frozen`` returned, a line per network.
+
+    Above them stand the feature that was read and λ where an encoder was trained with several.
+    """
     retrieval = result['protocol'] == 'retrieval'
     scores = ('Rank-1', 'Rank-5', 'mAP') if retrieval else ('recall@1',)
     head = ['features', *scores, 'std (healthy)', 'eff. rank', 'mean cos']
@@ -34,7 +37,8 @@ def format_table(result: Mapping[str, Any]) -> str:
             f'two-view recall at 1, percent: {result["images"]} images, '
             f'chance {result["chance"]:.2f}'
         )
-    return f'{title}\n{align(lines)}'
+    told = f', λ = {result["condition"]:g}' if 'condition' in result else ''
+    return f'{title}; feature {result["feature"]}{told}\n{align(lines)}'
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:

@@ -107,7 +107,13 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
     print('3/5 evaluating the frozen features', flush=True)
     compared = find_compared_encoders(str(checkpoint))
     images = open_images(data or people, compared.size, HOLDOUT if data else 0)
-    result = evaluate_frozen(compared.encoders, images, compared.preprocessor, num_workers=0)
+    result = evaluate_frozen(
+        compared.encoders,
+        images,
+        compared.preprocessor,
+        num_workers=0,
+        feature=compared.feature,
+    )
     print(format_table(result), flush=True)
     print('4/5 exporting the backbone', flush=True)
     exported = export_backbone(

@@ -169,6 +169,43 @@ def test_command_line_error_is_one_line(
     assert 'bad.pth' in error
 
 
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (
+            ('--which', 'expert'),
+            "holds no expert: no key begins with 'expert.backbone.', so its training (mae) has no "
+            'expert; --which student takes the encoder that it trained',
+        ),
+        (
+            ('--condition', '0.8'),
+            'condition=0.8 (--condition): this encoder was trained without a controller; leave it '
+            'out',
+        ),
+        (
+            ('--condition', '1.5'),
+            'condition (--condition): λ is a number from 0 to 1, not 1.5',
+        ),
+    ],
+)
+def test_what_a_training_does_not_have_is_named_with_its_file(
+    training: Path,
+    tmp_path: Path,
+    run_tool: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    message: str,
+) -> None:
+    checkpoint = load_checkpoint_file(training)
+    state = {k: v for k, v in checkpoint['state_dict'].items() if 'expert' not in k}
+    meta = {**checkpoint['meta'], 'preset': 'mae'}
+    path = tmp_path / 'epoch_9.pth'
+    torch.save({'state_dict': state, 'meta': meta}, path)
+    assert run_tool(path, *flags, '--out', tmp_path / 'out') == 2
+    assert capsys.readouterr().err == f'export_backbone.py: error: {path}: {message}\n'
+    assert not (tmp_path / 'out').exists()
+
+
 def test_snippet_of_an_encoder_whose_token_is_wider_than_its_maps() -> None:
     encoder = {'type': 'saip.TimmEncoder', 'model': 'mobilenetv4_conv_small'}
     meta = {

@@ -22,6 +22,7 @@ from saip.checkpoint import (
     load_encoder,
     replace_config,
     stored_architecture,
+    stored_feature,
 )
 from saip.checkpoint.meta import frozen_expert_file
 from saip.engine.hooks import AtomicCheckpointHook, ExportBackboneHook
@@ -30,7 +31,7 @@ from saip.registry import MODELS
 from tests.test_checkpoint.checkpoint_files import CONFIG, small_encoder
 from tests.tiny import build, preset_config
 
-KEYS = {'architecture', 'embed_dims', 'preset', 'objectives', 'data', 'statistics'}
+KEYS = {'architecture', 'embed_dims', 'preset', 'objectives', 'data', 'statistics', 'feature'}
 POISON = 'model = open("/etc/passwd")  # saip.SAIP'
 
 
@@ -84,6 +85,30 @@ def test_an_older_file_says_the_same(training: Path) -> None:
     assert not KEYS & set(old)
     assert stored_architecture(old) == new['architecture']
     assert describe_encoder(old, small_encoder()) == describe_encoder(new, small_encoder())
+
+
+def test_the_feature_of_evaluation_travels_from_the_training_to_the_export(
+    training: Path, tmp_path: Path
+) -> None:
+    """Older files say it by the text of their configuration, or not at all."""
+    config = Config(CONFIG)
+    config.model.feature = 'patch_mean'
+    old = load_checkpoint_file(training)
+    assert stored_feature(old['meta']) == 'image_token'
+    old['meta']['cfg'] = config.pretty_text
+    new = {**old, 'meta': {**old['meta'], **describe_training(config, small_encoder())}}
+    new['meta']['cfg'] = POISON
+    before = {**old, 'meta': {k: v for k, v in new['meta'].items() if k != 'feature'}}
+    assert stored_feature(before['meta']) == 'image_token'  # its text cannot be read
+    before['meta']['cfg'] = config.pretty_text
+    for checkpoint in (old, new, before):
+        assert stored_feature(checkpoint['meta']) == 'patch_mean'
+        exported = load_encoder(export_backbone(checkpoint, tmp_path))[1]
+        assert exported['feature'] == 'patch_mean'
+    del exported['feature']
+    assert stored_feature(exported) == 'image_token'
+    given = replace_config(new['meta'], Config(CONFIG).pretty_text)
+    assert stored_feature(given) == 'image_token'
 
 
 def test_a_frozen_expert_is_named_and_not_looked_for(training: Path) -> None:

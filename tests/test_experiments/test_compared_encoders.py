@@ -13,7 +13,9 @@ from PIL import Image
 
 from saip.checkpoint import export_backbone
 from saip.experiments.compared_encoders import find_compared_encoders, open_images, random_twin
+from saip.experiments.frozen_eval import evaluate_frozen
 from saip.models.backbones import build_encoder
+from saip.models.selfsup.predicting import FEATURES
 from saip.registry import MODELS
 from tests.tools import call_tool
 
@@ -38,13 +40,13 @@ CONFIG = {
 }
 
 
-def make_checkpoint(with_config=True):
+def make_checkpoint(with_config=True, model=CONFIG['model']):
     """Make a training checkpoint whose student and expert differ."""
     state = {}
     for seed, prefix in enumerate(['backbone.', 'expert.backbone.']):
-        encoder = random_twin(build_encoder(BACKBONE), seed)
+        encoder = random_twin(build_encoder(model['backbone']), seed)
         state.update({f'{prefix}{key}': value for key, value in encoder.state_dict().items()})
-    meta = {'cfg': Config(CONFIG).pretty_text} if with_config else {}
+    meta = {'cfg': Config({'model': model}).pretty_text} if with_config else {}
     return {'state_dict': state, 'meta': meta}
 
 
@@ -182,6 +184,81 @@ def test_tool_on_unlabeled_images(monkeypatch, capsys, files, crops, options, im
 
     assert code == 0
     assert f'{images} images, chance {100 / images:.2f}' in said.out
+
+
+@pytest.fixture(scope='module')
+def told(tmp_path_factory):
+    """Write a training that is evaluated by its patches, with a semantic controller."""
+    folder = tmp_path_factory.mktemp('told')
+    model = {**CONFIG['model'], 'backbone': {**BACKBONE, 'controller': {'condition': 0.3}}}
+    checkpoint = make_checkpoint(model={**model, 'feature': 'patch_mean'})
+    torch.save(checkpoint, folder / 'epoch_1.pth')
+    path = export_backbone(checkpoint, folder, formats=('pth',), condition=0.9)
+    path.rename(folder / 'exported.pth')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('file', 'options', 'feature', 'condition'),
+    [
+        ('epoch_1.pth', [], 'patch_mean', 0.3),
+        ('epoch_1.pth', ['--condition', 0.6], 'patch_mean', 0.6),
+        ('epoch_1.pth', ['--feature', 'image_token'], 'image_token', 0.3),
+        ('exported.pth', [], 'patch_mean', 0.9),
+    ],
+)
+def test_feature_and_condition_are_those_of_the_training_and_named(
+    monkeypatch, capsys, told, crops, tmp_path, file, options, feature, condition
+):
+    out = tmp_path / 'result.json'
+    code, said = run_tool(monkeypatch, capsys, told / file, crops, *options, '--json', out)
+
+    assert code == 0, said.err
+    assert said.out.splitlines()[0].endswith(f'; feature {feature}, λ = {condition}')
+    record = json.loads(out.read_text())
+    assert (record['feature'], record['condition']) == (feature, condition)
+    compared = find_compared_encoders(str(told / file), condition=condition)
+    images = open_images(crops, compared.size)
+    alone = {'student': compared.encoders['student']}
+    settings = {'num_workers': 0, 'progress': False}
+    by_hand = {
+        name: evaluate_frozen(alone, images, compared.preprocessor, feature=name, **settings)
+        for name in FEATURES
+    }
+    other = next(name for name in FEATURES if name != feature)
+    cosine = record['rows']['student']['mean_cosine']
+    assert cosine == pytest.approx(by_hand[feature]['rows']['student']['mean_cosine'], abs=1e-5)
+    assert abs(cosine - by_hand[other]['rows']['student']['mean_cosine']) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['random', '--condition', '.3'], '--condition 0.3: λ goes with a checkpoint'),
+        (['epoch_1.pth', '--condition', '1.5'], 'epoch_1.pth: condition (--condition): λ is a'),
+        (
+            ['epoch_1.pth', '--condition', '.5'],
+            'epoch_1.pth: condition=0.5 (--condition): this',
+        ),
+        (['epoch_1.pth', '--holdout', '.1'], '--holdout 0.1: '),
+        (['epoch_1.pth', '--holdout', '1.5'], '--holdout 1.5: a share below 1 or a number of'),
+        (['epoch_1.pth', '--holdout', '-1'], '--holdout -1: a share below 1 or a number of'),
+        (['epoch_1.pth', '--holdout', 'nan'], '--holdout nan: a share below 1 or a number of'),
+        (['epoch_1.pth', '--holdout', 'inf'], '--holdout inf: a share below 1 or a number of'),
+        (['pixels', '--feature', 'patch_mean'], '--feature patch_mean: pixels is no network'),
+    ],
+)
+def test_options_without_an_effect_are_refused(
+    monkeypatch, capsys, files, market, arguments, message
+):
+    source, *options = arguments
+    source = files / source if '.' in source else source
+
+    code, said = run_tool(monkeypatch, capsys, source, market, *options)
+
+    assert code == 2
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from saip.analysis.flops import encoder_cost
 from saip.errors import InputError, MissingFileError
-from saip.experiments.encoder_results import EncoderResult, read_result, read_results
+from saip.experiments.encoder_results import (
+    EncoderResult,
+    read_result,
+    read_results,
+    write_results,
+)
 from saip.registry import MODELS
 from saip.visualization.cost_chart import LARGEST, draw_cost_chart
 from saip.visualization.curves import COLORS
@@ -72,6 +79,55 @@ def test_the_newest_of_tests_and_validations_counts(tmp_path):
     assert (read().series, read(series='own').series) == ('from scratch', 'own')
     log(tmp_path, '20260104_000000', model, validated=[{'mAP': 3.0}])
     assert read().value == 3.0
+
+
+@pytest.mark.parametrize('name', ['vit-4blocks-p16', 'starnet-s3'])
+def test_a_controller_is_counted_as_exported(name):
+    """Folded into the norms, it costs nothing."""
+    told = encoder_cost(backbone(name, controller={'condition': 0.2}), SIZE)
+    assert told == encoder_cost(backbone(name), SIZE)
+
+
+@pytest.mark.parametrize(
+    ('encoder', 'preprocessor', 'expected'),
+    [
+        ({'img_size': (128, 64)}, {'size': (64, 32)}, (128, 64)),
+        ({}, {'size': 224}, (224, 224)),
+        ({}, {'size': [473, 473]}, (473, 473)),
+        ({}, {'mean': [0.0]}, None),
+    ],
+)
+def test_the_size_of_the_training_as_its_configuration_says_it(
+    tmp_path, encoder, preprocessor, expected
+):
+    model = {
+        'backbone': backbone('vit-4blocks-p16', **encoder),
+        'data_preprocessor': preprocessor,
+    }
+    log(tmp_path, '1', model, tested={'AP': 1.0})
+    found = read_result(tmp_path, 'AP', FRAGMENTS, SIZE)
+    assert (found.size, found.trained_size) == (SIZE, expected)
+    (tmp_path / 'a.json').write_text(write_results([found]))
+    assert read_results(tmp_path / 'a.json') == [found]
+    rows = json.loads((tmp_path / 'a.json').read_text())
+    del rows[0]['trained_size']  # as earlier versions wrote it
+    (tmp_path / 'a.json').write_text(json.dumps(rows))
+    assert read_results(tmp_path / 'a.json') == [replace(found, trained_size=None)]
+
+
+def test_the_tool_warns_of_another_size_than_the_trainings(tmp_path, monkeypatch, capsys):
+    model = {'backbone': backbone('vit-4blocks-p16', img_size=(128, 64))}
+    log(tmp_path / 'run', '1', model, tested={'AP': 1.0})
+
+    def run(*options: object) -> str:
+        arguments = (tmp_path / 'run', '--metric', 'AP', '--out', tmp_path / 'a.png', *options)
+        assert call_tool(monkeypatch, 'visualization/draw_costs.py', *arguments) == 0
+        return capsys.readouterr().err
+
+    warned = run()
+    assert warned.count('\n') == 1
+    assert 'trained at 128x64, but operations are counted at 256x128; --size 128 64' in warned
+    assert run('--size', 128, 64) == ''
 
 
 def test_encoders_in_a_pyramid_and_without_a_fragment(tmp_path):
@@ -151,6 +207,8 @@ def test_the_tool_reads_what_it_wrote(tmp_path, monkeypatch, capsys):
     assert Image.open(out).tobytes() == Image.open(again).tobytes()
     capsys.readouterr()
     (tmp_path / 'other.json').write_text('{"a": 1}')
+    assert run(*runs, '--metric', 'AP', '--out', tmp_path / 'costs.json') == 2
+    assert 'costs.json: a PNG is written' in capsys.readouterr().err
     for arguments, message in (
         ((out.with_suffix('.json'), '--metric', 'AR'), 'not AR at 256x128'),
         ((out.with_suffix('.json'), '--metric', 'AP', '--size', 64, 32), 'not AP at 64x32'),

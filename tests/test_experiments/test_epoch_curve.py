@@ -139,6 +139,25 @@ def test_a_metric_that_is_not_reported_is_named(monkeypatch, capsys, run_dir, pe
     assert 'mAP' in message
 
 
+def test_all_epochs_are_read_by_the_feature_of_their_training(
+    monkeypatch, capsys, people, tmp_path
+):
+    """Files of older versions name none; then a choice is asked for."""
+    run = tmp_path / 'run'
+    architecture = build_encoder(BACKBONE).architecture()
+    export(run, 20, architecture=architecture, feature='patch_mean')
+    arguments = (run, '--data', people, '--workers', 0)
+    assert run_tool(monkeypatch, capsys, *arguments)[0] == 0
+    file = run / 'epoch_curve/retrieval_market.json'
+    assert json.loads(file.read_text())['settings']['feature'] == 'patch_mean'
+    export(run, 100)
+    code, said = run_tool(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert 'epoch 20 patch_mean, epoch 100 image_token), which do not' in said.err
+    assert run_tool(monkeypatch, capsys, *arguments, '--feature', 'image_token')[0] == 0
+    assert json.loads(file.read_text())['settings']['feature'] == 'image_token'
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

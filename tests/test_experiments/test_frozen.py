@@ -105,7 +105,11 @@ def test_table_names_each_row_and_its_scores():
     table = format_table(run(labeled(), progress=False))
 
     title, head, *rows = table.splitlines()
-    assert '6 queries (0 without a match left out), 12 images' in title
+    assert title.endswith(
+        '6 queries (0 without a match left out), 12 images; feature image_token'
+    )
+    told = format_table({**run(unlabeled(), progress=False), 'condition': 0.2})
+    assert told.splitlines()[0].endswith('chance 10.00; feature image_token, λ = 0.2')
     assert head.split()[:4] == ['features', 'Rank-1', 'Rank-5', 'mAP']
     assert rows[0].split()[:4] == ['pixels', '100.0', '100.0', '100.0']
 

@@ -335,13 +335,28 @@ def test_the_tool_with_synthetic_people(files, monkeypatch):
         (['person.png', '--masks', 'empty.png'], 'shows nobody'),
         (['person.png', '--against', 'none.pth'], 'none.pth'),
         (['person.png', '--scales', '0'], '--scales 0'),
+        (['person.png', 'X=b/epoch_1.pth'], 'follow --against, as in --against X='),
+        (['person.png', '--crowd', 'b/epoch_1.pth'], 'follow --against, as in --against'),
+        (
+            ['person.png', '--against', 'b/epoch_1.pth', 'b/epoch_1.pth'],
+            'called b/epoch_1; give',
+        ),
+        (['person.png', '--against', 'X=b/epoch_1.pth', 'X=c/epoch_1.pth'], '2 rows would be'),
+        (['person.png', '--out', 'a3.txt'], 'a3.txt: a PNG is written; its name has to end'),
+        (['person.png', '--out', 'a3'], 'a3: a PNG is written; its name has to end'),
     ],
 )
 def test_wrong_flags_are_one_line(files, monkeypatch, capsys, arguments, message):
     names = {'B': 'b/epoch_1.pth'}
-    given = [str(files / names.get(x, x)) if re.search(r'\.p|^B$', x) else x for x in arguments]
-    run = [files / 'a' / 'epoch_1.pth', *given, '--out', files / 'out.png']
+    given = [
+        re.sub(r'^(X=)?', rf'\1{files}/', names.get(x, x)) if re.search(r'\.p|^B$', x) else x
+        for x in arguments
+    ]
+    out = [] if '--out' in given else ['--out', files / 'out.png']
+    run = [files / 'a' / 'epoch_1.pth', *given, *out]
+    monkeypatch.chdir(files)
     assert call_tool(monkeypatch, 'visualization/draw_attention.py', *run) == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1
     assert message in error
+    assert not [path for path in files.iterdir() if path.name in ('out.png', 'a3.txt', 'a3')]

@@ -86,6 +86,7 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
         (['{config}', '--cfg-options', 'train_dataloader.dataset.type=Photos'], 'Photos'),
         (['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=x'], 'folder'),
         (['{text}'], 'text.py: invalid syntax'),
+        (['{config}', '--out', 'views.jpg'], '--out views.jpg: a PNG is written; its name has'),
     ],
 )
 def test_bad_input_is_one_line(config, run, capsys, tmp_path, arguments, message) -> None:

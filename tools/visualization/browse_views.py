@@ -6,18 +6,18 @@ python tools/visualization/browse_views.py CONFIG --index 7 --epoch 3 --out view
 from __future__ import annotations
 
 import argparse
-from io import BytesIO
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch.utils.data import default_collate
 
-from saip.datasets.files import write_atomic
 from saip.engine.launch import read_config
 from saip.engine.options import OptionAction
 from saip.errors import InputError, library_refusals, one_line_errors
 from saip.registry import DATASETS, MODELS
 from saip.structures import Progress
+from saip.visualization.png import check_png, write_png
 from saip.visualization.views import draw_views
 
 NEIGHBORS = 16
@@ -34,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
-    """Draw the views of image ``index`` in ``epoch`` as a PNG.
+def browse(config: Path, index: int, epoch: int, options: dict | None) -> Image.Image:
+    """Draw the views of image ``index`` in ``epoch``.
 
     Its neighbors in the data set make up the micro-batch, from which backgrounds are taken.
 
@@ -59,16 +59,15 @@ def browse(config: Path, index: int, epoch: int, options: dict | None) -> bytes:
     progress = Progress.at(epoch * per_epoch + index, (epoch + 1) * per_epoch, per_epoch)
     preprocessor.begin_step(progress)
     views = preprocessor(batch, training=True)['inputs']
-    buffer = BytesIO()
-    draw_views(views, preprocessor, 0, batch['canvas'][0]).save(buffer, 'PNG')
-    return buffer.getvalue()
+    return draw_views(views, preprocessor, 0, batch['canvas'][0])
 
 
 @one_line_errors()
 def main() -> None:
     """Write the image."""
     args = parse_args()
-    write_atomic(args.out, browse(args.config, args.index, args.epoch, args.cfg_options))
+    check_png('--out', args.out)
+    write_png(args.out, browse(args.config, args.index, args.epoch, args.cfg_options))
     print(args.out)
 
 

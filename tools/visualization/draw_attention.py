@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +37,10 @@ from saip.visualization.attention_comparison import (
 )
 from saip.visualization.attention_sheet import draw_comparison, format_record, record
 from saip.visualization.known_people import draw_crowds, draw_persons
+from saip.visualization.png import check_png, write_png
 
 SYNTHETIC = 16
+CHECKPOINTS = ('.pth', '.safetensors')
 CROWD_WIDTH = 1.25
 """Width of a synthetic crowd over its height."""
 
@@ -91,9 +92,16 @@ def parse_args() -> argparse.Namespace:
 
 def _check(args: argparse.Namespace) -> None:
     """Compare the flags with each other."""
+    check_png('--out', args.out)
     if min(args.scales) <= 0:
         raise InputError(f'--scales {min(args.scales):g}: scales are above 0')
     given = [*args.images, *args.crowd]
+    for path in given:
+        if path.suffix in CHECKPOINTS:
+            raise InputError(
+                f'{path}: a checkpoint in the place of an image; checkpoints after the first one '
+                f'follow --against, as in --against {path}'
+            )
     if args.synthetic is not None and (given or args.masks):
         raise InputError('--synthetic brings images and masks of its own; leave others out')
     if args.synthetic is not None and args.synthetic < 1:
@@ -129,19 +137,32 @@ def main() -> None:
 
 
 def load_rows(checkpoints: list[str], which: str) -> list[Row]:
-    """Load the encoders; two files of one name are told apart by their folders."""
+    """Load the encoders; two files of one name are told apart by their folders.
+
+    Raises:
+        InputError: two rows have one name.
+    """
     split = [_split(text) for text in checkpoints]
     stems = [path.stem for _, path in split]
-    rows = []
-    for name, path in split:
+    names = []
+    for given, path in split:
         unique = stems.count(path.stem) == 1
         own = path.stem if unique else f'{path.resolve().parent.name}/{path.stem}'
+        names.append(given or own)
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f'{", ".join(checkpoints)}: {names.count(name)} rows would be called {name}; give '
+                'each checkpoint a name of its own, NAME=FILE'
+            )
+    rows = []
+    for (given, path), name in zip(split, names, strict=True):
         encoder, meta = load_encoder(path, which)
         about = {'which': meta['which'], 'checkpoint': str(path)}
         if 'condition' in meta:  # of an encoder that was trained with a controller
             about['condition'] = meta['condition']
-            own += f', λ = {meta["condition"]:g}'
-        rows.append(Row(name or own, encoder, meta['statistics'], about))
+            name += '' if given else f', λ = {meta["condition"]:g}'
+        rows.append(Row(name, encoder, meta['statistics'], about))
     return rows
 
 
@@ -188,9 +209,7 @@ def _read(path: Path, mask_path: Path | None) -> Subject:
 
 
 def _save(path: Path, image: Image.Image) -> None:
-    buffer = BytesIO()
-    image.save(buffer, 'PNG')
-    write_atomic(path, buffer.getvalue())
+    write_png(path, image)
     print(path)
 
 

@@ -12,7 +12,7 @@ directories, too.
 from __future__ import annotations
 
 import argparse
-from io import BytesIO
+import sys
 from pathlib import Path
 
 from saip.analysis.cost_tables import SIZE
@@ -26,6 +26,7 @@ from saip.experiments.encoder_results import (
     write_results,
 )
 from saip.visualization.cost_chart import draw_cost_chart
+from saip.visualization.png import check_png, write_png
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,11 +46,13 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         default=SIZE,
         metavar=('H', 'W'),
-        help='of the image that operations are counted for (default: 256 128)',
+        help='of the image that operations are counted for (default: 256 128, whatever the size '
+        'of the trainings; a warning names those that differ)',
     )
     args = parser.parse_args()
     if min(args.size) < 1:
         parser.error('--size: height and width are pixels, at least 1')
+    check_png('--out', args.out)
     return args
 
 
@@ -65,12 +68,23 @@ def main() -> None:
                 f'{result.source}: {result.metric} with costs at {result.size[0]}x'
                 f'{result.size[1]}, not {args.metric} at {size[0]}x{size[1]}'
             )
+    _warn_of_other_sizes(results)
     chart = draw_cost_chart(results, args.metric, f'GFLOPs per image of {size[0]}x{size[1]}')
-    buffer = BytesIO()
-    chart.save(buffer, 'PNG')
-    write_atomic(args.out, buffer.getvalue())
+    write_png(args.out, chart)
     write_atomic(args.out.with_suffix('.json'), write_results(results).encode())
     print(f'{args.out}\n{args.out.with_suffix(".json")}')
+
+
+def _warn_of_other_sizes(results: list[EncoderResult]) -> None:
+    """Say which results were reached at another size than the one that is counted."""
+    for result in results:
+        if result.trained_size not in (None, result.size):
+            counted, trained = (f'{h}x{w}' for h, w in (result.size, result.trained_size))
+            print(
+                f'warning: {result.source}: trained at {trained}, but operations are counted at '
+                f'{counted}; --size {trained.replace("x", " ")} counts those of this run',
+                file=sys.stderr,
+            )
 
 
 def _read(text: str, metric: str, size: tuple[int, int]) -> list[EncoderResult]:

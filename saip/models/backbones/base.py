@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -73,10 +73,16 @@ class BaseEncoder(BaseModule):
                 for no controller.
 
         Raises:
-            InputError: the encoder has no stages, or an option is unknown or out of its range.
+            InputError: the encoder has no stages, the options are no dict, or one of them is
+                unknown or out of its range.
         """
         if options is None:
             return None
+        if not isinstance(options, Mapping):
+            raise InputError(
+                f'model.backbone.controller={options!r}: None, or a dict is needed; '
+                'model.backbone.controller.condition=0.2 gives one'
+            )
         name = type(self).__name__
         unknown = sorted(set(options) - {'condition'})
         if unknown:

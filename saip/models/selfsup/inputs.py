@@ -19,6 +19,10 @@ def take_wanted(objectives: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: none is left, or a name would make losses of its diagnostics.
     """
+    if not isinstance(objectives, Mapping):
+        raise InputError(
+            f'model.objectives={objectives!r}: a dict of objectives by name is needed'
+        )
     wanted = {name: cfg for name, cfg in objectives.items() if cfg is not None}
     if not wanted:
         raise InputError('model.objectives: every objective is None; at least one is needed')
@@ -75,17 +79,19 @@ def find_objectives(
     """
     found = {}
     for name, cfg in objectives.items():
-        kind = cfg.get('type') if isinstance(cfg, Mapping) else cfg
-        cls = MODELS.get(kind) if isinstance(kind, str) else kind
-        if isinstance(kind, str) and cls is None:
+        kind = cfg.get('type') if isinstance(cfg, Mapping) else None
+        # Registries cannot be asked for an empty name.
+        cls = MODELS.get(kind) if isinstance(kind, str) and kind else kind
+        if kind and cls is None:
             raise InputError(
                 f'model.objectives.{name}: there is no objective type={kind!r}; one of your own '
                 'is found once its module is named in custom_imports'
             )
-        if not isinstance(cfg, Mapping) or not _is_objective(cls):
+        if not _is_objective(cls):
             raise InputError(
                 f'model.objectives.{name}: dict(type=...) with an objective is needed, such as '
-                f'saip.CrossScaleMatching; got {cfg if not isinstance(cfg, Mapping) else kind!r}'
+                'saip.CrossScaleMatching, or None, which leaves it out; got '
+                f'{kind if isinstance(cfg, Mapping) else cfg!r}'
             )
         found[name] = cls
     return found
@@ -169,8 +175,8 @@ def check_conditions(encoder: BaseEncoder, recipe: Recipe, required: Iterable[st
     if told and not encoder.has_controller:
         raise InputError(
             f'the views {", ".join(told)} come with a condition, but model.backbone has no '
-            'controller to be told of it; set model.backbone.controller=dict(), or condition=None '
-            'in model.data_preprocessor.views'
+            'controller to be told of it; set model.backbone.controller.condition=0.2, or '
+            'condition=None in model.data_preprocessor.views'
         )
 
 

@@ -238,6 +238,16 @@ def test_an_encoder_without_stages_and_unknown_options_are_refused():
         make('vit-4blocks', {'lambda': 0.2})
 
 
+@pytest.mark.parametrize('typed', ['dict()', True, 0.2, ''])
+def test_a_controller_that_is_no_dict_is_refused_in_words(typed):
+    with pytest.raises(InputError) as caught:
+        make('vit-4blocks', typed)
+    assert str(caught.value) == (
+        f'model.backbone.controller={typed!r}: None, or a dict is needed; '
+        'model.backbone.controller.condition=0.2 gives one'
+    )
+
+
 @pytest.mark.parametrize('name', ['vit-4blocks', 'starnet'])
 def test_a_condition_that_nothing_would_follow_is_refused(name):
     with pytest.raises(InputError, match='comes with a condition, but the encoder has no'):

@@ -1,10 +1,15 @@
 """Methods beside SAIP: without an expert, with views made from features, with other features."""
 
+import re
+
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from saip.analysis.step_flops import count_step
+from saip.engine.options import parse_options
+from saip.errors import InputError
 from saip.models.objectives import BaseObjective
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, Outputs, PatchMask, View, Views
@@ -268,6 +273,33 @@ def test_unknown_objectives_are_named():
         ValueError, match=r"objectives\.mine: there is no objective type='Mine'"
     ):
         build({'mine': {'type': 'Mine'}})
+
+
+@pytest.mark.parametrize(
+    'given', ['', 'saip.KoLeo', 3, {}, {'type': ''}, {'type': 'saip.SAIP'}]
+)
+def test_a_value_that_is_no_objective_is_refused_with_what_is_right(given):
+    with pytest.raises(
+        InputError, match=r'model\.objectives\.mine: dict.* or None, which leaves it out; got'
+    ):
+        build({**SPREAD, 'mine': given})
+
+
+def test_objectives_that_are_no_dict_are_refused():
+    with pytest.raises(InputError, match=r"model\.objectives='': a dict of objectives"):
+        build('')
+
+
+def test_the_advice_for_a_view_with_a_condition_can_be_typed():
+    views = {'told': {'type': 'Bernoulli', 'probability': 0.5}, **CROPS}
+    views['anchor'] = {'type': 'Crop', 'condition': 'told'}
+    with pytest.raises(InputError, match=r'set (\S+), or') as caught:
+        build(SPREAD, views)
+    (advice,) = re.findall(r'set (\S+), or', str(caught.value))
+    backbone = dict(type='saip.ViTEncoder', arch=ARCH, feature_level=2)
+    cfg = Config({'model': {'backbone': backbone}})
+    cfg.merge_from_dict(parse_options([advice]))
+    assert build(SPREAD, views, backbone=cfg.model.backbone).backbone.has_controller
 
 
 def test_saip_is_one_of_the_family():
