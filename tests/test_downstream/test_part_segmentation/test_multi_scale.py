@@ -11,7 +11,9 @@ from saip.errors import InputError
 from .small import SIZE, batch, segmentor
 
 PAIRS = [(1, 2)]
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+CROP, IMAGE = (80, 48), (50, 37)
+SCALES = (0.65, 1.0, 1.25)
+SCALED = [(48, 32), (80, 48), (96, 64)]  # whole cells of 16 pixels: of 52x31.2 and 100x60
 
 
 def bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -34,14 +36,13 @@ def by_hand(model, images: torch.Tensor) -> torch.Tensor:
     """One image, one scale, one direction after the other."""
     answers = []
     for image in images.double().numpy():
-        total = np.zeros((4, *SIZE))
-        for scale in SCALES:
-            side = max(1, round(SIZE[0] * scale / 16)) * 16
-            scaled = bilinear(image, (side, side))
+        total = np.zeros((4, *CROP))
+        for size in SCALED:
+            scaled = bilinear(image, size)
             for mirror in (False, True):
                 seen = scaled[:, :, ::-1] if mirror else scaled
                 logits = model._predict_fused(torch.tensor(seen.copy())[None])[0].numpy()
-                large = bilinear(logits, SIZE)
+                large = bilinear(logits, CROP)
                 if mirror:
                     large = large[[0, 2, 1, 3]][:, :, ::-1]
                 total += large
@@ -51,10 +52,40 @@ def by_hand(model, images: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def test_the_mean_equals_a_second_implementation():
-    model = segmentor(test_cfg=dict(scales=SCALES, flip_pairs=PAIRS)).eval().double()
-    images = model.data_preprocessor(batch(2))['inputs'].double()
-    found = average_logits(model._predict_fused, images, SCALES, PAIRS)
-    torch.testing.assert_close(found, by_hand(model, images), rtol=0, atol=1e-9)
+    model = segmentor(test_cfg=dict(scales=SCALES, flip_pairs=PAIRS), size=CROP).eval()
+    data = batch(2, size=CROP, image=IMAGE)
+    images = model.data_preprocessor(data)['inputs']
+    let_logits_differ(model, images)
+    wanted = by_hand(model.double(), images.double())
+    found = average_logits(model._predict_fused, images.double(), SCALES, PAIRS)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
+
+    # The labels of a test: those of the crop, each pixel of the image taking its nearest.
+    samples = model.float().test_step(batch(2, size=CROP, image=IMAGE))
+    for sample, logits in zip(samples, wanted, strict=True):
+        matrix, labels = sample.affine, logits.argmax(0)
+        rows = [[nearest(matrix, x, y) for x in range(IMAGE[1])] for y in range(IMAGE[0])]
+        restored = torch.tensor([[int(labels[y, x]) for x, y in row] for row in rows])
+        assert len(restored.unique()) > 1
+        assert (sample.pred_multi_scale.data[0] == restored).float().mean() > 0.995
+        assert not torch.equal(sample.pred_multi_scale.data, sample.pred_sem_seg.data)
+
+
+def let_logits_differ(model, images: torch.Tensor) -> None:
+    """Give a new network statistics, and classes that are equally frequent."""
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight)
+    model.train()._predict_fused(images)
+    logits = model.eval()._predict_fused(images)
+    model.decode_head.conv_seg.bias.sub_(logits.mean((0, 2, 3)))
+
+
+def nearest(matrix: np.ndarray, x: int, y: int) -> tuple[int, int]:
+    """Column and row of the crop's pixel that a pixel of the image comes from."""
+    column, row = (matrix @ (x, y, 1))[:2]
+    return min(max(round(column), 0), CROP[1] - 1), min(max(round(row), 0), CROP[0] - 1)
 
 
 @torch.no_grad()
