@@ -115,7 +115,7 @@ COMPARISONS = {
             'pose/vitpose_coco',
             {
                 'optim_wrapper.optimizer.weight_decay': 0.1,
-                'optim_wrapper.clip_grad': {'max_norm': 1.0, 'norm_type': 2},
+                'optim_wrapper.clip_grad': {'_delete_': True, 'max_norm': 1.0, 'norm_type': 2},
             },
         ),
         Settings('pose/vitpose_coco'),

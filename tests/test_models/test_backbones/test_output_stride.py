@@ -78,7 +78,18 @@ def test_a_file_of_the_stock_network_loads_and_says_what_it_is(tmp_path):
         assert find_backbone_config(encoder.architecture(), FRAGMENTS) == name
 
 
+def test_a_network_without_memory_is_changed_alike():
+    with torch.device('meta'):
+        encoder = build('starnet_s3', output_stride=16)
+    assert encoder.map_strides[32] == 16
+    assert encoder.timm_model.stages[3][0].conv.stride == (1, 1)
+
+
 def test_what_cannot_keep_its_stride_is_refused():
+    with pytest.raises(InputError, match='its last stage is not the one after stride 16'):
+        build('efficientvit_m0', output_stride=16)
+    with pytest.raises(InputError, match='does not lie between its last two stages'):
+        build('mobilenetv4_hybrid_medium', output_stride=16)
     with pytest.raises(InputError, match=r"'edgenext_small'.* kernel_size=\(2, 2\), stride"):
         build('edgenext_small', output_stride=16)
     with pytest.raises(InputError, match=r'output_stride=8: 16, or None'):
