@@ -8,8 +8,7 @@ _base_ = [
 ]
 model = dict(backbone=dict(_base_.backbone, **_base_.encoder_options))
 canvas = dict(canvas=tuple(round(1.25 * x) for x in _base_.model.data_preprocessor.size))
-keypoints_of_method = dict(keypoints=_base_.keypoints) if _base_.get('keypoints') else {}
-train_dataloader = dict(batch_size=32, dataset=dict(**canvas, **keypoints_of_method))
+train_dataloader = dict(batch_size=32, dataset=dict(canvas, keypoints=_base_.get('keypoints')))
 validated = dict(size=_base_.model.data_preprocessor.size) if _base_.labeled else canvas
 val_dataloader = test_dataloader = dict(dataset=validated)
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
