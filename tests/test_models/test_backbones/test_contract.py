@@ -71,6 +71,8 @@ def tensors(features):
 
 def test_fragment_states_what_it_is(path, encoder):
     cfg = Config.fromfile(path)
+    plain = cfg.pop('equal_blocks', False)
+    assert plain is (cfg.backbone.type == 'saip.ViTEncoder')
     assert set(cfg) == {'backbone', 'embed_dims', 'pyramid_channels', 'last_stride'}
     assert cfg.embed_dims == encoder.embed_dims
     assert cfg.last_stride == max(encoder.map_strides.values())
