@@ -6,6 +6,7 @@ The step is the one of the preset: views, forward, backward, clipping, AdamW, ex
 precisions run in turn in this process, on the same images, several steps at a time without a
 wait in between, as in a training; the figure is the ratio of their medians. Beside it stand the
 time that the host needs to issue a step (where it equals the step, the device waits for it), the
+latency of the encoder for one image (evaluation, float32), the
 parts of a bfloat16 step with a wait after each step, the memory that a step needs at its peak,
 and the operations per second by count (``tools/analysis_tools/get_flops.py``).
 """
@@ -128,6 +129,20 @@ def run(model: Any, wrapper: Any, data: dict[str, torch.Tensor], steps: int) -> 
     return [1e3 * (end - start) / steps for end in (time.perf_counter(), issued)]
 
 
+@torch.no_grad()
+def latency(encoder: Any, size: tuple[int, int], device: str, repeats: int = 30) -> float:
+    """Median milliseconds to encode one image in float32."""
+    encoder.eval()
+    image = torch.randn(1, 3, *size, device=device)
+    spent = []
+    for _ in range(repeats + 3):
+        start = time.perf_counter()
+        encoder.encode(image).require_image_token().cpu()
+        spent.append(1e3 * (time.perf_counter() - start))
+    encoder.train()
+    return statistics.median(spent[3:])
+
+
 def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any]:
     """Time both precisions in turn; medians over the rounds."""
     cuda = torch.cuda.is_available()
@@ -168,6 +183,9 @@ def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any
             part: round(statistics.median(column), 2)
             for part, column in zip(PARTS, zip(*parts, strict=True), strict=True)
         },
+        'latency_milliseconds': round(
+            latency(model.backbone, model.data_preprocessor.size, 'cuda' if cuda else 'cpu'), 2
+        ),
         'peak_gib': {name: round(value / 2**30, 2) for name, value in peak.items()},
         'rounds': rounds,
     }

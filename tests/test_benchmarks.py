@@ -13,21 +13,28 @@ FOLDER = ROOT / 'configs/downstream'
 CONFIGS = [path.relative_to(FOLDER).with_suffix('').as_posix() for path in LEAVES]
 # The same task as another's, on a second set.
 SECOND = {'reid/transreid_msmt17', 'attributes/par_petazs'}
+# The same tasks in the settings of another code, which bench_settings.py trains.
+SETTINGS = {name for name in CONFIGS if '-settings_' in name}
+
+
+def definitions(script: str) -> dict:
+    """What a script defines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / 'benchmarks'))
+        patch.setenv('OMP_NUM_THREADS', '1')
+        found = runpy.run_path(str(ROOT / f'benchmarks/{script}.py'))
+        for name in ('machine', 'bench_tasks'):
+            sys.modules.pop(name, None)
+    return found
 
 
 @pytest.fixture(scope='module')
 def bench() -> dict:
-    """What the script defines."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / 'benchmarks'))
-        patch.setenv('OMP_NUM_THREADS', '1')
-        found = runpy.run_path(str(ROOT / 'benchmarks/bench_tasks.py'))
-        sys.modules.pop('machine')
-    return found
+    return definitions('bench_tasks')
 
 
 def test_every_task_is_trained(bench):
-    assert {task.config for task in bench['TASKS'].values()} == set(CONFIGS) - SECOND
+    assert {task.config for task in bench['TASKS'].values()} == set(CONFIGS) - SECOND - SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -42,3 +49,17 @@ def test_options_are_of_the_configuration(bench, name, monkeypatch):
     cfg = read_config(str(leaf), options)  # refuses a key that nothing reads
     assert cfg.train_cfg.max_epochs == task.epochs
     assert cfg.optim_wrapper.optimizer.type == 'AdamW'
+
+
+@pytest.mark.parametrize('name', ['reid', 'attributes', 'parts', 'pose', 'detection'])
+def test_former_and_present_settings_are_of_the_configuration(name, monkeypatch):
+    compared = definitions('bench_settings')['COMPARISONS'][name]
+    monkeypatch.setenv('SAIP_BACKBONE', compared.encoder)
+    monkeypatch.setenv('SAIP_SCHEDULE', str(compared.share))
+    found = []
+    for settings in (compared.former, compared.present):
+        leaf = FOLDER / f'{settings.config}.py'
+        options = {**compared.size(read(leaf)), **settings.options}
+        cfg = read_config(str(leaf), options)  # refuses a key that nothing reads
+        found.append((cfg.optim_wrapper.to_dict(), cfg.model.to_dict(), cfg.train_dataloader))
+    assert found[0] != found[1]

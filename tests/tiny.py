@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -95,3 +96,10 @@ def settings_of(
     pairs = [(names[id(p)], group) for group in optimizer.param_groups for p in group['params']]
     assert len({name for name, _ in pairs}) == len(pairs)
     return {name: (group['lr'], group['weight_decay']) for name, group in pairs}
+
+
+STRIDE_16 = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ('starnet-s3-os16', 'tinyvit-5m-os16')
+]
+"""Encoders whose last stage keeps stride 16, for what is tested with every encoder of the paper."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -178,6 +179,14 @@ def fit_encoder(
     source = stored_architecture(dict(meta))
     own = module.architecture()
     _check_architecture(source, own, path)
+    there, here = (each.get('output_stride') for each in (source or own, own))
+    if there != here:
+        print_log(
+            f'{path}: trained with output_stride={there}, and this encoder has {here}: all weights '
+            'fit, but its last map has another number of cells than in the training',
+            'current',
+            logging.WARNING,
+        )
     source_grid = target_grid = None
     if 'pos_embed' in state_dict:
         target_grid = _as_grid(own['grid'])

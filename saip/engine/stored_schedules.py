@@ -17,7 +17,7 @@ from saip.errors import InputError
 
 State = Mapping[str, Any]
 
-_ANEW = (
+ANEW = (
     'resume with the configuration of that run, which lies in its work dir, or begin a new run '
     'from these weights (model.init_from, load_from)'
 )
@@ -39,7 +39,7 @@ def check_stored(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
         if state.keys() != own.keys():
             raise InputError(
                 f'--resume: {key} is a {type(scheduler).__name__} here, and the state of another '
-                f'kind of schedule in the checkpoint; {_ANEW}'
+                f'kind of schedule in the checkpoint; {ANEW}'
             )
         factor = state.get('start_factor', state.get('factor', 1.0))
         if state.get('total_iters') == 0 and factor < 1:
@@ -78,7 +78,7 @@ def _pairs(
         if len(there) != len(schedulers):
             raise InputError(
                 f'--resume: param_scheduler has {len(schedulers)} schedules, and the checkpoint '
-                f'the states of {len(there)}; {_ANEW}'
+                f'the states of {len(there)}; {ANEW}'
             )
         prefix = f'param_scheduler.{name}.' if name else 'param_scheduler.'
         for index, pair in enumerate(zip(schedulers, there, strict=True)):

@@ -60,14 +60,27 @@ def find_backbone_config(architecture: dict[str, Any], folder: Path) -> str:
 
 
 def fitting_backbone_configs(architecture: dict[str, Any], folder: Path) -> list[str]:
-    """Names of all fragments whose encoder takes weights of this architecture."""
+    """Names of all fragments whose encoder is the one of these weights.
+
+    Networks that differ in ``output_stride`` alone take each other's weights, but a backbone was
+    trained as one of them.
+    """
     names = sorted(path.stem for path in folder.glob('*.py'))
-    return [name for name in names if not _differences(architecture, folder / f'{name}.py')]
+    return [
+        name
+        for name in names
+        if not _differences(architecture, path := folder / f'{name}.py')
+        and _read(path).get('output_stride') == architecture.get('output_stride')
+    ]
+
+
+def _read(fragment: Path) -> dict[str, Any]:
+    with library_refusals(str(fragment)):
+        return dict(Config.fromfile(fragment).backbone)
 
 
 def _differences(architecture: dict[str, Any], fragment: Path) -> list[str]:
-    with library_refusals(str(fragment)):
-        backbone = Config.fromfile(fragment).backbone
+    backbone = _read(fragment)
     # Encoders of another kind need not be built, and their library need not be installed.
     if backbone['type'] != architecture['type']:
         return [

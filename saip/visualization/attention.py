@@ -59,7 +59,7 @@ def scaled_size(
 
 def cell_of(encoder: BaseEncoder) -> int:
     """Pixels per cell of the attention map: with broken cells it would not fit the image."""
-    return max(encoder.map_channels)
+    return max(encoder.map_strides.values())
 
 
 def describe_map(encoder: BaseEncoder) -> str:

@@ -104,7 +104,10 @@ def test_weights_and_data_come_from_outside(leaf, monkeypatch):
 @every_leaf
 def test_results_of_processes_meet_without_a_shared_disk(leaf):
     cfg = read(leaf)
-    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+    tested = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
+    for evaluator in (cfg.val_evaluator, *tested):
         device = evaluator.get('collect_device')
         if device is None:  # ours need not be told, the libraries' go through files by default
             metric = METRICS.get(evaluator.type)

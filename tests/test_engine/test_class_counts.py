@@ -67,7 +67,7 @@ def test_another_encoder_is_no_matter_of_classes(leaf, monkeypatch):
     model = model_of(leaf)
     own = shapes(model)
     monkeypatch.setenv('SAIP_BACKBONE', 'resnet18')  # no encoder of the other model
-    other = changed(model_of(leaf), OPTIONS[leaf.parent.name], 3)
+    other = changed(model_of(leaf), OPTIONS[leaf.parent.name], 30)
     compare_class_counts(own, shapes(other), model, 'file.pth')
 
 

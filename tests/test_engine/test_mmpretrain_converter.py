@@ -85,6 +85,13 @@ def test_stock_timm_backbone_loads_ours_and_the_way_back_is_exact(tmp_path):
     assert same_bits(load_encoder(back)[0].state_dict(), encoder.state_dict())
 
 
+def test_stride_16_which_a_timm_backbone_cannot_have_is_refused(tmp_path):
+    source = export(make_encoder(STARNET | dict(output_stride=16)), tmp_path)
+    with pytest.raises(CheckpointError, match=r'starnet_s3 with output_stride=16'):
+        saip_to_mmpretrain(source, tmp_path / 'out.pth')
+    assert not (tmp_path / 'out.pth').exists()
+
+
 def test_a_vit_of_imagenet_becomes_ours(tmp_path):
     stock = VisionTransformer(arch='deit-tiny', img_size=224, out_type='cls_token')
     source = classifier_file(tmp_path / 'deit-tiny.pth', stock)

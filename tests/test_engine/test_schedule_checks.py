@@ -18,7 +18,7 @@ from tests.toy_run import watch_rates
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 SHORT = ROOT / 'configs/pretrain/_base_/schedules/adamw-coslr-short.py'
 REID = str(ROOT / 'configs/downstream/reid/transreid_market1501.py')
-LIP = str(ROOT / 'configs/downstream/part_segmentation/schp_lip.py')
+LIP = str(ROOT / 'configs/downstream/part_segmentation/schp-settings_lip.py')
 COSINE = dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=3, T_max=3)
 
 

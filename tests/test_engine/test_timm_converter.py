@@ -87,6 +87,25 @@ def test_timm_loads_ours_and_the_way_back_is_exact(kind, suffix, tmp_path):
     assert first['meta']['tensors_sha256'] == second['meta']['tensors_sha256']
 
 
+@pytest.mark.parametrize('cfg', [STARNET, TINYVIT], ids=lambda cfg: cfg['model'])
+def test_the_lines_for_stride_16_make_the_same_network(cfg, tmp_path):
+    encoder = make_encoder(cfg | dict(output_stride=16))
+    conversion = saip_to_timm(export(encoder, tmp_path), tmp_path / 'timm.pth')
+    scope = dict(timm=timm)
+    exec('\n'.join(conversion.notes), scope)
+    with torch.no_grad():
+        maps = scope['model'].eval().forward_features(images(128, 64))
+        assert maps.shape[-2:] == (8, 4)
+        expected = encoder.forward(images(128, 64))[-1]
+    torch.testing.assert_close(maps, expected, atol=1e-5, rtol=1e-5)
+
+    timm_to_saip(tmp_path / 'timm.pth', tmp_path / 'back.pth')
+    loaded, meta = load_encoder(tmp_path / 'back.pth')
+    assert same_bits(loaded.state_dict(), encoder.state_dict())
+    assert meta['architecture'] == encoder.architecture()
+    assert loaded.encode(images(128, 64)).grid == (8, 4)
+
+
 def test_maps_of_timm_equal_ours_at_another_size(tmp_path):
     encoder = make_encoder(STARNET)
     saip_to_timm(export(encoder, tmp_path), tmp_path / 'timm.pth')

@@ -2,20 +2,10 @@
 # SAIP ViT-Tiny in the paper (Table I): mA 80.7
 _base_ = './_base_/par.py'
 from saip.configs import variable
-from saip.downstream.schedule import scaled
 
 model = dict(head=dict(num_classes=26))
 dataset = dict(type='saip.PA100K', data_root=variable('SAIP_DATA', 'data') + '/PA100K')
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
-
-# On the loss of the test set, as in the baseline.
-param_scheduler = dict(
-    type='ReduceOnPlateauLR',
-    monitor='attributes/loss',
-    rule='less',
-    factor=0.1,
-    patience=scaled(4, _base_.scale),
-)
 work_dir = 'work_dirs/par_pa100k_{{$SAIP_BACKBONE:vit-tiny-p16}}'

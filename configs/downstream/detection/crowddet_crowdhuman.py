@@ -21,6 +21,9 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='saip.FeaturePyramid',
+        # A plain ViT's pyramid as the paper's authors make it.
+        norm='BN',
+        coarsest='conv',
         encoder=dict(**_base_.backbone, init_cfg=_base_.encoder_init),
     ),
     neck=dict(in_channels=_base_.pyramid_channels),

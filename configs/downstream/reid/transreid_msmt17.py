@@ -5,7 +5,8 @@ from saip.configs import variable
 
 model = dict(head=dict(num_classes=1041))
 dataset = dict(type='saip.MSMT17', data_root=variable('SAIP_DATA', 'data') + '/MSMT17')
-train_dataloader = dict(dataset=dataset)
+train_dataloader = dict(batch_size=256, dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
+auto_scale_lr = dict(base_batch_size=256)
 work_dir = 'work_dirs/transreid_msmt17_{{$SAIP_BACKBONE:vit-tiny-p16}}'

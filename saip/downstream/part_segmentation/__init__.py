@@ -7,6 +7,7 @@ Li et al., Self-Correction for Human Parsing, 2020. Configurations name this pac
 from saip.downstream.part_segmentation.dataset import LIPParts
 from saip.downstream.part_segmentation.head import CE2PHead
 from saip.downstream.part_segmentation.hook import SelfCorrectionHook
+from saip.downstream.part_segmentation.multi_scale import PartIoUMetric
 from saip.downstream.part_segmentation.segmentor import SelfCorrectingSegmentor
 from saip.downstream.part_segmentation.transforms import LoadPartLabels, PersonAffine
 
@@ -14,6 +15,7 @@ __all__ = [
     'CE2PHead',
     'LIPParts',
     'LoadPartLabels',
+    'PartIoUMetric',
     'PersonAffine',
     'SelfCorrectingSegmentor',
     'SelfCorrectionHook',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.psp_head import PPM
 from torch import Tensor, nn
 
+from saip.errors import InputError
 from saip.registry import MODELS
 
 from .losses import (
@@ -67,11 +68,19 @@ class CE2PHead(BaseDecodeHead):
         channels: width of the part features.
         pool_channels: width of each pooled map, and of the context.
         edge_channels: width of the edge features of each map.
+        detail_channels: width to which x2 is brought before it joins the context; None keeps
+            its own.
         pool_scales: cells along each side of the pooled maps.
         dropout_ratio: before the last layer, whole channels.
         part_weight: of the loss of the parts, half cross-entropy and half Lovász-softmax.
         edge_weight: of the loss of the edges.
         consistency_weight: of the agreement between parts and edges.
+        refined_over_classes: whether the divergence from corrected targets is summed over the
+            classes of a pixel, or their mean as in earlier versions, see
+            :func:`saip.downstream.part_segmentation.losses.refined_loss`.
+
+    Raises:
+        InputError: ``refined_over_classes`` is neither.
     """
 
     def __init__(
@@ -81,12 +90,19 @@ class CE2PHead(BaseDecodeHead):
         channels: int = 256,
         pool_channels: int = 512,
         edge_channels: int = 192,
+        detail_channels: int | None = 48,
         pool_scales: Sequence[int] = (1, 2, 3, 6),
         dropout_ratio: float = 0.1,
         part_weight: float = 1.0,
         edge_weight: float = 1.0,
         consistency_weight: float = 0.1,
+        refined_over_classes: Literal['sum', 'mean'] = 'mean',
     ) -> None:
+        if refined_over_classes not in ('sum', 'mean'):
+            raise InputError(
+                f"decode_head.refined_over_classes={refined_over_classes!r}: choose 'sum' or "
+                "'mean'"
+            )
         super().__init__(
             in_channels=list(in_channels),
             channels=channels,
@@ -102,6 +118,7 @@ class CE2PHead(BaseDecodeHead):
         self.part_weight = part_weight
         self.edge_weight = edge_weight
         self.consistency_weight = consistency_weight
+        self.refined_over_classes = refined_over_classes
         self.pooling = PPM(
             tuple(pool_scales),
             self.in_channels[3],
@@ -114,9 +131,10 @@ class CE2PHead(BaseDecodeHead):
         pooled = self.in_channels[3] + len(pool_scales) * pool_channels
         self.context = self._conv(pooled, pool_channels, kernel=3)
         self.narrow = self._conv(pool_channels, channels)
-        self.detail = self._conv(self.in_channels[0], 48)
+        detail = self.in_channels[0] if detail_channels is None else detail_channels
+        self.detail = self._conv(self.in_channels[0], detail)
         self.part_features = nn.Sequential(
-            self._conv(channels + 48, channels), self._conv(channels, channels)
+            self._conv(channels + detail, channels), self._conv(channels, channels)
         )
         self.part_logits = nn.Conv2d(channels, num_classes, 1)
         self.edge_features = nn.ModuleList(
@@ -172,10 +190,11 @@ class CE2PHead(BaseDecodeHead):
             losses = [part_loss(x, labels, ignored) for x in outputs]
             edge = edge_loss(edges, true_edges, valid)
         else:
+            over, share = self.refined_over_classes, ema_logits.share
             soft = _resize(ema_logits.fused, size)
-            losses = [refined_loss(x, soft, labels, ema_logits.share, valid) for x in outputs]
+            losses = [refined_loss(x, soft, labels, share, valid, over) for x in outputs]
             soft = _resize(ema_logits.edges, size)
-            edge = refined_loss(edges, soft, true_edges, ema_logits.share, valid)
+            edge = refined_loss(edges, soft, true_edges, share, valid, over)
         overlap = [lovasz_loss(x, labels, ignored) for x in outputs]
         consistency = [consistency_loss(x, edges, labels, ignored) for x in outputs]
         return {

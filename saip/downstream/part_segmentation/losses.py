@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from mmseg.models.losses.lovasz_loss import lovasz_softmax
 from torch import Tensor, stack
@@ -61,13 +63,20 @@ def edge_loss(logits: Tensor, edges: Tensor, valid: Tensor) -> Tensor:
 
 
 def refined_loss(
-    logits: Tensor, ema_logits: Tensor, labels: Tensor, share: float, valid: Tensor
+    logits: Tensor,
+    ema_logits: Tensor,
+    labels: Tensor,
+    share: float,
+    valid: Tensor,
+    over_classes: Literal['sum', 'mean'] = 'sum',
 ) -> Tensor:
     """KL divergence from targets between an earlier model's prediction and the labels.
 
-    The target is softmax((1 - share) * ema_logits + share * one_hot(labels)): SCHP's release mixes
-    logits with the one-hot labels, and divides by the number of pixels *and* of classes. Both are
-    kept, since its settings go with them.
+    The target is softmax((1 - share) * ema_logits + share * one_hot(labels)): logits and one-hot
+    labels are mixed before the softmax, as in SCHP's release. The mean over the valid pixels of
+    the divergence itself, a sum over the classes, is what the codes of SOLIDER and of the paper's
+    authors compute. ``mean`` divides it by the number of classes as well, 20 for LIP's parts and
+    2 for the edges.
 
     Args:
         logits: of the model that learns.
@@ -75,11 +84,13 @@ def refined_loss(
         labels: one label per pixel; what stands at pixels that are not valid does not matter.
         share: weight of the labels, 0 to 1.
         valid: (B, H, W) bool, the pixels that count.
+        over_classes: what is taken over the classes of a pixel.
     """
     mixed = (1 - share) * ema_logits.float()
     index = labels.where(valid, 0)[:, None]
     mixed = mixed.scatter_add(1, index, mixed.new_full((), share).expand(index.shape))
-    divergence = F.kl_div(logits.log_softmax(1), mixed.softmax(1), reduction='none').mean(1)
+    terms = F.kl_div(logits.log_softmax(1), mixed.softmax(1), reduction='none')
+    divergence = terms.sum(1) if over_classes == 'sum' else terms.mean(1)
     return divergence.where(valid, 0).sum() / valid.sum().clamp(min=1)
 
 

@@ -20,6 +20,7 @@ from saip.registry import MODELS
 
 from .affine import restore_labels
 from .head import EMALogits
+from .multi_scale import average_logits, check_scales, exchanged
 
 
 @MODELS.register_module()
@@ -38,7 +39,9 @@ class SelfCorrectingSegmentor(EncoderDecoder):
         backbone: configuration, for example of ``saip.FeaturePyramid``.
         decode_head: configuration of the head.
         data_preprocessor: configuration.
-        test_cfg: ``dict(mode='whole')``.
+        test_cfg: ``dict(mode='whole')``. With ``scales`` a test, but no validation, predicts a
+            second time, ``pred_multi_scale``, from the mean of the logits at these scales, and
+            with ``flip_pairs``, the classes of left and right, of the mirror images as well.
     """
 
     def __init__(
@@ -51,6 +54,11 @@ class SelfCorrectingSegmentor(EncoderDecoder):
         super().__init__(
             backbone, decode_head, data_preprocessor=data_preprocessor, test_cfg=test_cfg
         )
+        scales = self.test_cfg.get('scales')
+        self.scales = None if scales is None else check_scales(scales)
+        self.flip_pairs = self.test_cfg.get('flip_pairs')
+        if self.flip_pairs:
+            exchanged(self.decode_head.num_classes, self.flip_pairs)  # refuses a wrong pair now
         if get_world_size() > 1:
             synchronize_batch_norm(self.decode_head)
         # No BaseModule, so that it is not initialized: the first cycle's end writes all of it.
@@ -114,6 +122,22 @@ class SelfCorrectingSegmentor(EncoderDecoder):
         network = self.averaged if self.cycles else self._network()
         return self.decode_head.predict_by_feat(network(inputs), batch_img_metas)
 
+    def test_step(self, data: dict[str, Any]) -> Sequence[Any]:
+        """Predict a batch, at several scales as well if ``test_cfg`` asks for it."""
+        data = self.data_preprocessor(data, False)
+        samples = self._run_forward(data, mode='predict')
+        if self.scales is None:
+            return samples
+        logits = average_logits(
+            self._predict_fused, data['inputs'], self.scales, self.flip_pairs
+        )
+        return self._restore(logits, samples, 'pred_multi_scale')
+
+    def _predict_fused(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) -> logits at the size of the finest map."""
+        network = self.averaged if self.cycles else self._network()
+        return network(images).fused
+
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: Sequence[Any] | None = None
     ) -> Sequence[Any]:
@@ -126,6 +150,12 @@ class SelfCorrectingSegmentor(EncoderDecoder):
         """
         if data_samples is None:
             return super().postprocess_result(seg_logits, None)
+        return self._restore(seg_logits, data_samples, 'pred_sem_seg')
+
+    def _restore(
+        self, seg_logits: Tensor, data_samples: Sequence[Any], name: str
+    ) -> Sequence[Any]:
+        """Write the labels of (B, C, H, W) logits, brought back to the image, under a name."""
         for logits, sample in zip(seg_logits, data_samples, strict=True):
             if 'affine' not in sample.metainfo:
                 raise InputError(
@@ -135,5 +165,5 @@ class SelfCorrectingSegmentor(EncoderDecoder):
                 )
             matrix, size = sample.metainfo['affine'], sample.metainfo['ori_shape']
             labels = restore_labels(logits.argmax(0), matrix, tuple(size[:2]))
-            sample.set_data({'pred_sem_seg': PixelData(data=labels[None])})
+            sample.set_data({name: PixelData(data=labels[None])})
         return data_samples

@@ -185,6 +185,12 @@ def _stock_config(architecture: dict[str, Any]) -> dict[str, Any]:
             'patch_size': architecture['patch_size'],
         }
     if architecture['type'] == 'saip.TimmEncoder':
+        if architecture.get('output_stride'):
+            raise CheckpointError(
+                f'holds a {architecture["model"]} with output_stride='
+                f'{architecture["output_stride"]}, which TIMMBackbone has no option for; load the '
+                "exported file with type='saip.TimmEncoder' and this option instead"
+            )
         return {'type': 'mmpretrain.TIMMBackbone', 'model_name': architecture['model']}
     raise CheckpointError(
         f'holds a {architecture["type"]}; mmpretrain has the networks of saip.ViTEncoder and '

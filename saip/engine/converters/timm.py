@@ -33,6 +33,7 @@ from saip.engine.converters.files import (
 )
 from saip.engine.converters.vit import OURS, TIMM, Size, StateDict, build_vit, rename_vit
 from saip.models.backbones import BaseEncoder, build_encoder
+from saip.models.ops.output_stride import keep_stride
 
 PREFIX = 'timm_model.'
 VIT = 'vit_tiny_patch16_224'
@@ -63,15 +64,22 @@ def saip_to_timm(
     encoder, meta = load_encoder(source, which)
     name, options = _timm_call(meta['architecture'])
     model = _create(name, **options)
+    stride = meta['architecture'].get('output_stride')
+    strided = keep_stride(model, stride, f"timm's {name}") if stride else []
     weights = _theirs(encoder)
     fit(model, weights, f"timm's {name}")
     check_features(encoder, model.eval(), f"timm's {name}")
     write_weights(target, weights, meta, source)
     given = {**options, 'num_classes': 0, 'checkpoint_path': str(target)}
     call = ', '.join(f'{key}={value!r}' for key, value in given.items())
-    return Conversion(
-        str(target), len(weights), notes=(f'timm.create_model({name!r}, {call})',)
-    )
+    lines = [f'timm.create_model({name!r}, {call})']
+    if strided:
+        # timm has no option for this stride without dilation, which would be another network.
+        lines = [
+            f'model = {lines[0]}',
+            *(f'model.get_submodule({layer!r}).stride = (1, 1)' for layer in strided),
+        ]
+    return Conversion(str(target), len(weights), notes=tuple(lines))
 
 
 def timm_to_saip(

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
 from saip.engine.counted_steps import STEPS_KEY, compare_steps, counted_steps
+from saip.engine.stored_optimizer import check_stored_optimizer
 from saip.engine.stored_schedules import check_stored, warn_of_early_end
 from saip.engine.unwrap import unwrap
 from saip.errors import UnknownArgumentError
@@ -120,15 +121,16 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the plain values of a message hub back into what mmengine expects.
 
-        A resumed run is told of what differs from the training of its checkpoint: the schedule,
-        of which mmengine takes the stored one, and the steps of an epoch.
+        A resumed run is told of what differs from the training of its checkpoint: schedule and
+        optimizer, of which the stored ones count, and the steps of an epoch.
 
         Raises:
-            InputError: the stored schedules do not fit the configuration's, or none of their
-                steps would be left.
+            InputError: the stored schedules or optimizer do not fit the configuration's, or no
+                step of the schedules would be left.
         """
         if runner.cfg.get('resume'):
             check_stored(runner, checkpoint)
+            check_stored_optimizer(runner, checkpoint)
             if _has_another_schedule(checkpoint, runner.cfg):
                 runner.logger.warning(
                     'the checkpoint was trained with another param_scheduler (or SAIP_SCHEDULE) '

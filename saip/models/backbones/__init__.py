@@ -1,6 +1,7 @@
 """Encoders."""
 
 from saip.models.backbones.base import BaseEncoder, build_encoder
+from saip.models.backbones.block_pyramid import BlockPyramid
 from saip.models.backbones.hierarchical import HierarchicalEncoder
 from saip.models.backbones.openmmlab import OpenMMLabEncoder
 from saip.models.backbones.pyramid import FeaturePyramid
@@ -9,6 +10,7 @@ from saip.models.backbones.vit import ViTEncoder
 
 __all__ = [
     'BaseEncoder',
+    'BlockPyramid',
     'FeaturePyramid',
     'HierarchicalEncoder',
     'OpenMMLabEncoder',

@@ -27,7 +27,8 @@ class BaseEncoder(BaseModule):
         embed_dims: width of the image token.
         patch_dims: width of the patch tokens that :meth:`encode` returns.
         dense_dims: width of the tokens at the feature level.
-        map_channels: channels of the feature maps that the encoder has by itself, by stride.
+        map_channels: channels of the feature maps that the encoder has by itself, by stride (of
+            the stage as its network has it, see ``map_strides``).
         patch_stride: pixels per patch token at the feature level.
         img_size: (height, width) for which position embeddings are learnt.
         dense_is_final: the feature level is the last block, after the final norm, so that the
@@ -54,6 +55,15 @@ class BaseEncoder(BaseModule):
     has_controller: bool = False
     controller: SemanticController | None
     init_cfg: Any
+
+    @property
+    def map_strides(self) -> dict[int, int]:
+        """Strides of the maps by their keys in ``map_channels``.
+
+        They are the same unless the last stage keeps the stride of the one before (option
+        ``output_stride`` of networks with stages).
+        """
+        return {stride: stride for stride in self.map_channels}
 
     def _build_controller(self, options: dict[str, Any] | None) -> SemanticController | None:
         """Build the controller that a constructor's option ``controller`` asks for.
@@ -145,6 +155,19 @@ class BaseEncoder(BaseModule):
             InputError: the encoder has no map at one of the strides.
         """
 
+    def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
+        """Maps (B, C, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
+
+        For encoders whose blocks are all alike; others have stages, see :meth:`feature_maps`.
+
+        Raises:
+            InputError: the encoder has stages, or fewer blocks.
+        """
+        raise InputError(
+            f'{type(self).__name__} has stages in place of equal blocks: take '
+            'saip.FeaturePyramid instead of saip.BlockPyramid'
+        )
+
     @abstractmethod
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of layers, for learning rates that decay with depth.
@@ -207,9 +230,31 @@ def check_strides(encoder: BaseEncoder, strides: Sequence[int]) -> None:
     """
     missing = [stride for stride in strides if stride not in encoder.map_channels]
     if missing:
+        own = [
+            str(key) if key == stride else f'{key} (which keeps stride {stride})'
+            for key, stride in encoder.map_strides.items()
+        ]
         raise InputError(
             f'{type(encoder).__name__} has no feature map at stride '
-            f'{", ".join(map(str, missing))}; it has {", ".join(map(str, encoder.map_channels))}'
+            f'{", ".join(map(str, missing))}; it has {", ".join(own)}'
+        )
+
+
+InitCfg = dict[str, Any] | list[dict[str, Any]] | None
+"""What mmengine's modules take to initialize themselves by."""
+
+
+def refuse_weights(name: str, init_cfg: InitCfg) -> None:
+    """Refuse pretrained weights for what surrounds an encoder.
+
+    Raises:
+        WeightsError: they are asked for.
+    """
+    entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
+    if any(entry.get('type') == 'Pretrained' for entry in entries):
+        raise WeightsError(
+            f'{name}: init_cfg of type Pretrained belongs one level deeper: '
+            f"backbone=dict(type='{name}', encoder=dict(..., init_cfg=...))"
         )
 
 

@@ -70,6 +70,8 @@ class HierarchicalEncoder(BaseEncoder):
     ) -> None:
         super().__init__(init_cfg)
         name = type(self).__name__
+        if 'output_stride' in unknown:
+            raise InputError(f'{name} has no option output_stride, which saip.TimmEncoder has')
         if unknown:
             raise InputError(
                 f'{name} has no option {", ".join(unknown)}. feature_level as a block, pos_interp '

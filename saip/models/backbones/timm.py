@@ -13,8 +13,9 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from saip.errors import InputError
-from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
+from saip.models.backbones.hierarchical import PATCH, HierarchicalEncoder, Masking, OutType
 from saip.models.ops.controller import Stage
+from saip.models.ops.output_stride import keep_stride
 from saip.registry import MODELS
 
 DOWN_SAMPLERS = ('stages.{}.downsample.conv3', 'stages.{}.0')
@@ -38,6 +39,9 @@ class TimmEncoder(HierarchicalEncoder):
         out_strides: strides of the maps that :meth:`forward` returns.
         out_type: ``featmap`` or ``image_token``; ``featmap`` freezes what no map depends on.
         masking: how masked images are encoded, see :class:`HierarchicalEncoder`.
+        output_stride: 16 lets the last stage keep the stride of the one before, so that its map
+            has four times as many cells, as the paper's authors fine-tune; weights are the same.
+            None keeps the network as it is.
         controller: ``dict(condition=λ)`` for SOLIDER's semantic controller, see
             :class:`saip.models.ops.controller.SemanticController`; None for none. It acts on the
             BatchNorm that ends the down-sampler of every stage but the first.
@@ -58,6 +62,7 @@ class TimmEncoder(HierarchicalEncoder):
         out_strides: Sequence[int] = (32,),
         out_type: OutType = 'featmap',
         masking: Masking = 'visible_cells',
+        output_stride: int | None = None,
         controller: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
         **unknown: Any,
@@ -67,6 +72,11 @@ class TimmEncoder(HierarchicalEncoder):
         )
         self.model = model
         self.drop_path_rate = drop_path_rate
+        if output_stride not in (None, PATCH):
+            raise InputError(
+                f'output_stride={output_stride!r}: {PATCH}, or None for the network as it is'
+            )
+        self.output_stride = output_stride
         self.timm_model = self._create()
         stages = self.timm_model.feature_info
         self._strides = [int(stage['reduction']) for stage in stages]
@@ -79,6 +89,8 @@ class TimmEncoder(HierarchicalEncoder):
         # Some networks widen the last map after the stage that feature_info describes.
         channels[-1] = int(self.timm_model.num_features)
         self._try_out(channels)
+        if output_stride is not None:
+            keep_stride(self.timm_model, output_stride, self._title())
         self.stages = self._find_stages(channels)
         self._finish(
             dict(zip(self._strides, channels, strict=True)),
@@ -150,6 +162,12 @@ class TimmEncoder(HierarchicalEncoder):
             )
         return timm.create_model(self.model, **plain)
 
+    @property
+    def map_strides(self) -> dict[int, int]:
+        """Strides of the maps; with ``output_stride`` the last has that of the one before."""
+        limit = self.output_stride or self.last_stride
+        return {stride: min(stride, limit) for stride in self.map_channels}
+
     def _run(self, images: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
         """Maps by stride; a network that is not read to its end stops at the last stage."""
         stages = sorted({self._strides.index(stride) for stride in strides})
@@ -169,7 +187,8 @@ class TimmEncoder(HierarchicalEncoder):
 
     def architecture(self) -> dict[str, Any]:
         """Plain values that build this encoder again, plus the grid of stride 16."""
-        return {'type': 'saip.TimmEncoder', 'model': self.model, **self._describe()}
+        strided = {} if self.output_stride is None else {'output_stride': self.output_stride}
+        return {'type': 'saip.TimmEncoder', 'model': self.model, **strided, **self._describe()}
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter by timm's own groups, which are blocks, and number of layers."""

@@ -154,6 +154,32 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         maps = tokens.transpose(1, 2).unflatten(-1, output.grid).contiguous()
         return [maps] * len(strides)
 
+    def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
+        """Maps (B, D, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
+
+        The others are the residual stream as it is.
+
+        Raises:
+            InputError: there are fewer blocks.
+        """
+        if not 1 <= number <= self.num_layers:
+            raise InputError(
+                f'{number} maps of an encoder with {self.num_layers} blocks: choose 1 to '
+                f'{self.num_layers}'
+            )
+        told = self._told([EncodeRequest(images, Outputs())])
+        tokens, grid = self._embed(images, None)
+        pack = TokenPack([tokens])
+        read = {self.num_layers * (i + 1) // number - 1 for i in range(number)}
+        found = []
+        for index, layer in enumerate(self.layers):
+            self._block(layer, pack, told(index, [0]))
+            if index in read:
+                last = index == self.num_layers - 1
+                (rows,) = pack.split(self.ln1(pack.rows) if last else pack.rows)
+                found.append(rows[:, 1:].transpose(1, 2).unflatten(-1, grid).contiguous())
+        return found
+
     def forward(self, x: Tensor) -> tuple[Any, ...]:
         """(B, 3, h, w) -> what ``out_type`` says of each of ``out_indices``; contiguous maps."""
         told = (

@@ -20,7 +20,7 @@ from saip.downstream.attributes.published import convert_petazs
 from saip.engine import launch
 from saip.registry import MODELS
 from tests.test_downstream.test_attributes.attribute_files import write_pa100k
-from tests.tiny import ROOT, train
+from tests.tiny import ROOT, STRIDE_16, train
 
 CONFIGS = {
     name: ROOT / f'configs/downstream/attributes/par_{name}.py' for name in ('pa100k', 'petazs')
@@ -97,7 +97,7 @@ def two_iterations_and_an_evaluation(name, options, work_dir):
         assert logged == pytest.approx(value, rel=1e-4), key
 
 
-@pytest.mark.parametrize('fragment', PAPER)
+@pytest.mark.parametrize('fragment', [*PAPER, *STRIDE_16])
 @pytest.mark.parametrize('name', CONFIGS)
 def test_two_iterations_and_an_evaluation(
     name, fragment, drawn, tmp_path, monkeypatch, fresh_mmengine
@@ -202,22 +202,29 @@ def test_one_switch_scales_the_schedule(scale, epochs, patience, milestones, mon
     monkeypatch.delenv('SAIP_SCHEDULE', raising=False)
     if scale is not None:
         monkeypatch.setenv('SAIP_SCHEDULE', scale)
-    plateau, steps = (launch.read_config(str(path)) for path in CONFIGS.values())
-    assert plateau.train_cfg.max_epochs == steps.train_cfg.max_epochs == epochs
-    assert plateau.param_scheduler.patience == patience
+    for path in CONFIGS.values():
+        plateau = launch.read_config(str(path))
+        assert plateau.train_cfg.max_epochs == epochs
+        assert plateau.param_scheduler.patience == patience
+    steps = launch.read_config(str(CONFIGS['petazs'].with_name('solider-settings_petazs.py')))
+    assert steps.train_cfg.max_epochs == epochs
     assert steps.param_scheduler.milestones == milestones
 
 
-def test_settings_of_the_baseline():
-    cfgs = {name: launch.read_config(str(path)) for name, path in CONFIGS.items()}
-    for name, weight_decay in (('pa100k', 0), ('petazs', 5e-4)):
-        wrapper = cfgs[name].optim_wrapper
-        assert wrapper.optimizer == dict(type='Adam', lr=1e-5, weight_decay=weight_decay)
-        assert wrapper.clip_grad.max_norm == 10
-        assert cfgs[name].train_dataloader.batch_size == 64
-        assert cfgs[name].train_dataloader.dataset.split == 'trainval'
-        assert cfgs[name].test_dataloader.dataset.split == 'test'
-        assert cfgs[name].train_dataloader.dataset.pipeline[1].scale == (128, 256)
+def test_settings_of_the_authors_and_of_solider():
+    solider = {'pa100k': ('Adam', 1e-5, 0), 'petazs': ('Adam', 1e-5, 5e-4)}
+    for name, path in CONFIGS.items():
+        found = {}
+        for stem in (path.stem, f'solider-settings_{name}'):
+            cfg = launch.read_config(str(path.with_name(f'{stem}.py')))
+            optimizer = cfg.optim_wrapper.optimizer
+            found[stem] = (optimizer.type, optimizer.lr, optimizer.weight_decay)
+            assert cfg.optim_wrapper.clip_grad.max_norm == 10
+            assert cfg.train_dataloader.batch_size == 64
+            assert cfg.train_dataloader.dataset.split == 'trainval'
+            assert cfg.test_dataloader.dataset.split == 'test'
+            assert cfg.train_dataloader.dataset.pipeline[1].scale == (128, 256)
+        assert [*found.values()] == [('AdamW', 1e-4, 0), solider[name]]
 
 
 def test_the_head_norms_its_logits_if_asked():

@@ -15,6 +15,7 @@ from torch.nn import Module
 from saip.datasets.people.formats import write_crowdhuman
 from saip.engine import launch
 from saip.engine.launch import StartError
+from tests.tiny import STRIDE_16
 
 from .crowd_files import box, two_images, write_image, write_set
 from .small import CONFIG, ENCODERS, LONG, SHORT, data_options, options
@@ -95,7 +96,7 @@ def test_every_weight_to_learn_gets_a_gradient(crowd, tmp_path, monkeypatch, bac
         assert sum(reached) > 0.9 * len(reached) > 0
 
 
-@pytest.mark.parametrize('backbone', ENCODERS)
+@pytest.mark.parametrize('backbone', [*ENCODERS, *STRIDE_16])
 def test_two_iterations_and_an_evaluation(crowd, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
     changes = {**options(tmp_path / 'work', crowd), **images(4, 2)}

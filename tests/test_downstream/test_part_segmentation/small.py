@@ -13,6 +13,7 @@ from saip.registry import MODELS
 from tests.tiny import ROOT
 
 CONFIG = ROOT / 'configs/downstream/part_segmentation/schp_lip.py'
+SETTINGS = CONFIG.with_name('schp-settings_lip.py')
 SIZE = (64, 64)
 TINY = dict(
     type='saip.FeaturePyramid',
@@ -23,14 +24,19 @@ TINY = dict(
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
     ),
 )
-HEAD = dict(channels=8, pool_channels=4, edge_channels=4, dropout_ratio=0.0)
+HEAD = dict(channels=8, pool_channels=4, edge_channels=4, detail_channels=6, dropout_ratio=0.0)
 
 
-def segmentor(num_classes: int = 4, **head: Any) -> Any:
+def segmentor(
+    num_classes: int = 4,
+    test_cfg: dict[str, Any] | None = None,
+    size: tuple[int, int] = SIZE,
+    **head: Any,
+) -> Any:
     model = MODELS.build(
         dict(
             type='saip.SelfCorrectingSegmentor',
-            backbone=TINY,
+            backbone={**TINY, 'encoder': {**TINY['encoder'], 'img_size': size}},
             decode_head=dict(
                 type='saip.CE2PHead',
                 in_channels=[4, 8, 16, 16],
@@ -42,28 +48,36 @@ def segmentor(num_classes: int = 4, **head: Any) -> Any:
                 mean=[127.0] * 3,
                 std=[64.0] * 3,
                 bgr_to_rgb=True,
-                size=SIZE,
+                size=size,
                 pad_val=0,
                 seg_pad_val=255,
             ),
-            test_cfg=ConfigDict(mode='whole'),
+            test_cfg=ConfigDict(mode='whole', **(test_cfg or {})),
         )
     )
     model.init_weights()
     return model.train()
 
 
-def batch(count: int = 2, num_classes: int = 4, seed: int = 0) -> dict[str, list]:
-    """What a loader gives: uint8 images and their samples."""
+def batch(
+    count: int = 2,
+    num_classes: int = 4,
+    seed: int = 0,
+    size: tuple[int, int] = SIZE,
+    image: tuple[int, int] | None = None,
+) -> dict[str, list]:
+    """What a loader gives: uint8 images and their samples, of images of another size if wanted."""
     generator = torch.Generator().manual_seed(seed)
     inputs, samples = [], []
     for _ in range(count):
         coarse = torch.randint(0, num_classes, (1, 1, 4, 4), generator=generator).float()
-        labels = torch.nn.functional.interpolate(coarse, SIZE)[0].long()
-        noise = torch.randint(0, 60, (3, *SIZE), generator=generator)
+        labels = torch.nn.functional.interpolate(coarse, size)[0].long()
+        noise = torch.randint(0, 60, (3, *size), generator=generator)
         inputs.append((labels * 60 + noise).clamp(0, 255).to(torch.uint8))
         sample = SegDataSample(gt_sem_seg=PixelData(data=labels))
-        sample.set_metainfo(dict(ori_shape=SIZE, img_shape=SIZE, affine=fit(SIZE, SIZE)))
+        sample.set_metainfo(
+            dict(ori_shape=image or size, img_shape=size, affine=fit(image or size, size))
+        )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
 

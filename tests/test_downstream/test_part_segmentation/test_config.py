@@ -14,10 +14,10 @@ from mmseg.datasets import LIPDataset
 from saip.datasets.people import formats
 from saip.engine import launch
 from saip.registry import MODELS
-from tests.tiny import train
+from tests.tiny import STRIDE_16, train
 
 from .lip_files import SIZES, write_lip
-from .small import CONFIG, config, without_chance
+from .small import CONFIG, SETTINGS, config, without_chance
 
 ENCODERS = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 
@@ -34,14 +34,18 @@ def drawn(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize(('path', 'size'), [(CONFIG, (576, 384)), (SETTINGS, (480, 480))])
 @pytest.mark.parametrize('name', ENCODERS)
-def test_the_head_takes_the_maps_of_each_encoder(name, monkeypatch):
+def test_the_head_takes_the_maps_of_each_encoder(name, path, size, monkeypatch):
     monkeypatch.setenv('SAIP_BACKBONE', name)
-    cfg = Config.fromfile(CONFIG)
+    cfg = Config.fromfile(path)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
     assert model.decode_head.in_channels == model.backbone.pyramid_channels
-    assert model.backbone.encoder.img_size == (480, 480)
+    assert model.backbone.encoder.img_size == size
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        (fit,) = [s for s in loader.dataset.pipeline if s.type == 'saip.PersonAffine']
+        assert tuple(fit.size) == size
 
 
 def test_pairs_to_swap_are_left_and_right_of_the_same():
@@ -91,39 +95,45 @@ def learning_rates(cfg) -> list[float]:
     return rates
 
 
-def test_learning_rate_is_that_of_schp():
-    rates = learning_rates(Config.fromfile(CONFIG))
+@pytest.mark.parametrize(
+    ('path', 'warmup', 'first', 'low'), [(CONFIG, 30, 120, 1 / 500), (SETTINGS, 10, 100, 0.01)]
+)
+def test_learning_rate_rises_falls_and_cycles(path, warmup, first, low):
+    rates = learning_rates(Config.fromfile(path))
     assert len(rates) == 150
-    assert rates[0] == pytest.approx(0.01)
-    assert rates[9] == pytest.approx(1.0)
+    assert rates[0] == pytest.approx(low)
+    assert rates[warmup - 1] == pytest.approx(1.0)
 
     def falling(high, at):
-        return 0.01 + (high - 0.01) * (1 + math.cos(math.pi * at)) / 2
+        return low + (high - low) * (1 + math.cos(math.pi * at)) / 2
 
-    for epoch in range(10, 100):
-        assert rates[epoch] == pytest.approx(falling(1.0, (epoch - 10) / 90)), epoch
-    for epoch in range(100, 150):
+    for epoch in range(warmup, first):
+        expected = falling(1.0, (epoch - warmup) / (first - warmup))
+        assert rates[epoch] == pytest.approx(expected), epoch
+    for epoch in range(first, 150):
         assert rates[epoch] == pytest.approx(falling(0.5, epoch % 10 / 10)), epoch
 
 
 @pytest.mark.parametrize(
-    ('scale', 'warmup', 'ends'),
+    ('path', 'scale', 'warmup', 'ends'),
     [
-        ('0.25', 3, [25, 28, 30, 33, 35, 38]),
-        ('0.5', 5, [50, 55, 60, 65, 70, 75]),
-        ('0.75', 8, [75, 83, 90, 98, 105, 113]),
-        ('1', 10, [100, 110, 120, 130, 140, 150]),
+        (CONFIG, '0.25', 8, [30, 33, 35, 38]),
+        (CONFIG, '0.5', 15, [60, 65, 70, 75]),
+        (CONFIG, '0.75', 23, [90, 98, 105, 113]),
+        (CONFIG, '1', 30, [120, 130, 140, 150]),
+        (SETTINGS, '0.25', 3, [25, 28, 30, 33, 35, 38]),
+        (SETTINGS, '1', 10, [100, 110, 120, 130, 140, 150]),
     ],
 )
-def test_one_switch_scales_epochs_warmup_and_cycles(monkeypatch, scale, warmup, ends):
+def test_one_switch_scales_epochs_warmup_and_cycles(monkeypatch, path, scale, warmup, ends):
     monkeypatch.setenv('SAIP_SCHEDULE', scale)
-    cfg = Config.fromfile(CONFIG)
+    cfg = Config.fromfile(path)
     assert list(cfg.custom_hooks[0].epochs) == ends
     assert cfg.train_cfg.max_epochs == ends[-1]
     first, second, third = cfg.param_scheduler
     assert (first.end, second.begin, second.end, third.begin) == (warmup, warmup, *ends[:1] * 2)
     rates = learning_rates(cfg)
-    assert [rates[end] for end in ends[:-1]] == pytest.approx([0.5] * 5)
+    assert [rates[end] for end in ends[:-1]] == pytest.approx([0.5] * (len(ends) - 1))
 
 
 def two_iterations_and_an_evaluation(folder, work_dir, images, real_size):
@@ -150,10 +160,12 @@ def two_iterations_and_an_evaluation(folder, work_dir, images, real_size):
     }
     assert all(0 <= value <= 100 for value in scores.values())
     assert runner.model.cycles == 1
-    assert runner.test() == pytest.approx(scores)
+    tested = runner.test()
+    assert {key: tested[key] for key in scores} == pytest.approx(scores)
+    assert 0 <= tested['multi_scale/mIoU'] <= 100
 
 
-@pytest.mark.parametrize('name', ENCODERS)
+@pytest.mark.parametrize('name', [*ENCODERS, 'starnet-s3-os16', STRIDE_16[1]])
 def test_two_iterations_and_an_evaluation(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
     monkeypatch.setenv('SAIP_BACKBONE', name)
     two_iterations_and_an_evaluation(drawn, tmp_path, images=8, real_size=False)

@@ -132,7 +132,8 @@ def test_edge_loss_without_edges_is_zero():
     assert loss.item() == 0
 
 
-def test_refined_loss(logits, labels):
+@pytest.mark.parametrize(('over_classes', 'divisor'), [('sum', 1), ('mean', 4)])
+def test_refined_loss(logits, labels, over_classes, divisor):
     ema_logits = torch.randn_like(logits)
     share = 0.25
     rows = logits.detach().permute(0, 2, 3, 1).flatten(0, 2).tolist()
@@ -145,8 +146,23 @@ def test_refined_loss(logits, labels):
         target = [math.exp(v) / sum(map(math.exp, mixed)) for v in mixed]
         guess = [math.exp(v) / sum(map(math.exp, row)) for v in row]
         terms.append(sum(t * math.log(t / g) for t, g in zip(target, guess, strict=True)))
-    found = refined_loss(logits, ema_logits, labels, share, labels != IGNORED)
-    assert found.item() == pytest.approx(sum(terms) / len(terms) / 4)  # 4 classes
+    valid = labels != IGNORED
+    found = refined_loss(logits, ema_logits, labels, share, valid, over_classes)
+    assert found.item() == pytest.approx(sum(terms) / len(terms) / divisor)
+
+
+def test_refined_loss_of_one_pixel_by_hand():
+    """Target (3/4, 1/4), prediction (1/2, 1/2): 3/4 log(3/2) + 1/4 log(1/2)."""
+    logits = torch.zeros(1, 2, 1, 1)
+    earlier = torch.tensor([2 * (math.log(3) - 0.5), 0.0]).view(1, 2, 1, 1)
+    labels, valid = (
+        torch.zeros(1, 1, 1, dtype=torch.long),
+        torch.ones(1, 1, 1, dtype=torch.bool),
+    )
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert refined_loss(logits, earlier, labels, 0.5, valid).item() == pytest.approx(expected)
+    halved = refined_loss(logits, earlier, labels, 0.5, valid, 'mean').item()
+    assert halved == pytest.approx(expected / 2)
 
 
 def test_labels_are_not_changed(logits, labels):

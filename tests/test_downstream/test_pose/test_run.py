@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmpose.models.heads import HeatmapHead
 
 from saip.engine import launch
-from tests.tiny import train
+from tests.tiny import STRIDE_16, train
 
 from .small import ENCODERS, TASKS, path, resized, short
 
@@ -33,7 +33,7 @@ def train_and_evaluate(task, options, folder):
         assert found[f'{prefix}/AP'] == history.get_scalar(f'val/{prefix}/AP').current()
 
 
-@pytest.mark.parametrize('backbone', ENCODERS)
+@pytest.mark.parametrize('backbone', [*ENCODERS, *STRIDE_16])
 @pytest.mark.parametrize('task', TASKS)
 def test_two_steps_and_an_evaluation(drawn, tmp_path, monkeypatch, task, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)

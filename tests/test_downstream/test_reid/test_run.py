@@ -12,7 +12,7 @@ from saip.datasets.people.formats import write_market1501, write_msmt17
 from saip.downstream.reid.head import BNNeckHead
 from saip.engine import launch
 from saip.engine.launch import StartError
-from tests.tiny import ROOT, settings_of, train
+from tests.tiny import ROOT, STRIDE_16, settings_of, train
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 MARKET, MSMT17 = (
@@ -91,7 +91,7 @@ def two_steps_and_an_evaluation(config: str, options: dict) -> None:
     assert runner.test() == {f'reid/{name}': score for name, score in scores.items()}
 
 
-@pytest.mark.parametrize('backbone', BACKBONES)
+@pytest.mark.parametrize('backbone', [*BACKBONES, *STRIDE_16])
 def test_market1501_trains_and_is_evaluated(
     people, tmp_path, monkeypatch, fresh_mmengine, backbone
 ):

@@ -71,9 +71,11 @@ def tensors(features):
 
 def test_fragment_states_what_it_is(path, encoder):
     cfg = Config.fromfile(path)
+    plain = cfg.pop('equal_blocks', False)
+    assert plain is (cfg.backbone.type == 'saip.ViTEncoder')
     assert set(cfg) == {'backbone', 'embed_dims', 'pyramid_channels', 'last_stride'}
     assert cfg.embed_dims == encoder.embed_dims
-    assert cfg.last_stride == max(encoder.map_channels)
+    assert cfg.last_stride == max(encoder.map_strides.values())
     comment = path.read_text().split('backbone =')[0].replace('\n# ', ' ')
     assert comment.startswith('# ')
     counts = [(float(x), len(x.split('.')[1])) for x in re.findall(r'(\d+\.\d+)M', comment)]
@@ -99,8 +101,9 @@ def test_any_size(encoder, size):
     assert pixel.grid == grid
     assert pixel.image_token.shape == (1, encoder.dense_dims)
     assert pixel.patch_tokens.shape == (1, math.prod(grid), encoder.dense_dims)
-    for x, (stride, channels) in zip(maps, encoder.map_channels.items(), strict=True):
+    for x, (stage, channels) in zip(maps, encoder.map_channels.items(), strict=True):
         assert x.shape[:2] == (1, channels)
+        stride = encoder.map_strides[stage]
         for cells, patches in zip(x.shape[2:], grid, strict=True):
             exact = patches * 16 / stride
             assert cells in (math.floor(exact), math.ceil(exact))

@@ -1,8 +1,8 @@
 """ViTPose (Xu et al., 2022) in the settings of mmpose's small model, with any encoder.
 
-A leaf adds the data set. The map of a plain ViT has stride 16 and takes ViTPose's own head, layer
-decay and stochastic depth; others take what mmpose gives such networks: as many deconvolutions as
-lead to stride 4, and one learning rate for all.
+A leaf adds the data set. A plain ViT takes ViTPose's own head, weight decay, clipping, layer decay
+and stochastic depth; others take as many deconvolutions as lead to stride 4, and what the paper's
+authors have for them: one learning rate for all layers, no weight decay, no clipping.
 """
 
 _base_ = [
@@ -16,7 +16,8 @@ from saip.downstream.schedule import linear_warmup, scaled
 # In place of the base's, whose layer decay counts the blocks by their names.
 custom_imports = dict(imports=['saip.downstream.pose'], allow_failed_imports=False)
 
-plain = _base_.last_stride == 16
+plain = _base_.get('equal_blocks', False)
+tiny_vit = _base_.backbone.get('model') == 'tiny_vit_5m_224'
 deconvolutions = _base_.last_stride.bit_length() - 3  # each doubles the map, up to stride 4
 if _base_.last_stride not in (4, 8, 16, 32, 64):
     raise ValueError(
@@ -47,6 +48,8 @@ test_dataloader = dict(pin_memory=True)
 optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',
     dtype='float32',
+    optimizer=dict(lr=7e-4 if tiny_vit else 5e-4, weight_decay=0.1 if plain else 0.0),
+    clip_grad=dict(max_norm=1.0, norm_type=2) if plain else None,
     constructor='saip.LayerDecayConstructor',
     paramwise_cfg=dict(
         _delete_=True,

@@ -1,6 +1,6 @@
-# TransReID's baseline (He et al., 2021) in the settings of SOLIDER: the image token, a BN-neck, cross-
-# entropy over identities and soft-margin triplets, SGD, 16 identities with 4 images in a batch.
-# A leaf adds the data set and the number of identities.
+# TransReID's baseline (He et al., 2021) as SOLIDER has it: the image token, a BN-neck, cross-entropy
+# over identities and soft-margin triplets, 4 images of every identity in a batch; AdamW and what else
+# the paper leaves open as its authors have it. A leaf adds the data set and the number of identities.
 _base_ = [
     '../../_base_/schedule_scale.py',
     '../../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
@@ -22,6 +22,7 @@ model = dict(
         **_base_.backbone,
         img_size=image_size,
         out_type='image_token',
+        drop_path_rate=0.1 if _base_.get('equal_blocks', False) else 0.0,
         init_cfg=_base_.encoder_init,
     ),
     head=dict(type='saip.BNNeckHead', in_channels=_base_.embed_dims),
@@ -48,7 +49,11 @@ train_pipeline = [
     ),
     pack,
 ]
-test_pipeline = [dict(type='LoadImageFromFile'), resize, pack]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(**{**resize, 'interpolation': 'bilinear'}),
+    pack,
+]
 
 train_dataloader = dict(
     batch_size=64,
@@ -77,10 +82,10 @@ val_cfg = dict()
 test_cfg = dict()
 custom_hooks = [dict(type='saip.IdentityCountHook')]
 
-# The paper states 120 epochs and the lr; the rest is SOLIDER's.
+# The paper states 120 epochs and the lr; the rest is its authors'.
 optim_wrapper = dict(
     type='saip.AutocastOptimWrapper',
-    optimizer=dict(type='SGD', lr=2e-4, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
 )
 auto_scale_lr = dict(base_batch_size=64)
