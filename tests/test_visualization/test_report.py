@@ -51,6 +51,7 @@ class BrightnessEncoder(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
         self.map_channels = {16: 8, stride: 8}
+        self.map_strides = {16: 16, stride: stride}
         self.has_relations = stride == 16
         self.heads = 3 if self.has_relations else 1
 
