@@ -431,9 +431,8 @@ def test_all_methods_of_one_size_can_be_compared(sets, tmp_path, monkeypatch):
         *('keypoints.npz', None),
     ]
     monkeypatch.setenv('SAIP_KEYPOINTS', 'none')
-    assert found.describe(TrainSet.open(found.data))['keypoints of the training images'] == (
-        'hap-small: a template'
-    )
+    described = replace(found).describe(TrainSet.open(found.data))
+    assert described['keypoints of the training images'] == 'hap-small: a template'
 
 
 def test_parts_without_keypoints_are_refused_before_the_first_step(sets, fake, tmp_path):

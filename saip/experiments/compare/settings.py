@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +224,14 @@ class Comparison:
             ),
         }
 
+    @cached_property
+    def _methods(self) -> dict[Row, Config]:
+        """Configurations of the rows that train, for what no length and no seed changes."""
+        return {row: self.read(row, 0, _SOME) for row in self.trained}
+
     def feature_of(self, row: Row) -> Feature:
         """What is read of the network of a row that trains, to retrieve."""
-        return self.feature or self.read(row, 0, _SOME).model.get('feature', 'image_token')
+        return self.feature or self._methods[row].model.get('feature', 'image_token')
 
     def features(self) -> list[Feature]:
         """What is read of the networks of all rows, the usual one first."""
@@ -259,8 +264,7 @@ class Comparison:
     def _describe_rows(self) -> dict[str, str]:
         """What only some rows have: given weights, λ of a controller, keypoints to train with."""
         conditions, keypoints = [], []
-        for row in self.trained:
-            cfg = self.read(row, 0, _SOME)
+        for row, cfg in self._methods.items():
             controller = cfg.model.backbone.get('controller')
             if controller:
                 conditions.append(f'{row.name}: {controller.get("condition", 1.0):g}')
