@@ -20,7 +20,7 @@ from saip.synthetic.formats import (
 )
 from saip.synthetic.formats.base import APART
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FOLDERS = {
     'market1501': 'Market1501',
     'msmt17': 'MSMT17',
