@@ -10,6 +10,7 @@ from .captions import write_cuhk_pedes, write_icfg_pedes
 from .cihp import write_cihp, write_cihp_raw
 from .coco import write_coco, write_wholebody
 from .crowdhuman import write_crowdhuman
+from .fashionpedia import write_fashionpedia
 from .humanart import write_humanart
 from .lip import write_lip
 from .market1501 import write_market1501
@@ -32,6 +33,7 @@ DATASETS = {
     'cuhk_pedes': ('CUHK-PEDES', write_cuhk_pedes),
     'icfg_pedes': ('ICFG-PEDES', write_icfg_pedes),
     'cihp': ('CIHP', write_cihp),
+    'fashionpedia': ('fashionpedia', write_fashionpedia),
     'cihp_raw': ('instance-level_human_parsing', write_cihp_raw),
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     'write_coco',
     'write_crowdhuman',
     'write_cuhk_pedes',
+    'write_fashionpedia',
     'write_humanart',
     'write_icfg_pedes',
     'write_lip',
