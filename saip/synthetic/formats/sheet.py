@@ -99,6 +99,11 @@ def _paint_points(
             cv2.circle(image, place, radius, SEEN if visible > 1 else HIDDEN, -1)
 
 
+def points_of(numbers: Sequence[float]) -> np.ndarray:
+    """Return x, y, visibility, x, y ... as landmarks (K, 3)."""
+    return np.array(numbers).reshape(-1, 3)
+
+
 def palette(count: int) -> np.ndarray:
     """Return clearly different colors, (count, 3) uint8 RGB; the first is black."""
     hues = (np.arange(count) * 38) % 180
