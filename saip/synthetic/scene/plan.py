@@ -87,8 +87,8 @@ def plan_crowd(seed: int, number: int, size: tuple[int, int], crowding: Crowding
 
 def plan_portrait(
     seed: int, identity: int, shot: int, size: tuple[int, int], lively: bool = False
-) -> tuple[Scene, int]:
-    """Plan a crop around one character.
+) -> Scene:
+    """Plan a crop around one character, the scene's ``main``.
 
     Args:
         seed: seed of the set.
@@ -96,9 +96,6 @@ def plan_portrait(
         shot: number of the image of that identity.
         size: (h, w) of the image.
         lively: all kinds of poses, not only people walking and standing.
-
-    Returns:
-        The scene, and the number of the character among its subjects.
     """
     rng = generator(seed, SCENE, PORTRAIT, identity, shot)
     camera = sample_camera(seed, 1 + int(rng.integers(_CAMERAS)))
@@ -120,7 +117,7 @@ def plan_portrait(
             stranger = sample_character(seed, _STRANGERS + int(rng.integers(10_000_000)))
             actors.append(_act(rng, stranger, camera, spot))
     actors.sort(key=lambda actor: actor.place.ground)
-    scene = Scene(
+    return Scene(
         size=size,
         subjects=tuple(actors),
         things=(),
@@ -129,8 +126,8 @@ def plan_portrait(
         place=int(rng.integers(PLACES)),
         window=(between(rng, 0, 1), between(rng, 0.6, 1.0), between(rng, 0.3, 1.0)),
         key=(seed, PORTRAIT, identity, shot),
+        main=next(number for number, actor in enumerate(actors) if actor is main),
     )
-    return scene, next(n for n, actor in enumerate(actors) if actor is main)
 
 
 def plan_animals(seed: int, number: int, size: tuple[int, int]) -> Scene:
