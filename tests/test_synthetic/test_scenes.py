@@ -17,7 +17,7 @@ from saip.synthetic.scene.look import Look
 from saip.synthetic.scene.parts import CODES, LIP, LIP_LABELS, code, lip_table
 from saip.synthetic.scene.plan import Crowding, plan_crowd, plan_portrait
 from saip.synthetic.scene.render import box_of, render_scene
-from saip.synthetic.scene.things import Thing
+from saip.synthetic.scene.scene import Thing
 
 CROWD = Crowding((3, 6), (0.3, 0.9), huddle=0.6, far_group=0.3)
 SIZE = (160, 224)

@@ -10,7 +10,7 @@ from ..draw import Figure, Placement
 from .anatomy import make_anatomy
 from .character import Character
 from .landmarks import landmarks
-from .subject import Embodied
+from .scene import Embodied
 
 
 @dataclass(frozen=True)

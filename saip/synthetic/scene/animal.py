@@ -15,7 +15,7 @@ from ..person import Color
 from ..pose import View, project
 from ..rng import ANIMAL, between, chance, generator
 from .parts import codes
-from .subject import Embodied, Landmark
+from .scene import Embodied, Landmark
 
 NAMES = (
     'left_eye', 'right_eye', 'nose', 'neck', 'root_of_tail',

@@ -11,7 +11,7 @@ from ..draw import Body
 from .anatomy import Anatomy
 from .face import EAR_ANGLE, EAR_T, EYE_ANGLE, EYE_T, NOSE_REACH, NOSE_T, face_places, jut
 from .parts import codes
-from .subject import Landmark
+from .scene import Landmark
 
 BODY, FEET, FACE = slice(0, 17), slice(17, 23), slice(23, 91)
 LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)

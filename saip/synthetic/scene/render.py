@@ -15,9 +15,7 @@ from ..rendered_crop import OVERSAMPLING, ground_shadow
 from ..rng import SCENE, generator
 from ..scenery import backdrop
 from .parts import BELONGINGS, CODES, HEAD, code, codes
-from .scene import Scene
-from .subject import Embodied, Subject
-from .things import Thing, draw_thing
+from .scene import Embodied, Scene, Subject, Thing, draw_thing
 
 Box = tuple[float, float, float, float]
 _BELONGINGS = np.zeros(CODES, bool)
