@@ -161,7 +161,8 @@ def _fill(root: Path, spec: MarketSpec, workers: int) -> None:
     images = list_images(spec)
     parallel_map(write, images, workers, 'people drawn')
     shown = [image for image in images if image.key[0] <= _SHOWN and image.kind == 'person']
-    save_sheet(root, [Card(image.path, [f'camera {image.key[1]}']) for image in shown])
+    cards = [Card(image.path, ['id {}, camera {}'.format(*image.key)]) for image in shown]
+    save_sheet(root, cards)
 
 
 def _write_image(image: MarketImage, root: Path, spec: MarketSpec) -> None:

@@ -93,15 +93,18 @@ def _draw(root: Path, card: Card, factor: int = 2) -> np.ndarray:
         cv2.rectangle(large, (x, y), (x + width - 1, y + height - 1), color, 1)
     for points in card.points:
         _paint_points(large, points, card.bones, factor)
+    lines = [
+        line for text in card.words for line in textwrap.wrap(text, 38, subsequent_indent=' ')
+    ]
     if not card.labels:
-        return _beside(large, card.words)
+        return _beside(large, lines)
     labels = _load(root / card.labels)
     colors = palette(len(card.names))
     shown = cv2.resize(colors[labels], None, None, factor, factor, cv2.INTER_NEAREST)
     present = [number for number in np.unique(labels) if number]
-    words = [*card.words, *(f'...{card.names[number]}' for number in present)]
-    both = _beside(np.concatenate([large, shown], axis=1), words)
-    for row, number in enumerate(present, len(card.words)):
+    legend = [f'   {card.names[number]}' for number in present]
+    both = _beside(np.concatenate([large, shown], axis=1), [*lines, *legend])
+    for row, number in enumerate(present, len(lines)):
         y, x = 4 + _LINE * row, 2 * large.shape[1] + 3
         both[y : y + 8, x : x + 8] = colors[number]
     return both
@@ -135,9 +138,8 @@ def palette(count: int) -> np.ndarray:
     return colors
 
 
-def _beside(image: np.ndarray, words: Sequence[str]) -> np.ndarray:
-    """An image with lines of text to its right; long ones are wrapped."""
-    lines = [line for text in words for line in textwrap.wrap(text, 38, subsequent_indent=' ')]
+def _beside(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """An image with lines of text to its right."""
     if not lines:
         return image
     width = 6 + _LETTER * max(len(line) for line in lines)
