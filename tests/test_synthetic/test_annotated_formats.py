@@ -95,6 +95,7 @@ def test_captions_say_only_what_is_seen():
                 (look.boots, {'boots'}),
                 (look.lower == 'skirt', {'skirt'}),
                 (look.upper == 'dress', {'dress'}),
+                (look.character.person.hair.style == 'bald' and not look.hat, {'bald'}),
                 (look.facing < -0.5, {'behind'}),
             ):
                 if words & names:

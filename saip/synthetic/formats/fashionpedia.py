@@ -14,7 +14,7 @@ from .portraits import draw_portrait
 SIZES = {'tiny': Splits(12, 6, 0, (144, 176)), 'small': Splits(400, 80, 0, (224, 288))}
 # Of garments and parts fewer pixels are not annotated.
 LEAST_AREA = 12
-# Every so manieth mask is written as run lengths, the others are polygons.
+# Every fifth mask is written as run lengths, the others are polygons.
 _RUNS = 5
 # Validation images lie in the folder of the test images.
 FOLDERS = {'train': 'train', 'val': 'test'}
@@ -132,12 +132,8 @@ def _upper(look: Look) -> list[Worn]:
         names.add('no opening')
     elif look.facing > 0.2:
         names.add('single breasted')
-    parts = (
-        ('upper', 'tail', 'hood', 'skirt')
-        if garment.kind == 'dress'
-        else ('upper', 'tail', 'hood')
-    )
-    found = [(category, names, codes(*parts)), ('hood', set[str](), codes('hood'))]
+    parts = codes('upper', 'tail', 'hood', *(['skirt'] if garment.kind == 'dress' else []))
+    found = [(category, names, parts), ('hood', set[str](), codes('hood'))]
     for side in ('l', 'r'):
         found.append(('sleeve', {'set-in sleeve', sleeve}, codes('upper', sides=(side,))))
     return found

@@ -176,7 +176,7 @@ def _facts(look: Look, rng: np.random.Generator) -> list[str]:
     """What else is seen, as ends of sentences that begin with a pronoun."""
     character, person = look.character, look.character.person
     found = []
-    if look.hair or person.hair.style == 'bald':
+    if look.bald or (look.hair and person.hair.style != 'bald'):
         hair = color_word(person.hair.color, HAIR_COLORS)
         found.append(_one(rng, _HAIR[person.hair.style]).format(hair))
     if look.hat and person.hat is not None:

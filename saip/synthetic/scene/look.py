@@ -37,6 +37,7 @@ class Look:
         self.trunk, self.legs = some('upper', 'tail'), some('lower', 'skirt', 'seat', 'tail')
         self.feet, self.boots = some('shoe', 'boot'), some('boot')
         self.hair = some('hair', 'scalp')
+        self.bald = person.hair.style == 'bald' and some('face') and not self.hat
         self.short_sleeve = self.upper in ('tshirt', 'dress', 'vest')
         # A print is on chest and back, so one of the sides is seen unless it is a side view.
         self.logo = person.upper.pattern == 'logo' and abs(self.facing) > 0.35
