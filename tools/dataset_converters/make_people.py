@@ -15,9 +15,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from saip.datasets.people import SIZES, formats, write_market1501
-from saip.datasets.people.keypoints import write_market_keypoints
 from saip.errors import one_line_errors
+from saip.synthetic import SIZES, formats, write_market1501
+from saip.synthetic.keypoints import write_market_keypoints
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...coco import load_json
-from ...parallel import parallel_map
+from saip.datasets.coco import load_json
+from saip.datasets.parallel import parallel_map
+
 from ..camera import sample_camera
 from ..draw import Placement
 from ..rng import SCENE, between, chance, generator

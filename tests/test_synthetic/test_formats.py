@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from saip.datasets.people.formats.coco_format import polygons, run_lengths
-from saip.datasets.people.formats.peta import GROUPED
+from saip.synthetic.formats.coco_format import polygons, run_lengths
+from saip.synthetic.formats.peta import GROUPED
 
 # What the annotation files of the public downloads hold, file by file.
 COCO_IMAGE = {
