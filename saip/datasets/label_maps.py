@@ -44,10 +44,8 @@ def read_label_map(
             f'{path}: {labels.shape[1]} x {labels.shape[0]} pixels, but its image {image} has '
             f'{size[1]} x {size[0]}; both must be of the same size'
         )
-    # In the numbers of the file: eight bits of a wider one would read 261 as 5.
-    known = (labels >= 0) & (labels < num_labels)
-    if ignored is not None:
-        known |= labels == ignored
+    # In the numbers of the file: eight bits of others would read 261 as 5 and 2.5 as 2.
+    known = np.isin(labels, [*range(num_labels), *([] if ignored is None else [ignored])])
     if not known.all():
         wrong = labels[~known]
         also = '' if ignored is None else f', or {ignored} for pixels to ignore'
