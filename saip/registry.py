@@ -16,6 +16,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 MODELS = Registry(
@@ -60,5 +61,6 @@ METRICS = Registry(
     scope='saip',
     locations=['saip.evaluation'],
 )
+VISUALIZERS = Registry('visualizer', parent=MMENGINE_VISUALIZERS, scope='saip')
 VIEWS = Registry('view type', scope='saip', locations=['saip.views'])
 MASKERS = Registry('masker', scope='saip', locations=['saip.views'])

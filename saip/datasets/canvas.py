@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import cv2
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from saip.errors import InputError
 
-from .crops import Box
+from .crops import Box, DataError
 
 MAX_PIXELS = 80_000_000
 """Largest image that is decoded: 80 megapixels, 240 MB as RGB."""
@@ -159,6 +160,19 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return the (height, width) in pixels that an opened image has once it is upright."""
     size = (image.height, image.width)
     return size[::-1] if _turned(_orientation(image)) else size
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) as the image is loaded, read from its header alone.
+
+    Raises:
+        DataError: the file is no image.
+    """
+    try:
+        with open(path, 'rb') as file, open_image(file) as image:
+            return upright_size(image)
+    except (OSError, PictureError) as error:
+        raise DataError(f'{path}: not a readable image ({error}); copy it again') from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

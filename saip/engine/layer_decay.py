@@ -20,9 +20,10 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     With n layers, of which the encoder's ``get_layer_depth`` says d for a parameter (0 the stem,
     n - 1 the final norm and all that follows the encoder), the rate is the base rate times
     ``layer_decay_rate ** (n - 1 - d)``. mmpretrain's constructor asks the model, which only its own
-    classifiers answer; this one asks ``model.backbone``, which may be in the model of any library
-    but has to be the encoder itself, not a ``saip.FeaturePyramid``. Parameters that are treated
-    alike share a group: a step of an optimizer is one call per group.
+    classifiers answer; this one asks ``model.backbone``, which may be in the model of any library:
+    an encoder, or a ``saip.FeaturePyramid`` or ``saip.BlockPyramid`` around one, whose own layers
+    follow the encoder. Parameters that are treated alike share a group: a step of an optimizer is
+    one call per group.
 
     Args:
         optim_wrapper_cfg: ``optimizer`` and what the wrapper takes.
@@ -51,7 +52,7 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
         except AttributeError as error:
             raise InputError(
                 'optim_wrapper.constructor: saip.LayerDecayConstructor needs a model.backbone '
-                f'with get_layer_depth, which the encoders of saip have ({error})'
+                f'with get_layer_depth, which the encoders and pyramids of saip have ({error})'
             ) from error
         single: list[dict[str, Any]] = []
         super().add_params(single, module, prefix, partial(depth, prefix='backbone.'), **kwargs)

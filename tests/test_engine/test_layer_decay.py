@@ -93,12 +93,51 @@ def test_custom_keys_are_kept():
     assert found['backbone.cls_token'] == (BASE, DECAY)
 
 
+def pyramid(kind: str, name: str) -> nn.Module:
+    return MODELS.build(dict(type=kind, encoder=encoder_config(name)))
+
+
+def test_the_layers_of_a_pyramid_follow_those_of_its_encoder():
+    found = rates(pyramid('saip.FeaturePyramid', 'vit-4blocks-p16'), layer_decay_rate=0.5)
+    # Six layers: the embeddings, four blocks, and all that follows them.
+    expected = {
+        'backbone.encoder.pos_embed': (BASE / 32, DECAY),
+        'backbone.encoder.patch_embed.projection.weight': (BASE / 32, DECAY),
+        'backbone.encoder.layers.0.attn.qkv.weight': (BASE / 16, DECAY),
+        'backbone.encoder.layers.3.ln2.bias': (BASE / 2, 0),
+        'backbone.encoder.ln1.weight': (BASE, 0),
+        'backbone.levels.0.0.weight': (BASE, DECAY),
+        'backbone.levels.1.bias': (BASE, 0),
+        'head.weight': (BASE, DECAY),
+    }
+    for name, pair in expected.items():
+        assert found[name] == pytest.approx(pair), name
+
+
+def test_the_norms_of_a_pyramid_of_blocks_follow_its_encoder():
+    found = rates(pyramid('saip.BlockPyramid', 'vit-4blocks-p16'), layer_decay_rate=0.5)
+    assert found['backbone.encoder.layers.1.attn.qkv.weight'] == (BASE / 8, DECAY)
+    assert found['backbone.norms.0.weight'] == (BASE, 0)
+
+
+@pytest.mark.parametrize('name', ['starnet-s3', 'tinyvit-5m'])
+def test_stages_decay_within_a_pyramid_as_without_one(name):
+    alone = rates(encoder(name), layer_decay_rate=0.5)
+    within = rates(pyramid('saip.FeaturePyramid', name), layer_decay_rate=0.5)
+    prefix = 'backbone.encoder.'
+    # A pyramid reads the encoder's maps, not its image token: it learns less of the encoder.
+    assert {n for n in within if n.startswith('backbone.')} == {
+        n for n in within if n.startswith(prefix)
+    }
+    for key, pair in within.items():
+        if key.startswith(prefix):
+            assert pair == alone[f'backbone.{key.removeprefix(prefix)}'], key
+    assert within['head.weight'] == (BASE, DECAY)
+    assert min(rate for rate, _ in within.values()) < BASE / 8
+
+
 def test_a_backbone_without_depths_is_refused():
-    pyramid = MODELS.build(
-        dict(type='saip.FeaturePyramid', encoder=encoder_config('vit-4blocks-p16'))
-    )
-    for backbone, kind in ((nn.Linear(2, 2), 'Linear'), (pyramid, 'FeaturePyramid')):
-        with pytest.raises(
-            ValueError, match=rf"LayerDecayConstructor needs .*'{kind}' object has no attribute"
-        ):
-            wrapper(backbone, layer_decay_rate=0.5)
+    with pytest.raises(
+        ValueError, match=r"LayerDecayConstructor needs .*'Linear' object has no attribute"
+    ):
+        wrapper(nn.Linear(2, 2), layer_decay_rate=0.5)

@@ -2,9 +2,7 @@
 # SAIP ViT-Tiny in the paper (Table III): AP 87.1, MR 49.6, on the validation set
 _base_ = [
     'mmdet::crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py',
-    '../_base_/schedule_scale.py',
-    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-tiny-p16}}.py',
-    '../../_base_/encoder_init.py',
+    '../_base_/mmdet_encoder.py',
 ]
 from saip.configs import variable
 from saip.downstream.schedule import linear_warmup, scaled
@@ -12,20 +10,8 @@ from saip.downstream.schedule import linear_warmup, scaled
 custom_imports = dict(imports=['saip.downstream.detection'], allow_failed_imports=False)
 
 model = dict(
-    # The base has ResNet's statistics in BGR; these encoders have learnt from RGB.
-    data_preprocessor=dict(
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-    ),
-    backbone=dict(
-        _delete_=True,
-        type='saip.FeaturePyramid',
-        # A plain ViT's pyramid as the paper's authors make it.
-        norm='BN',
-        coarsest='conv',
-        encoder=dict(**_base_.backbone, init_cfg=_base_.encoder_init),
-    ),
+    data_preprocessor=_base_.encoder_pixels,
+    backbone=dict(_delete_=True, **_base_.encoder_pyramid),
     neck=dict(in_channels=_base_.pyramid_channels),
     roi_head=dict(
         # mmcv's operator, as everywhere else in the model, not torchvision's.
@@ -73,16 +59,9 @@ interval = scaled(3, _base_.scale)
 train_cfg = dict(max_epochs=epochs, val_interval=interval)
 
 default_hooks = dict(
-    runtime_info=dict(type='saip.AsyncRuntimeInfoHook'),
-    checkpoint=dict(
-        type='saip.AtomicCheckpointHook',
-        interval=interval,
-        max_keep_ckpts=3,
-        save_best='crowd_human/mAP',
-        rule='greater',
-    ),
+    runtime_info=_base_.runtime_info,
+    checkpoint=dict(**_base_.checkpoint, interval=interval, save_best='crowd_human/mAP'),
 )
-vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+vis_backends = _base_.log_backends
 visualizer = dict(vis_backends=vis_backends)
-randomness = dict(seed=0)
 work_dir = 'work_dirs/crowddet_crowdhuman_{{$SAIP_BACKBONE:vit-tiny-p16}}'

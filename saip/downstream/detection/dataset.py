@@ -9,7 +9,7 @@ from typing import Any
 from mmdet.datasets import CrowdHumanDataset
 from mmengine.logging import print_log
 
-from saip.datasets.canvas import PictureError, open_image, upright_size
+from saip.datasets.canvas import image_size
 from saip.datasets.consistency import BoxesInImages
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
@@ -118,19 +118,6 @@ def _warn(path: Path, what: str, places: list[str]) -> None:
     if places:
         text = f'{path}: {what}, left out: {len(places)}, the first in {places[0]}'
         print_log(text, logger='current', level=logging.WARNING)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) as the image is loaded, read from its header alone.
-
-    Raises:
-        DataError: the file is no image.
-    """
-    try:
-        with open(path, 'rb') as file, open_image(file) as image:
-            return upright_size(image)
-    except (OSError, PictureError) as error:
-        raise DataError(f'{path}: not a readable image ({error}); copy it again') from error
 
 
 def _check_places(

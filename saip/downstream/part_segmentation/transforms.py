@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
 from mmseg.datasets import LoadAnnotations
 
-from saip.datasets.crops import DataError
+from saip.datasets.label_maps import read_label_map
 from saip.errors import InputError
 from saip.registry import TRANSFORMS
 
@@ -23,7 +21,7 @@ IGNORED = 255
 
 @TRANSFORMS.register_module()
 class LoadPartLabels(LoadAnnotations):
-    """mmsegmentation's ``LoadAnnotations`` with a look at what was read, before it becomes uint8.
+    """mmsegmentation's ``LoadAnnotations`` with a look at what was read.
 
     Comes after ``LoadImageFromFile``, with whose ``ori_shape`` the size is compared.
 
@@ -45,37 +43,10 @@ class LoadPartLabels(LoadAnnotations):
             raise InputError(
                 'reduce_zero_label=True: label 0 is the background, one of the parts; remove it'
             )
-        labels = self._read(path)
-        if labels.ndim != 2:
-            raise DataError(
-                f'{path}: {labels.shape[-1]} channels; a label map has one, whose gray values (or '
-                'palette indices) are the numbers of the parts'
-            )
-        size, expected = labels.shape, tuple(results['ori_shape'][:2])
-        if size != expected:
-            raise DataError(
-                f'{path}: {size[1]} x {size[0]} pixels, but its image {results["img_path"]} has '
-                f'{expected[1]} x {expected[0]}; both must be of the same size'
-            )
-        # In the numbers of the file: eight bits of a wider one would read 261 as 5.
-        wrong = labels[~np.isin(labels, [*range(self.num_classes), IGNORED])]
-        if wrong.size:
-            raise DataError(
-                f'{path}: label {wrong.max()}, 0 to {self.num_classes - 1} expected, or {IGNORED} '
-                'for pixels to ignore'
-            )
-        results['gt_seg_map'] = _renumbered(labels.astype(np.uint8), results.get('label_map'))
+        size = results['ori_shape'][:2]
+        labels = read_label_map(path, self.num_classes, results['img_path'], size, IGNORED)
+        results['gt_seg_map'] = _renumbered(labels, results.get('label_map'))
         results['seg_fields'].append('gt_seg_map')
-
-    def _read(self, path: str) -> np.ndarray:
-        """Return the gray values or palette indices of a file, as wide as they are in it."""
-        try:
-            content = fileio.get(path, backend_args=self.backend_args)
-            return mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise DataError(f'{path}: not a readable PNG ({error}); copy it again') from error
 
 
 def _renumbered(labels: np.ndarray, numbers: dict[int, int] | None) -> np.ndarray:

@@ -56,3 +56,11 @@ class BlockPyramid(BaseModule):
             self.norms[0](first), scale_factor=4, mode='bilinear', align_corners=False
         )
         return first, self.norms[1](second), last, last
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter and number of layers, for learning rates that decay with depth.
+
+        The encoder's layers have its own depths; the pyramid's follow the encoder and have, like a
+        name without ``prefix``, the number of layers minus 1.
+        """
+        return self.encoder.get_layer_depth(param_name, f'{prefix}encoder.')

@@ -108,6 +108,14 @@ class FeaturePyramid(BaseModule):
         # Contiguous, since mmcv's RoIAlign ignores strides.
         return tuple(level(maps[source]).contiguous() for level, source in pairs)
 
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter and number of layers, for learning rates that decay with depth.
+
+        The encoder's layers have its own depths; the pyramid's follow the encoder and have, like a
+        name without ``prefix``, the number of layers minus 1.
+        """
+        return self.encoder.get_layer_depth(param_name, f'{prefix}encoder.')
+
     def _read(self, images: Tensor) -> list[Tensor]:
         """The encoder's own maps that the pyramid needs, finest first."""
         return self.encoder.feature_maps(images, self.read_strides)
