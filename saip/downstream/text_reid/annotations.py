@@ -103,13 +103,12 @@ def check_gaps(images: Sequence[DescribedImage], first: int, path: str | Path) -
     Raises:
         DataError: they do not, so that images are missing or the file is of another set.
     """
-    identities = sorted({image.identity for image in images})
-    wanted = range(first, first + len(identities))
-    wrong = [i for i, there in zip(wanted, identities, strict=True) if i != there]
-    if wrong:
+    identities = {image.identity for image in images}
+    missing = set(range(first, first + len(identities))) - identities
+    if missing:
         raise DataError(
-            f'{path}: the training identities count from {first} without a gap, but {wrong[0]} is '
-            f'missing (there are {len(identities)}, from {identities[0]} to {identities[-1]}): '
+            f'{path}: the training identities count from {first} without a gap, but {min(missing)} '
+            f'is missing (there are {len(identities)}, {min(identities)} to {max(identities)}): '
             'images are missing, or the file is of another data set'
         )
 
