@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from saip.datasets.people.scene.plan import Crowding, plan_crowd, plan_portrait
-from saip.datasets.people.scene.render import Rendered, render_scene
+from saip.synthetic.scene.plan import Crowding, plan_crowd, plan_portrait
+from saip.synthetic.scene.render import Rendered, render_scene
 from saip.visualization.attention_comparison import Subject
 
 SEED = 2026

@@ -9,10 +9,10 @@ from mmpretrain.registry import TRANSFORMS
 from scipy.io import loadmat
 
 from saip.datasets.crops import DataError
-from saip.datasets.people.formats import write_pa100k as write_native_pa100k
-from saip.datasets.people.formats import write_peta as write_native_peta
 from saip.downstream.attributes.published import convert_petazs
 from saip.registry import DATASETS
+from saip.synthetic.formats import write_pa100k as write_native_pa100k
+from saip.synthetic.formats import write_peta as write_native_peta
 from tests.test_downstream.test_attributes.attribute_files import (
     PA100K_NAMES,
     PETA_NAMES,

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...parallel import parallel_map
+from saip.datasets.parallel import parallel_map
+
 from ..scene.peta import PETA_ATTRIBUTES, PETA_EVALUATED, peta_attributes
 from .base import APART, encode_png, load_rgb, write_native
 from .contact_sheet import caption, enlarged, grid

@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...coco import load_json
-from ...parallel import parallel_map
+from saip.datasets.coco import load_json
+from saip.datasets.parallel import parallel_map
+
 from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import render_scene
 from .base import APART, load_rgb, save_jpeg, save_json, write_native

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...parallel import parallel_map
+from saip.datasets.parallel import parallel_map
+
 from ..scene.parts import HEAD
 from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import Box, Rendered, box_of, render_scene

@@ -22,6 +22,7 @@ class Attributes:
         if self.upper == 'dress':
             self.lower = 'dress'
         self.facing = float(np.cos(actor.figure.view.yaw))
+        self.walking = actor.figure.pose.stride > 0.15
 
         def some(*names: str) -> bool:
             return rendered.shows(number, *names) > 2
@@ -29,6 +30,8 @@ class Attributes:
         self.hat = some('hat', 'cap')
         self.glasses, self.sunglasses = some('glasses'), some('sunglasses')
         self.scarf, self.held = some('scarf'), some('held')
+        self.gloves = actor.character.gloves is not None and some('palm', 'finger')
+        self.socks, self.inner = some('sock'), some('inner')
         self.bag = person.bag.kind if some('bag') else 'none'
         self.trunk, self.legs = some('upper', 'tail'), some('lower', 'skirt', 'seat', 'tail')
         self.feet, self.boots = some('shoe', 'boot'), some('boot')

@@ -13,7 +13,11 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from saip.datasets.people import (
+from saip.datasets.retrieval import RetrievalImages
+from saip.evaluation.histogram import color_histogram
+from saip.evaluation.retrieval import score_retrieval
+from saip.models.backbones import ViTEncoder
+from saip.synthetic import (
     SIZES,
     MarketSpec,
     draw_image,
@@ -23,14 +27,10 @@ from saip.datasets.people import (
     sample_person,
     write_market1501,
 )
-from saip.datasets.people.capsule import Capsule, draw_capsule
-from saip.datasets.people.draw import draw_figure
-from saip.datasets.people.pose import Pose, View, project, skeleton
-from saip.datasets.people.scenery import panorama
-from saip.datasets.retrieval import RetrievalImages
-from saip.evaluation.histogram import color_histogram
-from saip.evaluation.retrieval import score_retrieval
-from saip.models.backbones import ViTEncoder
+from saip.synthetic.capsule import Capsule, draw_capsule
+from saip.synthetic.draw import draw_figure
+from saip.synthetic.pose import Pose, View, project, skeleton
+from saip.synthetic.scenery import panorama
 
 TINY = SIZES['tiny']
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('saip.datasets.people.market.draw_image', fail)
+    monkeypatch.setattr('saip.synthetic.market.draw_image', fail)
     with pytest.raises(KeyboardInterrupt):
         write_market1501(tmp_path / 'set', TINY)
     assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from saip.datasets.parallel import parallel_map
 from saip.errors import InputError
 
-from ..parallel import parallel_map
 from .folder import CONTACT_SHEET, write_folder
 from .rendered_crop import (
     STRANGERS,

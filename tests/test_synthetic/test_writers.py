@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from saip.datasets.people import formats
-from saip.datasets.people.formats import (
+from saip.synthetic import formats
+from saip.synthetic.formats import (
     ap10k,
     coco,
     crowdhuman,
@@ -18,9 +18,9 @@ from saip.datasets.people.formats import (
     pa100k,
     peta,
 )
-from saip.datasets.people.formats.base import APART
+from saip.synthetic.formats.base import APART
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FOLDERS = {
     'market1501': 'Market1501',
     'msmt17': 'MSMT17',
@@ -32,6 +32,12 @@ FOLDERS = {
     'crowdhuman': 'CrowdHuman',
     'humanart': 'HumanArt',
     'ap10k': 'ap10k',
+    'cuhk_pedes': 'CUHK-PEDES',
+    'icfg_pedes': 'ICFG-PEDES',
+    'chimpact': 'ChimpACT',
+    'fashionpedia': 'fashionpedia',
+    'cihp': 'CIHP',
+    'cihp_raw': 'instance-level_human_parsing',
 }
 QUICK = ('lip', 'peta')
 DRAWN = [

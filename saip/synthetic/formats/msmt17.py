@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...parallel import parallel_map
+from saip.datasets.parallel import parallel_map
+
 from ..rendered_crop import plan_crop, render_crop
 from .base import load_rgb, save_jpeg, write_native
 from .contact_sheet import caption, grid

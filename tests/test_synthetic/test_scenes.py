@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from saip.datasets.people.draw import Body, Figure, Placement
-from saip.datasets.people.pose import Arm, Leg, Pose, View, skeleton
-from saip.datasets.people.scene import landmarks as marks
-from saip.datasets.people.scene.actor import Actor
-from saip.datasets.people.scene.character import sample_character
-from saip.datasets.people.scene.hands import hand_joints
-from saip.datasets.people.scene.pa100k import PA100K_ATTRIBUTES, pa100k_attributes
-from saip.datasets.people.scene.parts import CODES, LIP, LIP_LABELS, code, lip_table
-from saip.datasets.people.scene.peta import PETA_ATTRIBUTES, peta_attributes
-from saip.datasets.people.scene.plan import Crowding, plan_crowd, plan_portrait
-from saip.datasets.people.scene.render import box_of, render_scene
-from saip.datasets.people.scene.things import Thing
+from saip.synthetic.draw import Body, Figure, Placement
+from saip.synthetic.pose import Arm, Leg, Pose, View, skeleton
+from saip.synthetic.scene import landmarks as marks
+from saip.synthetic.scene.actor import Actor
+from saip.synthetic.scene.character import sample_character
+from saip.synthetic.scene.hands import hand_joints
+from saip.synthetic.scene.pa100k import PA100K_ATTRIBUTES, pa100k_attributes
+from saip.synthetic.scene.parts import CODES, LIP, LIP_LABELS, code, lip_table
+from saip.synthetic.scene.peta import PETA_ATTRIBUTES, peta_attributes
+from saip.synthetic.scene.plan import Crowding, plan_crowd, plan_portrait
+from saip.synthetic.scene.render import box_of, render_scene
+from saip.synthetic.scene.things import Thing
 
 CROWD = Crowding((3, 6), (0.3, 0.9), huddle=0.6, far_group=0.3)
 SIZE = (160, 224)

@@ -77,8 +77,11 @@ class Rendered:
 
     def shows(self, number: int, *names: str) -> int:
         """Count the pixels in which parts of a subject are seen."""
-        wanted = [(number + 1) * CODES + one for one in sorted(codes(*names))]
-        return int(np.isin(self.owners, wanted).sum())
+        return int(self.shown(number, codes(*names)).sum())
+
+    def shown(self, number: int, parts: frozenset[int]) -> np.ndarray:
+        """Return where parts of a subject are seen, by their codes, (h, w) bool."""
+        return np.isin(self.owners, [(number + 1) * CODES + part for part in sorted(parts)])
 
 
 def box_of(mask: np.ndarray) -> Box | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...parallel import parallel_map
+from saip.datasets.parallel import parallel_map
+
 from ..scene.pa100k import PA100K_ATTRIBUTES, pa100k_attributes
 from .base import APART, load_rgb, save_jpeg, write_native
 from .contact_sheet import caption, enlarged, grid

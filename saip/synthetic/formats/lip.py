@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...parallel import parallel_map
+from saip.datasets.parallel import parallel_map
+
 from ..scene.parts import LIP_LABELS, lip_table
 from .base import APART, encode_png, load_image, load_rgb, save_jpeg, write_native
 from .contact_sheet import caption, enlarged, grid, palette

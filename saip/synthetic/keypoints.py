@@ -6,8 +6,9 @@ import os
 
 import numpy as np
 
-from ..crops import Crop
-from ..keypoints import write_keypoints
+from saip.datasets.crops import Crop
+from saip.datasets.keypoints import write_keypoints
+
 from .draw import Body
 from .market import TRAIN, MarketImage, MarketSpec, list_images
 from .person import sample_person

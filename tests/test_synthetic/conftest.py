@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saip.datasets.people import formats
+from saip.synthetic import formats
 
 
 @pytest.fixture(scope='session')

@@ -70,6 +70,12 @@ LIP_LABELS = (
     'Left-shoe',
     'Right-shoe',
 )
+# CIHP names the same labels except the tenth.
+CIHP_LABELS = (
+    'background', 'hat', 'hair', 'glove', 'sunglasses', 'upperclothes', 'dress', 'coat', 'socks',
+    'pants', 'torsoSkin', 'scarf', 'skirt', 'face', 'leftArm', 'rightArm', 'leftLeg', 'rightLeg',
+    'leftShoe', 'rightShoe',
+)  # fmt: skip
 LIP = {name: number for number, name in enumerate(LIP_LABELS)}
 _FIXED = {
     'neck': 'Face',
@@ -110,6 +116,13 @@ def lip_table(character: Character) -> np.ndarray:
     for name in NAMES:
         for side in SIDES:
             table[code(name, side)] = LIP[_lip_name(character, name, side)]
+    return table
+
+
+def cihp_table(character: Character) -> np.ndarray:
+    """Return the CIHP label of every part of one person, (CODES,) uint8."""
+    table = lip_table(character)
+    table[sorted(codes('neck', 'collar'))] = CIHP_LABELS.index('torsoSkin')
     return table
 
 

@@ -6,8 +6,12 @@ returns whether it had to.
 
 from .ap10k import write_ap10k
 from .base import SIZES
+from .captions import write_cuhk_pedes, write_icfg_pedes
+from .chimpact import write_chimpact
+from .cihp import write_cihp, write_cihp_raw
 from .coco import write_coco, write_wholebody
 from .crowdhuman import write_crowdhuman
+from .fashionpedia import write_fashionpedia
 from .humanart import write_humanart
 from .lip import write_lip
 from .market1501 import write_market1501
@@ -27,15 +31,27 @@ DATASETS = {
     'crowdhuman': ('CrowdHuman', write_crowdhuman),
     'humanart': ('HumanArt', write_humanart),
     'ap10k': ('ap10k', write_ap10k),
+    'cuhk_pedes': ('CUHK-PEDES', write_cuhk_pedes),
+    'icfg_pedes': ('ICFG-PEDES', write_icfg_pedes),
+    'cihp': ('CIHP', write_cihp),
+    'chimpact': ('ChimpACT', write_chimpact),
+    'fashionpedia': ('fashionpedia', write_fashionpedia),
+    'cihp_raw': ('instance-level_human_parsing', write_cihp_raw),
 }
 
 __all__ = [
     'DATASETS',
     'SIZES',
     'write_ap10k',
+    'write_chimpact',
+    'write_cihp',
+    'write_cihp_raw',
     'write_coco',
     'write_crowdhuman',
+    'write_cuhk_pedes',
+    'write_fashionpedia',
     'write_humanart',
+    'write_icfg_pedes',
     'write_lip',
     'write_market1501',
     'write_msmt17',

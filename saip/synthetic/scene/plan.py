@@ -12,6 +12,7 @@ from ..pose import View
 from ..rng import SCENE, between, chance, generator
 from ..scenery import PLACES
 from .actor import Actor
+from .animal import sample_animal
 from .character import Character, sample_character
 from .poses import sample_pose
 from .scene import Scene, sample_light
@@ -130,6 +131,27 @@ def plan_portrait(
         key=(seed, PORTRAIT, identity, shot),
     )
     return scene, next(n for n, actor in enumerate(actors) if actor is main)
+
+
+def plan_animals(seed: int, number: int, size: tuple[int, int]) -> Scene:
+    """Plan a scene with one animal, or two; depends on nothing but the arguments."""
+    rng = generator(seed, SCENE, ANIMALS, number)
+    animals = []
+    for index in range(2 if chance(rng, 0.25) else 1):
+        tall = between(rng, 0.3, 0.5) if index else between(rng, 0.4, 0.7)
+        place = Placement(between(rng, 0.3, 0.7), between(rng, 0.5, 0.6) + 0.5 * tall, tall)
+        animals.append(sample_animal(seed, 2 * number + index, place))
+    animals.sort(key=lambda animal: animal.place.ground)
+    return Scene(
+        size=size,
+        subjects=tuple(animals),
+        things=(),
+        camera=sample_camera(seed, 1 + int(rng.integers(_CAMERAS))),
+        light=sample_light(rng),
+        place=int(rng.integers(PLACES)),
+        window=(between(rng, 0, 1), between(rng, 0.7, 1.0), between(rng, 0.5, 1.0)),
+        key=(seed, ANIMALS, number),
+    )
 
 
 def _act(

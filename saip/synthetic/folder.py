@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from saip.datasets.coco import load_json
 from saip.errors import InputError
-
-from ..coco import load_json
 
 STAMP = 'people.json'
 CONTACT_SHEET = 'contact_sheet.png'

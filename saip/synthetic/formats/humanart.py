@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...coco import load_json
-from ...parallel import parallel_map
+from saip.datasets.coco import load_json
+from saip.datasets.parallel import parallel_map
+
 from ..scene.landmarks import BODY, BODY_NAMES, FEET, LEFT_HAND, RIGHT_HAND
 from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import Seen, render_scene

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 # One stream per thing that is drawn; appending a new one changes no other.
-PERSON, CAMERA, SCENERY, SHOT, CHARACTER, SCENE, ANIMAL, DETECTION = range(8)
+PERSON, CAMERA, SCENERY, SHOT, CHARACTER, SCENE, ANIMAL, DETECTION, CAPTION = range(9)
 
 T = TypeVar('T')
 
