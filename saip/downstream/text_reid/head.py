@@ -16,6 +16,7 @@ from saip.downstream.text_reid.loss import similarity_distribution_matching
 from saip.downstream.text_reid.masking import MaskedWords
 from saip.downstream.text_reid.transformer import TransformerBlock, activate
 from saip.errors import InputError
+from saip.models.ops.precision import widen
 from saip.registry import MODELS
 
 
@@ -73,7 +74,7 @@ class IRRAHead(BaseModule):
         """
         images = image_tokens[:, 0]
         by_image, by_text = (
-            F.cross_entropy(self.classifier(x).float(), labels) for x in (images, texts)
+            F.cross_entropy(widen(self.classifier(x)), labels) for x in (images, texts)
         )
         logits = self.mlm(masked_texts, image_tokens, masked.places)
         return {
@@ -152,4 +153,4 @@ def mean_over_processes(logits: Tensor, words: Tensor) -> Tensor:
     """
     count = torch.tensor(float(len(words)), device=logits.device)
     all_reduce(count, op='mean')
-    return F.cross_entropy(logits.float(), words, reduction='sum') / count
+    return F.cross_entropy(widen(logits), words, reduction='sum') / count

@@ -6,11 +6,12 @@ Legend: B pairs of one process, N of all processes together, E width of the comm
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather as differentiable_all_gather
 
-from saip.models.ops.precision import full_precision
+from saip.models.ops.precision import full_precision, widen
 
 EPSILON = 1e-8
 """What is added to the labels' distribution before its logarithm."""
@@ -37,11 +38,9 @@ def similarity_distribution_matching(
         temperature: τ.
     """
     with full_precision(images.device):
-        images, texts = (
-            torch.nn.functional.normalize(x.float(), dim=1) for x in (images, texts)
-        )
+        images, texts = (F.normalize(widen(x), dim=1) for x in (images, texts))
         every = torch.cat(all_gather(identities))
-        same = (identities[:, None] == every).float()
+        same = (identities[:, None] == every).to(images.dtype)
         log_target = (same / same.sum(1, keepdim=True) + EPSILON).log()
         return sum(
             (
