@@ -8,6 +8,7 @@ import pytest
 from saip.datasets.crops import DataError
 from saip.downstream.text_reid import CUHKPEDES, ICFGPEDES
 from saip.errors import InputError, MissingFileError
+from saip.synthetic.formats import write_cuhk_pedes, write_icfg_pedes
 from tests.test_downstream.test_text_reid.people_files import (
     caption,
     cuhk_entries,
@@ -51,6 +52,20 @@ def test_icfg_pedes_by_both_names(tmp_path, name):
     test = ICFGPEDES(root, 'test')
     assert [test.get_data_info(i)['pid'] for i in (0, 8)] == [4, 6]
     assert len(test.get_data_info(0)['captions']) == 1
+
+
+def test_synthetic_sets_have_the_published_form(tmp_path):
+    write_cuhk_pedes(tmp_path / 'cuhk')
+    write_icfg_pedes(tmp_path / 'icfg')
+    sizes = [
+        (len(kind(str(tmp_path / name), split)), split)
+        for name, kind, splits in (
+            ('cuhk', CUHKPEDES, ('train', 'val', 'test')),
+            ('icfg', ICFGPEDES, ('train', 'test')),
+        )
+        for split in splits
+    ]
+    assert sizes == [(48, 'train'), (6, 'val'), (12, 'test'), (24, 'train'), (12, 'test')]
 
 
 def test_icfg_pedes_has_no_validation(tmp_path):
