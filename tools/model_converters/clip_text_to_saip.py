@@ -4,8 +4,8 @@
 
 The source is OpenAI's archive, whose code is not run, or a state dict of open_clip: .safetensors or
 a file that torch.load reads with weights_only=True. Nothing in a file tells the activation:
-OpenAI's weights (in open_clip the tag "openai", and models whose names end with -quickgelu) have
-quick_gelu, open_clip's others gelu. The image encoder is dropped; every other tensor has to match.
+OpenAI's weights have quick_gelu; of open_clip's those whose entry in open_clip/pretrained.py says
+quick_gelu=True, the others gelu. The image encoder is dropped; every other tensor has to match.
 Nothing is downloaded.
 """
 

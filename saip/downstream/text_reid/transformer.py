@@ -90,7 +90,7 @@ class CLIPTextTransformer(BaseModule):
         context: largest number T of ids.
         vocab_size: number of ids.
         dims: width E of the common space.
-        activation: ``quick_gelu`` for weights of OpenAI, ``gelu`` for most of open_clip's own.
+        activation: ``quick_gelu`` for weights of OpenAI, ``gelu`` for many of open_clip's own.
         init_cfg: None for random weights, or ``dict(type='Pretrained', checkpoint=FILE)`` with a
             file of ``tools/model_converters/clip_text_to_saip.py``.
 
