@@ -235,12 +235,7 @@ def test_ap10k(drawn):
             sizes[image['id']] = image_size(root / 'data' / image['file_name'])
             assert sizes[image['id']] == (image['height'], image['width'])
         known = {category['id']: category for category in document['categories']}
-        assert {category['name'] for category in known.values()} == {
-            'cow',
-            'dog',
-            'zebra',
-            'leopard',
-        }
+        assert {category['name'] for category in known.values()} == {'cow', 'dog', 'zebra', 'leopard'}
         for row in document['annotations']:
             assert row.keys() == AP10K_ANIMAL
             assert known[row['category_id']].keys() == CATEGORY
