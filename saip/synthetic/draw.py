@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from .capsule import Capsule, Paint, draw_capsule
+from .capsule import Capsule, Paint, Pattern, draw_capsule
 from .person import Color, Person
 from .pose import Pose, View, project, skeleton
 from .textures import head, patterned, torso
@@ -49,6 +48,7 @@ class Part:
 
     Attributes:
         side: ``l`` or ``r`` for what belongs to a limb.
+        regions: codes of what (t, angle) on the surface shows, where it is not one thing.
     """
 
     name: str
@@ -56,31 +56,22 @@ class Part:
     paint: Paint
     order: float
     side: str = ''
+    regions: Pattern | None = None
 
 
 def draw_figure(canvas: np.ndarray, figure: Figure, light: float) -> None:
     """Draw a person onto a canvas (H, W, 3) uint8, in place."""
-    parts = figure_parts(figure, (canvas.shape[0], canvas.shape[1]))
+    parts = body_parts(Body(figure, (canvas.shape[0], canvas.shape[1])))
     for part in sorted(parts, key=lambda part: part.order):
         draw_capsule(canvas, part.capsule, part.paint, light)
-
-
-def figure_parts(figure: Figure, size: tuple[int, int]) -> list[Part]:
-    """Return all parts of a person in an image of ``size`` (h, w); higher order is nearer."""
-    return body_parts(Body(figure, size))
 
 
 def body_parts(body: Body) -> list[Part]:
     """Return all parts of a placed body."""
     parts = [*_trunk(body), *_head(body), *_bag(body)]
     for side in ('l', 'r'):
-        parts += _sided(_leg(body, side), side)
-        parts += _sided(_arm(body, side), side)
+        parts += [*_leg(body, side), *_arm(body, side)]
     return parts
-
-
-def _sided(parts: Iterable[Part], side: str) -> list[Part]:
-    return [replace(part, side=side) for part in parts]
 
 
 class Body:
@@ -123,66 +114,57 @@ class Body:
 
 def _trunk(body: Body) -> list[Part]:
     person = body.person
-    build, upper = person.build, person.upper
+    build, upper, lower = person.build, person.upper, person.lower
     loose = upper.fit if upper.kind != 'vest' else 0.95
     widths = TRUNK_WIDTH * np.linspace(build.shoulders, build.hips, 9) * loose
     profile = body.section(widths, TRUNK_DEPTH * build.girth * loose) * body.scale
     hem = body.at(0.0, -0.05, 0.0, 'pelvis')
-    cloth = torso(person)
+
+    def hanging(
+        name: str, y: float, end: float, shape: np.ndarray, paint: Paint, order: float
+    ) -> Part:
+        top, bottom = body.at(0.0, y, 0.0, 'pelvis'), body.at(0.0, end, 0.0, 'pelvis')
+        return Part(
+            name, Capsule(top, bottom, shape, body.yaw, capped=name == 'seat'), paint, order
+        )
+
     trunk = Capsule(body.points['neck'], hem, profile, body.yaw, capped=False)
     neck = body.capsule('chin', 'neck', 0.03, 0.034)
     parts = [
         Part('neck', neck, _darker(person.skin, 0.85), 2.9),
-        Part('upper', trunk, cloth, 3.0),
+        Part('upper', trunk, torso(person), 3.0),
     ]
-    lower, paint = person.lower, patterned(person.lower)
-    seat = Capsule(
-        body.at(0.0, 0.045, 0.0, 'pelvis'), hem, profile[-3:] * 0.93, body.yaw, capped=True
-    )
-    if upper.kind == 'dress':
-        lower, paint = replace(lower, kind='skirt'), patterned(upper)
-    if lower.kind == 'skirt':
-        flare = 0.9 + 0.4 * lower.fit
-        shape = profile[-1] * np.linspace(0.95, flare, 4)
-        tail = body.at(0.0, -0.21, 0.0, 'pelvis')
-        top = body.at(0.0, 0.03, 0.0, 'pelvis')
-        parts.append(
-            Part('skirt', Capsule(top, tail, shape, body.yaw, capped=False), paint, 2.5)
-        )
+    if upper.kind == 'dress' or lower.kind == 'skirt':
+        paint = patterned(upper if upper.kind == 'dress' else lower)
+        shape = profile[-1] * np.linspace(0.95, 0.9 + 0.4 * lower.fit, 4)
+        parts.append(hanging('skirt', 0.03, -0.21, shape, paint, 2.5))
     else:
-        parts.append(Part('seat', seat, paint, 2.4))
+        parts.append(hanging('seat', 0.045, -0.05, profile[-3:] * 0.93, patterned(lower), 2.4))
     if upper.kind == 'coat':
         shape = profile[-1] * np.linspace(1.02, 1.2, 4)
-        skirt = Capsule(hem, body.at(0.0, -0.2, 0.0, 'pelvis'), shape, body.yaw, capped=False)
-        parts.append(Part('tail', skirt, patterned(upper), 2.95))
+        parts.append(hanging('tail', -0.05, -0.2, shape, patterned(upper), 2.95))
     if upper.kind == 'hoodie':
-        hood = body.between(
-            body.at(-0.03, 0.012, -0.05, 'neck'),
-            body.at(0.03, 0.012, -0.05, 'neck'),
-            0.036,
-            0.036,
-        )
+        left, right = (body.at(x, 0.012, -0.05, 'neck') for x in (-0.03, 0.03))
+        hood = body.between(left, right, 0.036, 0.036)
         parts.append(Part('hood', hood, _darker(upper.color, 0.8), _behind(body, 3.5)))
     return parts
 
 
 def _head(body: Body) -> list[Part]:
-    person, size = body.person, body.person.build.head
-    crown, chin = body.points['crown'], body.points['chin']
+    person, size, strands = body.person, body.person.build.head, body.person.hair.color
     half = float(body.section(np.array(0.05), np.array(0.058))) * size * body.scale
+    crown, chin = body.points['crown'], body.points['chin']
     skull = Capsule(crown, chin, HEAD_PROFILE * half, body.yaw, capped=False)
     parts = [Part('head', skull, head(person.hair, person.skin, person.hat), 4.0)]
-    strands = person.hair.color
-    nape = body.at(0.0, -0.075 * size, -0.028, 'crown')
     if person.hair.style in ('long', 'bob'):
+        nape = body.at(0.0, -0.075 * size, -0.028, 'crown')
         fall = body.at(0.0, -0.2 if person.hair.style == 'long' else -0.12, -0.045, 'crown')
         lock = body.between(nape, fall, 0.054 * size, 0.05 * size, 0.04 * size)
         parts.append(Part('hair', lock, strands, _behind(body, 4.2)))
     if person.hair.style == 'bun':
         knot = body.at(0.0, -0.03, -0.062 * size, 'crown')
-        parts.append(
-            Part('hair', body.between(knot, knot + (0.0, 1.0), 0.027, 0.027), strands, 3.9)
-        )
+        bun = body.between(knot, knot + (0.0, 1.0), 0.027, 0.027)
+        parts.append(Part('hair', bun, strands, 3.9))
     if person.hat is not None:
         edge = body.at(0.0, -0.045 * size, 0.05, 'crown')
         tip = body.at(0.0, -0.052 * size, 0.09, 'crown')
@@ -193,59 +175,61 @@ def _head(body: Body) -> list[Part]:
 
 def _leg(body: Body, side: str) -> list[Part]:
     person = body.person
-    lower, girth = person.lower, 0.6 + 0.4 * person.build.girth
+    girth, fit, cloth = (
+        0.6 + 0.4 * person.build.girth,
+        person.lower.fit,
+        patterned(person.lower),
+    )
     # The whole leg shares one order, so that the near leg hides the far one.
     order = 1.5 + body.near[f'hip_{side}'] + body.near[f'knee_{side}']
-    thigh = body.capsule(f'hip_{side}', f'knee_{side}', 0.060 * girth, 0.042 * girth)
-    shank = body.capsule(f'knee_{side}', f'ankle_{side}', 0.041 * girth, 0.036 * girth, 0.024)
-    shoe = body.capsule(f'ankle_{side}', f'toe_{side}', 0.025, 0.019)
-    skin, cloth = person.skin, patterned(lower)
-    parts = [Part('shoe', shoe, person.shoes, order + 0.002)]
-    bare = lower.kind == 'skirt' or person.upper.kind == 'dress'
-    if bare:
+    hip, knee, ankle, toe = (f'{name}_{side}' for name in ('hip', 'knee', 'ankle', 'toe'))
+    thigh, shank = (0.063 * girth, 0.045 * girth * fit), (0.041 * girth, 0.036 * girth, 0.024)
+    parts = [
+        Part('shoe', body.capsule(ankle, toe, 0.025, 0.019), person.shoes, order + 0.002, side)
+    ]
+    if person.lower.kind == 'skirt' or person.upper.kind == 'dress':
+        thigh = (0.060 * girth, 0.042 * girth)
         return [
             *parts,
-            Part('leg', shank, skin, order),
-            Part('leg', thigh, skin, order + 0.001),
+            Part('leg', body.capsule(knee, ankle, *shank), person.skin, order, side),
+            Part('leg', body.capsule(hip, knee, *thigh), person.skin, order + 0.001, side),
         ]
-    fit = lower.fit
-    if lower.kind == 'shorts':
-        thigh = body.capsule(f'hip_{side}', f'knee_{side}', 0.062 * girth, 0.05 * girth * fit)
-        parts.append(Part('leg', shank, skin, order))
-        return [*parts, Part('lower', thigh, cloth, order + 0.001)]
-    thigh = body.capsule(f'hip_{side}', f'knee_{side}', 0.063 * girth, 0.045 * girth * fit)
-    shank = body.capsule(f'knee_{side}', f'ankle_{side}', 0.045 * girth * fit, 0.034 * fit)
-    parts.append(Part('lower', shank, cloth, order + 0.003))
-    return [*parts, Part('lower', thigh, cloth, order + 0.004)]
+    if person.lower.kind == 'shorts':
+        thigh = (0.062 * girth, 0.05 * girth * fit)
+        parts.append(Part('leg', body.capsule(knee, ankle, *shank), person.skin, order, side))
+        return [
+            *parts,
+            Part('lower', body.capsule(hip, knee, *thigh), cloth, order + 0.001, side),
+        ]
+    covered = body.capsule(knee, ankle, 0.045 * girth * fit, 0.034 * fit)
+    parts.append(Part('lower', covered, cloth, order + 0.003, side))
+    return [*parts, Part('lower', body.capsule(hip, knee, *thigh), cloth, order + 0.004, side)]
 
 
 def _arm(body: Body, side: str) -> list[Part]:
     person, kind = body.person, body.person.upper.kind
     near = body.near[f'shoulder_{side}'] + body.near[f'elbow_{side}']
     order = (5.0 if near > -0.09 else 0.5) + near
-    loose = person.upper.fit
-    girth = 0.7 + 0.3 * person.build.girth
+    loose, girth = person.upper.fit, 0.7 + 0.3 * person.build.girth
+    shoulder, elbow, wrist, hand = (
+        f'{n}_{side}' for n in ('shoulder', 'elbow', 'wrist', 'hand')
+    )
     skin, cloth = person.skin, patterned(person.upper)
-    hand = body.capsule(f'wrist_{side}', f'hand_{side}', 0.02, 0.018)
-    bare_upper = body.capsule(f'shoulder_{side}', f'elbow_{side}', 0.033 * girth, 0.027 * girth)
-    bare_fore = body.capsule(f'elbow_{side}', f'wrist_{side}', 0.026 * girth, 0.019)
-    parts = [Part('hand', hand, skin, order)]
-    if kind == 'vest':
-        return [
-            *parts,
-            Part('arm', bare_fore, skin, order),
-            Part('arm', bare_upper, skin, order),
-        ]
-    if kind in ('tshirt', 'dress'):
-        joint, elbow = body.points[f'shoulder_{side}'], body.points[f'elbow_{side}']
-        cuff = joint + 0.62 * (elbow - joint)
+    parts = [Part('hand', body.capsule(wrist, hand, 0.02, 0.018), skin, order, side)]
+    if kind in ('vest', 'tshirt', 'dress'):
+        fore = body.capsule(elbow, wrist, 0.026 * girth, 0.019)
+        upper = body.capsule(shoulder, elbow, 0.033 * girth, 0.027 * girth)
+        parts += [Part('arm', fore, skin, order, side), Part('arm', upper, skin, order, side)]
+        if kind == 'vest':
+            return parts
+        joint = body.points[shoulder]
+        cuff = joint + 0.62 * (body.points[elbow] - joint)
         sleeve = body.between(joint, cuff, 0.034 * loose, 0.034 * loose)
-        parts += [Part('arm', bare_fore, skin, order), Part('arm', bare_upper, skin, order)]
-        return [*parts, Part('upper', sleeve, cloth, order + 0.001)]
-    fore = body.capsule(f'elbow_{side}', f'wrist_{side}', 0.030 * loose, 0.024 * loose)
-    upper = body.capsule(f'shoulder_{side}', f'elbow_{side}', 0.034 * loose, 0.031 * loose)
-    parts.append(Part('upper', fore, cloth, order + 0.001))
-    return [*parts, Part('upper', upper, cloth, order + 0.002)]
+        return [*parts, Part('upper', sleeve, cloth, order + 0.001, side)]
+    fore = body.capsule(elbow, wrist, 0.030 * loose, 0.024 * loose)
+    upper = body.capsule(shoulder, elbow, 0.034 * loose, 0.031 * loose)
+    parts.append(Part('upper', fore, cloth, order + 0.001, side))
+    return [*parts, Part('upper', upper, cloth, order + 0.002, side)]
 
 
 def _bag(body: Body) -> list[Part]:

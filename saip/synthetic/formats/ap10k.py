@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from ..scene.animal import NAMES, Animal
 from ..scene.plan import plan_animals
-from ..scene.render import Rendered, render_scene
-from .base import APART, save_jpeg, save_json
-from .coco_format import LEAST_AREA, whole_points, xywh
-from .native import Job, Splits, native
-from .sheet import BLUE, Card, points_of
+from ..scene.render import Annotated, render_scene
+from ..sheet import BLUE, Card, points_of
+from .base import Job, Splits, draw_splits, native
+from .coco_format import LEAST_AREA, individuals, numbered, whole_points, xywh
 
-_FIRST = {'train': 1, 'val': 1 + APART // 4, 'test': 1 + APART // 2}
-SIZES = {
-    'tiny': Splits(12, 4, 8, (160, 224)),
-    'small': Splits(400, 60, 120, (224, 320)),
-}
+SIZES = {'tiny': Splits(12, 4, 8, (160, 224)), 'small': Splits(400, 60, 120, (224, 320))}
 AP10K_NAMES = NAMES[:17]
 SKELETON = (
     (1, 2), (1, 3), (2, 3), (3, 4), (4, 5), (4, 6), (6, 7), (7, 8), (4, 9), (9, 10), (10, 11),
@@ -33,9 +28,8 @@ KINDS = {
 def write_ap10k(job: Job[Splits]) -> list[Card]:
     """Write ``data/*.jpg`` and ``annotations/ap10k-{train,val,test}-split1.json``."""
     cards = []
-    for split, count in job.spec.items():
-        found = job.map(_draw, range(_FIRST[split], _FIRST[split] + count))
-        rows = [row for _, rows in found for row in rows]
+    for split, found in draw_splits(job, _draw, 1):
+        images, rows = numbered(found)
         categories = [
             {
                 'id': number,
@@ -49,20 +43,21 @@ def write_ap10k(job: Job[Splits]) -> list[Card]:
         document = {
             'info': {'description': 'Drawn animals, AP-10K', 'version': '1.0', 'year': 2021},
             'licenses': [{'id': 1, 'name': 'Drawn by code', 'url': ''}],
-            'images': [image for image, _ in found],
-            'annotations': [{'id': number + 1, **row} for number, row in enumerate(rows)],
+            'images': images,
+            'annotations': rows,
             'categories': categories,
         }
-        save_json(job.root / 'annotations' / f'ap10k-{split}-split1.json', document)
+        job.save_json(f'annotations/ap10k-{split}-split1.json', document)
         cards += [_card(*one) for one in found[:6]]
     return cards
 
 
-def _draw(job: Job[Splits], number: int) -> tuple[dict, list[dict]]:
+def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
+    number = item[1]
     scene = plan_animals(job.seed, number, job.spec.size)
-    rendered = render_scene(scene)
+    annotated = render_scene(scene)
     name = f'{number:012d}.jpg'
-    save_jpeg(job.root / 'data' / name, rendered.image, scene.camera.quality)
+    job.save(f'data/{name}', annotated.image, annotated.quality)
     height, width = job.spec.size
     image = {
         'license': 1,
@@ -72,15 +67,12 @@ def _draw(job: Job[Splits], number: int) -> tuple[dict, list[dict]]:
         'height': height,
         'background': 1 + scene.place,
     }
-    return image, _rows(rendered, number)
+    return image, _rows(annotated, number)
 
 
-def _rows(rendered: Rendered, image: int) -> list[dict]:
+def _rows(annotated: Annotated, image: int) -> list[dict]:
     rows = []
-    for number, seen in enumerate(rendered.seen):
-        box = rendered.visible(number)
-        if box is None or rendered.mask(number).sum() < LEAST_AREA:
-            continue
+    for _, seen, _, box in individuals(annotated, LEAST_AREA):
         assert isinstance(seen.subject, Animal)
         x, y, width, height = (int(value) for value in xywh(box))
         points = whole_points(seen.landmarks[: len(AP10K_NAMES)])

@@ -10,19 +10,16 @@ from ..scene.animal import NAMES, Animal
 from ..scene.plan import plan_animals
 from ..scene.render import render_scene
 from ..scene.scene import Scene
-from .base import APART, save_jpeg, save_json
-from .coco_format import LEAST_AREA, whole_points, xywh
-from .native import Job, Splits, native
-from .sheet import BLUE, PINK, Card, points_of
+from ..sheet import BLUE, PINK, Card, points_of
+from .base import APART, Job, Splits, draw_splits, native
+from .coco_format import LEAST_AREA, individuals, whole_points, xywh
 
-_FIRST = {'train': APART, 'val': APART + APART // 4, 'test': APART + APART // 2}
 # Numbers of clips.
-SIZES = {
-    'tiny': Splits(4, 2, 3, (144, 208)),
-    'small': Splits(80, 16, 24, (208, 304)),
-}
+SIZES = {'tiny': Splits(4, 2, 3, (144, 208)), 'small': Splits(80, 16, 24, (208, 304))}
 # Every fifth frame is drawn, every tenth is a key frame.
 FRAMES, KEY = range(0, 21, 5), 10
+# Clips are counted from 0 in every split.
+_CLIPS = APART // 4
 # ChimpACT's names in its order, and the landmarks of the animal.
 LANDMARKS = {
     'pelvis': 'pelvis',
@@ -52,8 +49,7 @@ def write_chimpact(job: Job[Splits]) -> list[Card]:
     that ChimpACT's converter makes.
     """
     cards: list[Card] = []
-    for split, count in job.spec.items():
-        clips = job.map(_draw, [(split, number) for number in range(count)])
+    for split, clips in draw_splits(job, _draw, APART):
         document: dict[str, list[dict]] = {
             'categories': [{'id': 1, 'name': 'chimpanzee'}],
             'videos': [],
@@ -62,24 +58,22 @@ def write_chimpact(job: Job[Splits]) -> list[Card]:
         }
         for number, found in enumerate(clips):
             _add_clip(document, number, found, job.spec.size)
-        save_json(job.root / 'annotations' / f'{split}.json', document)
+        job.save_json(f'annotations/{split}.json', document)
         cards += [_card(split, image, document) for image in document['images'][:5]]
     return cards
 
 
 def _draw(job: Job[Splits], item: tuple[str, int]) -> list[Found]:
     split, number = item
-    scene, found = plan_animals(job.seed, _FIRST[split] + number, job.spec.size), []
+    scene, found = plan_animals(job.seed, number, job.spec.size), []
     for frame in FRAMES:
-        rendered = render_scene(_at(scene, frame))
-        path = job.root / split / 'images' / _clip(number) / f'{frame:06d}.jpg'
-        save_jpeg(path, rendered.image, scene.camera.quality)
+        annotated = render_scene(_at(scene, frame))
+        path = f'{split}/images/{_clip(number % _CLIPS)}/{frame:06d}.jpg'
+        job.save(path, annotated.image, annotated.quality)
         animals: Found = {}
-        for animal, seen in enumerate(rendered.seen):
-            box = rendered.visible(animal)
-            if box is not None and rendered.mask(animal).sum() >= LEAST_AREA:
-                points = whole_points(seen.landmarks[_PLACES])
-                animals[animal] = (xywh(box), points.flatten().tolist())
+        for animal, seen, _, box in individuals(annotated, LEAST_AREA):
+            points = whole_points(seen.landmarks[_PLACES])
+            animals[animal] = (xywh(box), points.flatten().tolist())
         found.append(animals)
     return found
 

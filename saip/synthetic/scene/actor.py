@@ -10,7 +10,7 @@ from ..draw import Figure, Placement
 from .anatomy import make_anatomy
 from .character import Character
 from .landmarks import landmarks
-from .subject import Embodied
+from .scene import Embodied
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class Actor:
         """Say what is drawn in an image of ``size`` (h, w)."""
         anatomy = make_anatomy(self.character, self.figure, size)
         turned = bool(np.cos(self.figure.view.yaw) < -0.2)
-        return Embodied(anatomy.layers, tuple(landmarks(anatomy)), turned)
+        return Embodied(anatomy.parts, tuple(landmarks(anatomy)), turned)

@@ -14,8 +14,8 @@ from ..draw import Part, Placement
 from ..person import Color
 from ..pose import View, project
 from ..rng import ANIMAL, between, chance, generator
-from .parts import code, codes
-from .subject import Embodied, Landmark, Layer
+from .parts import codes
+from .scene import Embodied, Landmark
 
 NAMES = (
     'left_eye', 'right_eye', 'nose', 'neck', 'root_of_tail',
@@ -77,10 +77,9 @@ class Animal:
         """Say what is drawn in an image of ``size`` (h, w)."""
         sketch = _Sketch(self, size)
         parts = [*_trunk(sketch), *_legs(sketch), *_head(sketch)]
-        ordered = sorted(parts, key=lambda part: part.order)
-        layers = tuple(Layer(part, code(part.name, part.side)) for part in ordered)
+        parts.sort(key=lambda part: part.order)
         turned = bool(np.cos(self.view.yaw) < -0.75)
-        return Embodied(layers, tuple(_landmarks(sketch)), turned)
+        return Embodied(tuple(parts), tuple(_landmarks(sketch)), turned)
 
 
 def sample_animal(seed: int, number: int, place: Placement) -> Animal:

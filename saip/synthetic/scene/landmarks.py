@@ -9,42 +9,18 @@ import numpy as np
 
 from ..draw import Body
 from .anatomy import Anatomy
-from .face import (
-    EAR_ANGLE,
-    EAR_T,
-    EYE_ANGLE,
-    EYE_T,
-    NOSE_REACH,
-    NOSE_T,
-    face_places,
-    jut,
-)
+from .face import EAR_ANGLE, EAR_T, EYE_ANGLE, EYE_T, NOSE_REACH, NOSE_T, face_places, jut
 from .parts import codes
-from .subject import Landmark
+from .scene import Landmark
 
 BODY, FEET, FACE = slice(0, 17), slice(17, 23), slice(23, 91)
 LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
 COUNT = 133
+_LIMBS = ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
 BODY_NAMES = (
     'nose',
-    'left_eye',
-    'right_eye',
-    'left_ear',
-    'right_ear',
-    'left_shoulder',
-    'right_shoulder',
-    'left_elbow',
-    'right_elbow',
-    'left_wrist',
-    'right_wrist',
-    'left_hip',
-    'right_hip',
-    'left_knee',
-    'right_knee',
-    'left_ankle',
-    'right_ankle',
+    *(f'{side}_{name}' for name in ('eye', 'ear', *_LIMBS) for side in ('left', 'right')),
 )
-_LIMBS = ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
 _FACE_PARTS = ('face', 'glasses', 'sunglasses', 'nose', 'ear')
 _ARM = ('upper', 'arm', 'palm', 'finger')
 _LEG = ('lower', 'leg', 'sock', 'boot', 'shoe')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +16,7 @@ from .actor import Actor
 from .animal import sample_animal
 from .character import Character, sample_character
 from .poses import sample_pose
-from .scene import Scene, sample_light
-from .things import sample_thing
+from .scene import Scene, Subject, Thing, sample_light, sample_thing
 
 CROWD, PORTRAIT, ANIMALS = range(3)
 # Characters of crowds; those of portraits are counted from 0.
@@ -46,49 +46,39 @@ class Crowding:
 def plan_crowd(seed: int, number: int, size: tuple[int, int], crowding: Crowding) -> Scene:
     """Plan a scene with several people; depends on nothing but the arguments."""
     rng = generator(seed, SCENE, CROWD, number)
-    camera = _sharp(rng, sample_camera(seed, 1 + int(rng.integers(_CAMERAS))))
+    # A camera for whole scenes resolves more than one whose images are cut into crops.
+    camera = replace(_camera(rng, seed), sharpness=between(rng, 0.85, 1.0))
     horizon, eye = between(rng, 0.2, 0.36), between(rng, 0.75, 1.15)
     actors: list[Actor] = []
     if chance(rng, crowding.far_group):
         actors += _far_group(rng, seed, horizon, camera)
     x = between(rng, 0.15, 0.85)
     height = 0.0
+    low, high = np.log(crowding.heights)
     for _ in range(int(rng.integers(crowding.people[0], crowding.people[1] + 1))):
-        close = height > 0 and chance(rng, crowding.huddle)
-        low, high = np.log(crowding.heights)
-        if close:
+        if height > 0 and chance(rng, crowding.huddle):
             step = between(rng, 0.14, 0.4) * height * size[0] / size[1]
             x = min(max(x + (step if chance(rng, 0.5) else -step), 0.0), 1.0)
             height = height * between(rng, 0.85, 1.18)
         else:
             x, height = between(rng, 0.04, 0.96), float(np.exp(between(rng, low, high)))
         height = min(max(height, crowding.heights[0]), crowding.heights[1])
-        character = sample_character(seed, _STRANGERS + int(rng.integers(10_000_000)))
+        character = _stranger(rng, seed)
         place = Placement(x, horizon + eye * height, height * character.stature)
         actors.append(_act(rng, character, camera, place))
     things = []
     for _ in range(2):
         if chance(rng, crowding.things):
-            tall = min(float(np.exp(between(rng, *np.log(crowding.heights)))), 0.6)
+            tall = min(float(np.exp(between(rng, low, high))), 0.6)
             spot = between(rng, 0.0, 1.0)
             things.append(sample_thing(rng, spot, horizon + eye * tall, tall))
-    actors.sort(key=lambda actor: actor.place.ground)
-    return Scene(
-        size=size,
-        subjects=tuple(actors),
-        things=tuple(things),
-        camera=camera,
-        light=sample_light(rng),
-        place=int(rng.integers(PLACES)),
-        window=(between(rng, 0, 1), between(rng, 0.7, 1.0), between(rng, 0.3, 1.0)),
-        key=(seed, CROWD, number),
-    )
+    return _scene(rng, size, actors, camera, (seed, CROWD, number), 0.7, 0.3, things)
 
 
 def plan_portrait(
     seed: int, identity: int, shot: int, size: tuple[int, int], lively: bool = False
-) -> tuple[Scene, int]:
-    """Plan a crop around one character.
+) -> Scene:
+    """Plan a crop around one character, the scene's ``main``.
 
     Args:
         seed: seed of the set.
@@ -96,12 +86,9 @@ def plan_portrait(
         shot: number of the image of that identity.
         size: (h, w) of the image.
         lively: all kinds of poses, not only people walking and standing.
-
-    Returns:
-        The scene, and the number of the character among its subjects.
     """
     rng = generator(seed, SCENE, PORTRAIT, identity, shot)
-    camera = sample_camera(seed, 1 + int(rng.integers(_CAMERAS)))
+    camera = _camera(rng, seed)
     camera = replace(camera, sharpness=0.5 + 0.5 * camera.sharpness)
     tall = between(rng, 0.86, 0.97)
     if chance(rng, 0.18):
@@ -117,20 +104,11 @@ def plan_portrait(
             reach = between(rng, 0.45, 0.62) if front else between(rng, 0.3, 0.55)
             ground = top + tall + (0.03 if front else -between(rng, 0.03, 0.12))
             spot = Placement(0.5 + side * reach, ground, height)
-            stranger = sample_character(seed, _STRANGERS + int(rng.integers(10_000_000)))
-            actors.append(_act(rng, stranger, camera, spot))
-    actors.sort(key=lambda actor: actor.place.ground)
-    scene = Scene(
-        size=size,
-        subjects=tuple(actors),
-        things=(),
-        camera=camera,
-        light=sample_light(rng),
-        place=int(rng.integers(PLACES)),
-        window=(between(rng, 0, 1), between(rng, 0.6, 1.0), between(rng, 0.3, 1.0)),
-        key=(seed, PORTRAIT, identity, shot),
+            actors.append(_act(rng, _stranger(rng, seed), camera, spot))
+    scene = _scene(rng, size, actors, camera, (seed, PORTRAIT, identity, shot), 0.6, 0.3)
+    return replace(
+        scene, main=next(n for n, actor in enumerate(scene.subjects) if actor is main)
     )
-    return scene, next(n for n, actor in enumerate(actors) if actor is main)
 
 
 def plan_animals(seed: int, number: int, size: tuple[int, int]) -> Scene:
@@ -141,17 +119,39 @@ def plan_animals(seed: int, number: int, size: tuple[int, int]) -> Scene:
         tall = between(rng, 0.3, 0.5) if index else between(rng, 0.4, 0.7)
         place = Placement(between(rng, 0.3, 0.7), between(rng, 0.5, 0.6) + 0.5 * tall, tall)
         animals.append(sample_animal(seed, 2 * number + index, place))
-    animals.sort(key=lambda animal: animal.place.ground)
+    camera = _camera(rng, seed)
+    return _scene(rng, size, animals, camera, (seed, ANIMALS, number), 0.7, 0.5)
+
+
+def _scene(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    subjects: Sequence[Subject],
+    camera: Camera,
+    key: tuple[int, ...],
+    zoom: float,
+    top: float,
+    things: Sequence[Thing] = (),
+) -> Scene:
+    """Draw light and surroundings; ``zoom`` and ``top`` are the least of the window's."""
     return Scene(
         size=size,
-        subjects=tuple(animals),
-        things=(),
-        camera=sample_camera(seed, 1 + int(rng.integers(_CAMERAS))),
+        subjects=tuple(sorted(subjects, key=lambda subject: subject.place.ground)),
+        things=tuple(things),
+        camera=camera,
         light=sample_light(rng),
         place=int(rng.integers(PLACES)),
-        window=(between(rng, 0, 1), between(rng, 0.7, 1.0), between(rng, 0.5, 1.0)),
-        key=(seed, ANIMALS, number),
+        window=(between(rng, 0, 1), between(rng, zoom, 1.0), between(rng, top, 1.0)),
+        key=key,
     )
+
+
+def _camera(rng: np.random.Generator, seed: int) -> Camera:
+    return sample_camera(seed, 1 + int(rng.integers(_CAMERAS)))
+
+
+def _stranger(rng: np.random.Generator, seed: int) -> Character:
+    return sample_character(seed, _STRANGERS + int(rng.integers(10_000_000)))
 
 
 def _act(
@@ -174,7 +174,7 @@ def _far_group(
     height, x = between(rng, 0.07, 0.1), between(rng, 0.15, 0.85)
     actors = []
     for _ in range(int(rng.integers(6, 12))):
-        character = sample_character(seed, _STRANGERS + int(rng.integers(10_000_000)))
+        character = _stranger(rng, seed)
         place = Placement(
             x + between(rng, -0.09, 0.09),
             horizon + height * between(rng, 0.9, 1.1),
@@ -182,8 +182,3 @@ def _far_group(
         )
         actors.append(replace(_act(rng, character, camera, place, lively=False), group=1))
     return actors
-
-
-def _sharp(rng: np.random.Generator, camera: Camera) -> Camera:
-    """A camera for whole scenes resolves more than one whose images are cut into crops."""
-    return replace(camera, sharpness=between(rng, 0.85, 1.0))

@@ -10,7 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .base import load_image, load_rgb
+from saip.errors import MissingFileError
+
+from .folder import CONTACT_SHEET
 
 Color = tuple[int, int, int]
 
@@ -47,9 +49,9 @@ class Card:
     names: Sequence[str] = ()
 
 
-def contact_sheet(root: Path, cards: Sequence[Card], factor: int = 2) -> np.ndarray:
-    """Draw cards into a table, (H, W, 3) uint8 RGB; images are ``factor`` times enlarged."""
-    drawn = [_draw(root, card, factor) for card in cards]
+def save_sheet(root: Path, cards: Sequence[Card]) -> None:
+    """Write the contact sheet of a set: its images, twice as large, in a table."""
+    drawn = [_draw(root, card) for card in cards]
     height = max(image.shape[0] for image in drawn) + 4
     width = max(image.shape[1] for image in drawn) + 4
     columns = max(min(_WIDTH // width, len(drawn)), 1)
@@ -58,11 +60,30 @@ def contact_sheet(root: Path, cards: Sequence[Card], factor: int = 2) -> np.ndar
     for number, image in enumerate(drawn):
         y, x = number // columns * height, number % columns * width
         table[y : y + image.shape[0], x : x + image.shape[1]] = image
-    return table
+    (root / CONTACT_SHEET).write_bytes(encode_png(table))
 
 
-def _draw(root: Path, card: Card, factor: int) -> np.ndarray:
-    image = load_rgb(root / card.image)
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode an (h, w) or an (h, w, 3) RGB uint8 image as PNG.
+
+    Raises:
+        RuntimeError: OpenCV could not encode it.
+    """
+    done, data = cv2.imencode('.png', image if image.ndim == 2 else image[..., ::-1])
+    if not done:
+        raise RuntimeError(f'cannot encode an image of shape {image.shape} as PNG')
+    return data.tobytes()
+
+
+def _load(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise MissingFileError(f'{path} is no image')
+    return np.asarray(image)
+
+
+def _draw(root: Path, card: Card, factor: int = 2) -> np.ndarray:
+    image = np.ascontiguousarray(_load(root / card.image)[..., ::-1])
     large = cv2.resize(image, None, None, factor, factor, cv2.INTER_NEAREST)
     for outline in card.outlines:
         corners = np.round(np.array(outline).reshape(-1, 1, 2) * factor).astype(np.int32)
@@ -72,15 +93,18 @@ def _draw(root: Path, card: Card, factor: int) -> np.ndarray:
         cv2.rectangle(large, (x, y), (x + width - 1, y + height - 1), color, 1)
     for points in card.points:
         _paint_points(large, points, card.bones, factor)
+    lines = [
+        line for text in card.words for line in textwrap.wrap(text, 38, subsequent_indent=' ')
+    ]
     if not card.labels:
-        return _beside(large, card.words)
-    labels = load_image(root / card.labels, cv2.IMREAD_UNCHANGED)
+        return _beside(large, lines)
+    labels = _load(root / card.labels)
     colors = palette(len(card.names))
     shown = cv2.resize(colors[labels], None, None, factor, factor, cv2.INTER_NEAREST)
     present = [number for number in np.unique(labels) if number]
-    words = [*card.words, *(f'...{card.names[number]}' for number in present)]
-    both = _beside(np.concatenate([large, shown], axis=1), words)
-    for row, number in enumerate(present, len(card.words)):
+    legend = [f'   {card.names[number]}' for number in present]
+    both = _beside(np.concatenate([large, shown], axis=1), [*lines, *legend])
+    for row, number in enumerate(present, len(lines)):
         y, x = 4 + _LINE * row, 2 * large.shape[1] + 3
         both[y : y + 8, x : x + 8] = colors[number]
     return both
@@ -114,9 +138,8 @@ def palette(count: int) -> np.ndarray:
     return colors
 
 
-def _beside(image: np.ndarray, words: Sequence[str]) -> np.ndarray:
-    """An image with lines of text to its right; long ones are wrapped."""
-    lines = [line for text in words for line in textwrap.wrap(text, 38, subsequent_indent=' ')]
+def _beside(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """An image with lines of text to its right."""
     if not lines:
         return image
     width = 6 + _LETTER * max(len(line) for line in lines)
