@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from torch import nn
 
 from saip.checkpoint import CheckpointError, load_checkpoint_file
 from saip.downstream.text_reid import CLIPTextTransformer
@@ -17,17 +17,21 @@ from saip.downstream.text_reid.clip_weights import convert_clip_text
 from saip.downstream.text_reid.torchscript import is_torchscript, read_torchscript
 from tests.tools import call_tool
 
+theirs = pytest.importorskip('open_clip.model')
+
 TOOL = 'model_converters/clip_text_to_saip.py'
 IDS = torch.tensor([[48, 3, 9, 49, 0, 0], [48, 7, 1, 2, 30, 49]])
 
 
 @pytest.fixture(scope='module')
-def clip() -> CLIP:
+def clip() -> nn.Module:
     """A small CLIP of open_clip with random weights, as OpenAI's in half precision."""
     torch.manual_seed(3)
-    vision = CLIPVisionCfg(layers=1, width=32, head_width=16, patch_size=16, image_size=32)
-    text = CLIPTextCfg(context_length=6, vocab_size=50, width=128, heads=2, layers=2)
-    model = CLIP(24, vision, text, quick_gelu=True).eval()
+    vision = theirs.CLIPVisionCfg(
+        layers=1, width=32, head_width=16, patch_size=16, image_size=32
+    )
+    text = theirs.CLIPTextCfg(context_length=6, vocab_size=50, width=128, heads=2, layers=2)
+    model = theirs.CLIP(24, vision, text, quick_gelu=True).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model.half().float()  # values that half precision holds
@@ -46,7 +50,7 @@ def archive(clip, tmp_path_factory) -> Path:
     return path
 
 
-def features(path: str | Path, clip: CLIP) -> tuple[torch.Tensor, torch.Tensor]:
+def features(path: str | Path, clip: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the converted file, and open_clip's."""
     stored = load_checkpoint_file(path)['meta']['architecture']
     options = {key: value for key, value in stored.items() if key != 'type'}

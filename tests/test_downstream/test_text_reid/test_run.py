@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.runner import Runner
-from open_clip.tokenizer import default_bpe
 from PIL import Image
 
 from saip.checkpoint import load_checkpoint_file, write_checkpoint
@@ -18,6 +17,7 @@ from tests.test_downstream.test_text_reid.people_files import write_cuhk, write_
 from tests.test_downstream.test_text_reid.small import CUHK, ICFG, short, small
 from tests.tiny import STRIDE_16, settings_of, train
 
+default_bpe = pytest.importorskip('open_clip.tokenizer').default_bpe
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 BACKBONES = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 PEOPLE = 4
@@ -196,9 +196,9 @@ def test_without_its_hook_the_model_says_what_is_missing(icfg, tmp_path):
 
 
 @pytest.mark.usefixtures('one_process_group')
-def test_it_trains_in_a_process_group(people, tmp_path):
+def test_it_trains_in_a_process_group_and_in_bfloat16(people, tmp_path):
     options = small(tmp_path, people, PEOPLE) | {'train_dataloader.dataset.indices': 8}
-    launch.train(CUHK, options=options, launcher='pytorch')
+    launch.train(CUHK, options=options, launcher='pytorch', amp=True)
     assert (tmp_path / 'epoch_1.pth').is_file()
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from open_clip.tokenizer import SimpleTokenizer, default_bpe
 
 from saip.downstream.text_reid.tokenizer import (
     CLIP_MERGES,
@@ -18,8 +19,14 @@ from saip.downstream.text_reid.tokenizer import (
     learn_vocabulary,
     read_clip_vocabulary,
 )
-from saip.errors import InputError, MissingFileError
+from saip.errors import InputError, MissingFileError, MissingLibraryError
 from tests.test_downstream.test_text_reid.people_files import caption
+from tests.tiny import ROOT
+
+SimpleTokenizer, default_bpe = (
+    getattr(pytest.importorskip('open_clip.tokenizer'), name)
+    for name in ('SimpleTokenizer', 'default_bpe')
+)
 
 PIECES = (
     *('a', 'the', 'woman', 'man', 'boy', 'pedestrian', 'is', 'wearing', 'has', 'with', 'walks'),
@@ -204,3 +211,18 @@ def test_other_files_are_refused(tmp_path):
         read_clip_vocabulary(str(path))
     path.write_bytes(content)  # not compressed
     assert read_clip_vocabulary(str(path)).size == 49408
+
+
+@pytest.mark.parametrize(('library', 'needed'), [('tokenizers', 'ReID'), ('ftfy', 'captions')])
+def test_a_library_that_is_not_installed_is_named(monkeypatch, library, needed):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingLibraryError, match=f'{needed} needs {library}: pip install'):
+        learn_vocabulary(['a man'], 600).words('a man')
+
+
+def test_importing_the_task_needs_neither_library():
+    code = (
+        'import sys; sys.modules.update(tokenizers=None, ftfy=None, open_clip=None); '
+        'import saip.downstream.text_reid'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from open_clip.model import CLIPTextCfg, _build_text_tower
 
 from saip.checkpoint import WeightsError, write_checkpoint
 from saip.downstream.text_reid import CLIPTextTransformer
 from saip.downstream.text_reid.clip_weights import from_clip
 from saip.errors import InputError
+
+theirs = pytest.importorskip('open_clip.model')
 
 SMALL = dict(width=48, layers=3, heads=4, context=20, vocab_size=600, dims=32)
 
@@ -15,14 +16,16 @@ SMALL = dict(width=48, layers=3, heads=4, context=20, vocab_size=600, dims=32)
 def open_clip_tower(activation: str = 'quick_gelu', **options: int) -> torch.nn.Module:
     """open_clip's text tower with random weights everywhere."""
     options = {**SMALL, **options}
-    cfg = CLIPTextCfg(
+    cfg = theirs.CLIPTextCfg(
         context_length=options['context'],
         vocab_size=options['vocab_size'],
         width=options['width'],
         heads=options['heads'],
         layers=options['layers'],
     )
-    tower = _build_text_tower(options['dims'], cfg, quick_gelu=activation == 'quick_gelu')
+    tower = theirs._build_text_tower(
+        options['dims'], cfg, quick_gelu=activation == 'quick_gelu'
+    )
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     return tower.eval()
