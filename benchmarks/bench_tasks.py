@@ -1,8 +1,9 @@
 """Every downstream task on small synthetic persons: untrained, from random weights, pretrained.
 
     python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
-        pa100k coco lip crowdhuman cihp humanart ap10k
-    python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid parts parsing detection
+        cuhk_pedes pa100k coco lip crowdhuman cihp humanart ap10k
+    python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid text parts parsing \
+        detection
     python benchmarks/bench_tasks.py data/small STARNET.pth --encoder starnet-s3 \
         --tasks attributes pose wholebody humanart ap10k
 
@@ -82,6 +83,18 @@ def crops(cfg: Config) -> dict[str, Any]:
 def identities(cfg: Config) -> dict[str, Any]:
     """The crops of 120 people."""
     return {**crops(cfg), 'model.head.num_classes': 120}
+
+
+def described(cfg: Config) -> dict[str, Any]:
+    """The crops of 200 people with captions, a text transformer of two narrow layers."""
+    sizes = {'dims': 64, 'vocab_size': 1024, 'heads': 2}
+    text = {**sizes, 'width': 64, 'layers': 2, 'context': 40}
+    head = {**sizes, 'num_classes': 200, 'layers': 1}
+    return {
+        **crops(cfg),
+        **{f'model.text.{key}': value for key, value in text.items()},
+        **{f'model.head.{key}': value for key, value in head.items()},
+    }
 
 
 def poses(cfg: Config) -> dict[str, Any]:
@@ -180,6 +193,7 @@ def parsed(cfg: Config) -> dict[str, Any]:
 
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
+    'text': Task('text_reid/irra_cuhk-pedes', 'text_reid/Rank-1', 12, 32, 5e-4, described),
     'attributes': Task('attributes/par_pa100k', 'attributes/mA', 24, 32, 1e-3, crops),
     'pose': Task('pose/vitpose_coco', 'coco/AP', 16, 8, 1e-3, poses),
     'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 32, 8, 2e-3, poses),

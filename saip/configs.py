@@ -28,6 +28,7 @@ def backbone_folder() -> Path:
 
 VARIABLES = {
     'SAIP_BACKBONE': 'the name of a file of configs/_base_/backbones, such as vit-tiny-p16',
+    'SAIP_BPE': "CLIP's vocabulary bpe_simple_vocab_16e6.txt.gz, or none to learn one",
     'SAIP_DATA': 'the folder of the data sets',
     'SAIP_DINO': 'a training checkpoint of preset dino',
     'SAIP_EPOCHS': 'a whole number of epochs, at least 1',
@@ -39,6 +40,7 @@ VARIABLES = {
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
     'SAIP_SCHEDULE': 'a share of the full schedule, above 0 and at most 1, such as 0.25',
+    'SAIP_TEXT_INIT': 'a converted text transformer of CLIP, or none for random weights',
 }
 """Environment variables that configurations read, and what they hold."""
 

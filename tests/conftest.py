@@ -21,8 +21,9 @@ def _seeded() -> None:
 @pytest.fixture(autouse=True)
 def _outside(monkeypatch):
     """The variables that choose encoder, weights, length and data are those of the test alone."""
-    for name in ('SAIP_BACKBONE', 'SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_DATA'):
-        monkeypatch.delenv(name, raising=False)
+    names = ('BACKBONE', 'INIT', 'SCHEDULE', 'DATA', 'TEXT_INIT', 'BPE')
+    for name in names:
+        monkeypatch.delenv(f'SAIP_{name}', raising=False)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.tiny import ROOT
 FOLDER = ROOT / 'configs/downstream'
 CONFIGS = [path.relative_to(FOLDER).with_suffix('').as_posix() for path in LEAVES]
 # The same task as another's, on a second set.
-SECOND = {'reid/transreid_msmt17', 'attributes/par_petazs'}
+SECOND = {'reid/transreid_msmt17', 'text_reid/irra_icfg-pedes', 'attributes/par_petazs'}
 # The same tasks in the settings of another code, which bench_settings.py trains.
 SETTINGS = {name for name in CONFIGS if '-settings_' in name}
 
@@ -41,6 +41,7 @@ def test_every_task_is_trained(bench):
     'name',
     [
         'reid',
+        'text',
         'attributes',
         'pose',
         'wholebody',

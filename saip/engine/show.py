@@ -11,7 +11,7 @@ _HOOKS = {
     'PoseVisualizationHook': ('enable', 'out_dir'),
     'SegVisualizationHook': ('draw', None),
 }
-_METRICS = ('saip.ReIDMetric',)
+_METRICS = ('saip.ReIDMetric', 'saip.TextReIDMetric')
 
 
 def draw_predictions(cfg: Config, folder: str) -> bool:

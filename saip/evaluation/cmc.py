@@ -27,15 +27,21 @@ class QueryScores:
     Attributes:
         precision: (Q,) float64 average precisions, in [0, 1]; 0 without a match.
         first: (Q,) ranks of the first match, counted from 1; 0 without a match.
+        inverse_penalty: (Q,) float64, number of matches / rank of the last one; 0 without a match.
     """
 
     precision: Tensor
     first: Tensor
+    inverse_penalty: Tensor
 
     @property
     def scored(self) -> Tensor:
         """(Q,) whether a query has a match; the others count for nothing."""
         return self.first > 0
+
+    def mean_inverse_penalty(self) -> float:
+        """``mINP`` in percent: the mean of the inverse negative penalty (Ye et al., 2021)."""
+        return 100 * float(self.inverse_penalty[self.scored].mean())
 
     def summary(self, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
         """``Rank-k`` and ``mAP`` in percent, and the numbers of queries; see :func:`cmc_map`."""
@@ -141,7 +147,7 @@ def _score(
         _as_labels(label, shape[i % 2], name)
         for i, (label, name) in enumerate(zip(labels, names, strict=True))
     )
-    precisions, firsts = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0).long()]
+    ranked: list[tuple[Tensor, ...]] = []
     for rows, distance in blocks:
         device = distance.device
         # Copied once: from the second block on they are there already.
@@ -150,11 +156,9 @@ def _score(
         same = pids == g_pids
         removed = (same & (cams == g_cams)) | (g_pids == JUNK)
         correct = same & ~removed & (pids != JUNK)
-        precision, first = _rank_block(distance.masked_fill(removed, torch.inf), correct)
-        precisions.append(precision.cpu())
-        firsts.append(first.cpu())
-    scores = QueryScores(torch.cat(precisions), torch.cat(firsts))
-    if not scores.scored.any():
+        ranked.append(_rank_block(distance.masked_fill(removed, torch.inf), correct))
+    scores = QueryScores(*map(torch.cat, zip(*ranked, strict=True))) if ranked else None
+    if scores is None or not scores.scored.any():
         raise InputError(
             f'none of {shape[0]} queries has an image of its identity under another camera '
             f'among {shape[1]} gallery images; check identities and cameras of the file names'
@@ -162,8 +166,8 @@ def _score(
     return scores
 
 
-def _rank_block(distance: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-    """Return average precision and rank of the first match per row, both 0 without a match.
+def _rank_block(distance: Tensor, correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the three attributes of :class:`QueryScores`, on the CPU.
 
     Args:
         distance: (q, G), infinite for removed images, which therefore rank last.
@@ -182,7 +186,11 @@ def _rank_block(distance: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
     total.index_add_(0, rows.cpu(), precision_at_hit)
     first = torch.zeros_like(matches)
     first[rows[number == 1]] = position[number == 1]
-    return total / matches.cpu().clamp(min=1), first
+    last = torch.ones_like(matches)
+    ends = number == matches[rows]
+    last[rows[ends]] = position[ends]
+    inverse_penalty = matches.cpu().double() / last.cpu().double()
+    return total / matches.cpu().clamp(min=1), first.cpu(), inverse_penalty
 
 
 def _as_labels(labels: ArrayLike, length: int, name: str) -> Tensor:

@@ -54,7 +54,10 @@ def draw_retrieval_bars(scores: Mapping[str, Mapping[str, float]]) -> Image.Imag
 
 
 def draw_ranked_lists(
-    lists: Sequence[RankedList], cell: tuple[int, int] = (64, 128), border: int = 4
+    lists: Sequence[RankedList],
+    cell: tuple[int, int] = (64, 128),
+    border: int = 4,
+    query_width: int | None = None,
 ) -> Image.Image:
     """Draw queries at the left and what was found beside them; green is the same person.
 
@@ -62,16 +65,19 @@ def draw_ranked_lists(
         lists: rows of the image.
         cell: (width, height) of an image.
         border: width of the colored frame.
+        query_width: of a query, such as a text, where it is not that of an image.
     """
     if not lists:
         raise ValueError('no ranked list to draw')
     width, height = cell[0] + 2 * border, cell[1] + 2 * border
     gap, space, header = 6, 18, 20
+    query_cell = (query_width or cell[0], cell[1])
+    begin = query_cell[0] + 2 * border + space
     columns = max(len(row.found) for row in lists)
     sheet = Image.new(
         'RGB',
         (
-            width + space + columns * (width + gap) - gap,
+            begin + columns * (width + gap) - gap,
             header + len(lists) * (height + gap) - gap,
         ),
         'white',
@@ -79,13 +85,13 @@ def draw_ranked_lists(
     pen = ImageDraw.Draw(sheet)
     pen.text((border, 4), 'query', fill='black', font_size=12)
     for column in range(columns):
-        left = width + space + column * (width + gap)
+        left = begin + column * (width + gap)
         pen.text((left + border, 4), str(column + 1), fill='black', font_size=12)
     for number, row in enumerate(lists):
         top = header + number * (height + gap)
-        sheet.paste(_framed(row.query, cell, border, PLAIN), (0, top))
+        sheet.paste(_framed(row.query, query_cell, border, PLAIN), (0, top))
         for column, (image, hit) in enumerate(zip(row.found, row.hits, strict=True)):
-            left = width + space + column * (width + gap)
+            left = begin + column * (width + gap)
             sheet.paste(_framed(image, cell, border, HIT if hit else MISS), (left, top))
     return sheet
 

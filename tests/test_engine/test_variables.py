@@ -26,8 +26,10 @@ FROM_DINO = (
 )
 COMPARE = ROOT / ('configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py')
 HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
+TEXT_REID = ROOT / 'configs/downstream/text_reid/irra_cuhk-pedes.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
+    'SAIP_BPE': TEXT_REID,
     'SAIP_DATA': REID,
     'SAIP_DINO': FROM_DINO,
     'SAIP_EPOCHS': FOLDER,
@@ -39,6 +41,7 @@ READERS = {
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,
     'SAIP_SCHEDULE': REID,
+    'SAIP_TEXT_INIT': TEXT_REID,
 }
 AWKWARD = (
     "/data/bob's crops",
