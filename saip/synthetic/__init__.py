@@ -3,7 +3,6 @@
 from .market import (
     SIZES,
     MarketSpec,
-    contact_sheet,
     draw_image,
     list_images,
     write_market1501,
@@ -16,7 +15,6 @@ __all__ = [
     'MarketSpec',
     'Person',
     'RenderedCrop',
-    'contact_sheet',
     'draw_image',
     'list_images',
     'plan_crop',

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .capsule import Capsule, Paint, draw_capsule
+from .capsule import Capsule, Paint, Pattern, draw_capsule
 from .person import Color, Person
 from .pose import Pose, View, project, skeleton
 from .textures import head, patterned, torso
@@ -49,6 +49,7 @@ class Part:
 
     Attributes:
         side: ``l`` or ``r`` for what belongs to a limb.
+        regions: codes of what (t, angle) on the surface shows, where it is not one thing.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Part:
     paint: Paint
     order: float
     side: str = ''
+    regions: Pattern | None = None
 
 
 def draw_figure(canvas: np.ndarray, figure: Figure, light: float) -> None:

@@ -7,13 +7,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from saip.datasets.parallel import parallel_map
 from saip.errors import InputError
 
-from .folder import CONTACT_SHEET, write_folder
+from .folder import write_folder
 from .rendered_crop import (
     STRANGERS,
     RenderedCrop,
@@ -22,12 +19,15 @@ from .rendered_crop import (
     plan_misdetection,
     render_crop,
 )
+from .sheet import Card, save_sheet
 
 # Raise it whenever the same parameters give other images: a finished set is recognized by it.
 VERSION = 2
 TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
 # Shots of one identity and camera: training or query from 0, gallery after the query.
 _JUNK_SHOT = 1000
+# Identities of the contact sheet.
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -134,21 +134,6 @@ def _plan(spec: MarketSpec, image: MarketImage) -> RenderedCrop:
     return plan_misdetection(spec.seed, *image.key, person=image.kind == 'cut')
 
 
-def contact_sheet(spec: MarketSpec, identities: int = 12, cameras: int = 6) -> np.ndarray:
-    """Draw a table of people, (H, W, 3) uint8 RGB, at most so many identities and cameras.
-
-    A row per identity; a column per camera, in which two shots stand side by side.
-    """
-    seen = range(1, min(cameras, spec.cameras) + 1)
-    shots = [(camera, shot) for camera in seen for shot in range(2)]
-    size = (spec.height, spec.width)
-    rows = []
-    for identity in range(1, min(identities, spec.train_identities) + 1):
-        row = [render_crop(plan_crop(spec.seed, identity, *shot), size) for shot in shots]
-        rows.append(np.concatenate(row, axis=1))
-    return np.concatenate(rows, axis=0)
-
-
 def write_market1501(out: str | os.PathLike, spec: MarketSpec, workers: int = 1) -> bool:
     """Write a set to ``out``; it appears there at once, complete, or not at all.
 
@@ -173,9 +158,10 @@ def _fill(root: Path, spec: MarketSpec, workers: int) -> None:
     for folder in (TRAIN, QUERY, GALLERY):
         (root / folder).mkdir()
     write = functools.partial(_write_image, root=root, spec=spec)
-    parallel_map(write, list_images(spec), workers, 'people drawn')
-    sheet = cv2.imencode('.png', contact_sheet(spec)[..., ::-1])[1]
-    (root / CONTACT_SHEET).write_bytes(sheet.tobytes())
+    images = list_images(spec)
+    parallel_map(write, images, workers, 'people drawn')
+    shown = [image for image in images if image.key[0] <= _SHOWN and image.kind == 'person']
+    save_sheet(root, [Card(image.path, [f'camera {image.key[1]}']) for image in shown])
 
 
 def _write_image(image: MarketImage, root: Path, spec: MarketSpec) -> None:

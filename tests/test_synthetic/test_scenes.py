@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from saip.synthetic.draw import Body, Figure, Placement
+from saip.synthetic.formats.pa100k import pa100k_attributes
+from saip.synthetic.formats.peta import peta_attributes
 from saip.synthetic.pose import Arm, Leg, Pose, View, skeleton
 from saip.synthetic.scene import landmarks as marks
 from saip.synthetic.scene.actor import Actor
 from saip.synthetic.scene.character import sample_character
 from saip.synthetic.scene.hands import hand_joints
-from saip.synthetic.scene.pa100k import PA100K_ATTRIBUTES, pa100k_attributes
+from saip.synthetic.scene.look import Look
 from saip.synthetic.scene.parts import CODES, LIP, LIP_LABELS, code, lip_table
-from saip.synthetic.scene.peta import PETA_ATTRIBUTES, peta_attributes
 from saip.synthetic.scene.plan import Crowding, plan_crowd, plan_portrait
 from saip.synthetic.scene.render import box_of, render_scene
 from saip.synthetic.scene.things import Thing
@@ -41,12 +42,13 @@ def people(rendered):
 
 def portrait(character, pose=STANDING, yaw=0.0, things=(), size=(240, 160), tall=0.92):
     """Draw one person alone, facing the camera; returns the actor and what was drawn."""
-    scene, _ = plan_portrait(0, 0, 0, size)
+    scene = plan_portrait(0, 0, 0, size)
     actor = Actor(
         character, Figure(character.person, pose, View(yaw, 0.1), Placement(0.5, 0.96, tall))
     )
     camera = replace(scene.camera, sharpness=1.0)
-    return actor, render_scene(replace(scene, subjects=(actor,), things=things, camera=camera))
+    changes = dict(subjects=(actor,), things=things, camera=camera, main=0)
+    return actor, render_scene(replace(scene, **changes))
 
 
 def plain_character(identity=1, **changes):
@@ -183,7 +185,7 @@ def test_what_stands_in_front_hides():
 def test_full_box_of_somebody_half_outside_is_that_of_the_whole():
     character = plain_character()
     actor, whole = portrait(character)
-    scene, _ = plan_portrait(0, 0, 0, (240, 160))
+    scene = plan_portrait(0, 0, 0, (240, 160))
     moved = replace(actor, figure=replace(actor.figure, place=Placement(0.0, 0.96, 0.92)))
     half = render_scene(replace(scene, subjects=(moved,)))
     x0, y0, x1, y1 = whole.seen[0].full
@@ -226,9 +228,8 @@ def test_attributes_are_those_that_are_drawn():
     character = plain_character()
 
     def attributes(character, yaw=0.0):
-        actor, rendered = portrait(character, yaw=yaw)
-        found = pa100k_attributes(rendered, 0, actor)
-        return {n for n, is_so in zip(PA100K_ATTRIBUTES, found, strict=True) if is_so}
+        _, rendered = portrait(character, yaw=yaw)
+        return {name for name, is_so in pa100k_attributes(Look(rendered, 0)).items() if is_so}
 
     sex = {'Female'} if character.female else set()
     base = sex | {'Age18-60', 'Front', 'LongSleeve', 'Trousers'}
@@ -261,16 +262,18 @@ def test_attributes_are_those_that_are_drawn():
 
 def test_attributes_of_peta_name_groups_completely():
     for identity in range(8):
-        scene, number = plan_portrait(0, identity, 0, (160, 80))
-        rendered = render_scene(scene)
-        row = peta_attributes(rendered, number, rendered.seen[number].subject)
-        true = {name for name, is_so in zip(PETA_ATTRIBUTES, row, strict=True) if is_so}
-        for group in ('personal', 'accessory', 'carrying'):
-            assert any(name.startswith(group) for name in true), (group, true)
-        assert len(true & {'personalMale', 'personalFemale'}) == 1
-        ages = {n for n in true if n.startswith(('personalLess', 'personalLarger'))}
-        assert len(ages) == 1
-        assert len(PETA_ATTRIBUTES) == len(set(PETA_ATTRIBUTES)) == 105
+        rendered = render_scene(plan_portrait(0, identity, 0, (160, 80)))
+        look = Look(rendered, rendered.main)
+        row = peta_attributes(look)
+        assert len(row) == 35
+        true = {name for name, is_so in row.items() if is_so}
+        for group in ('accessory', 'carrying'):
+            named = {name for name in true if name.startswith(group)}
+            assert named
+            assert named == {f'{group}Nothing'} or f'{group}Nothing' not in named
+        assert ('personalMale' in true) != look.character.female
+        ages = {name for name in true if name.startswith(('personalLess', 'personalLarger'))}
+        assert len(ages) == (look.character.age >= 15)
 
 
 def test_limbs_bend_as_stated():

@@ -32,6 +32,12 @@ FOLDERS = {
     'crowdhuman': 'CrowdHuman',
     'humanart': 'HumanArt',
     'ap10k': 'ap10k',
+    'cuhk_pedes': 'CUHK-PEDES',
+    'icfg_pedes': 'ICFG-PEDES',
+    'chimpact': 'ChimpACT',
+    'fashionpedia': 'fashionpedia',
+    'cihp': 'CIHP',
+    'cihp_raw': 'instance-level_human_parsing',
 }
 QUICK = ('lip', 'peta')
 DRAWN = [

@@ -24,7 +24,13 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='folder to make')
-    parser.add_argument('--datasets', nargs='+', choices=formats.DATASETS, metavar='NAME')
+    parser.add_argument(
+        '--datasets',
+        nargs='+',
+        choices=formats.DATASETS,
+        metavar='NAME',
+        help=f'formats: {", ".join(formats.DATASETS)}',
+    )
     parser.add_argument('--size', choices=SIZES)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)

@@ -7,6 +7,7 @@ returns whether it had to.
 from .ap10k import write_ap10k
 from .base import SIZES
 from .captions import write_cuhk_pedes, write_icfg_pedes
+from .chimpact import write_chimpact
 from .cihp import write_cihp, write_cihp_raw
 from .coco import write_coco, write_wholebody
 from .crowdhuman import write_crowdhuman
@@ -33,6 +34,7 @@ DATASETS = {
     'cuhk_pedes': ('CUHK-PEDES', write_cuhk_pedes),
     'icfg_pedes': ('ICFG-PEDES', write_icfg_pedes),
     'cihp': ('CIHP', write_cihp),
+    'chimpact': ('ChimpACT', write_chimpact),
     'fashionpedia': ('fashionpedia', write_fashionpedia),
     'cihp_raw': ('instance-level_human_parsing', write_cihp_raw),
 }
@@ -41,6 +43,7 @@ __all__ = [
     'DATASETS',
     'SIZES',
     'write_ap10k',
+    'write_chimpact',
     'write_cihp',
     'write_cihp_raw',
     'write_coco',

@@ -2,130 +2,86 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from ..scene.animal import NAMES, Animal
+from ..scene.plan import plan_animals
+from ..scene.render import Annotated, render_scene
+from ..sheet import BLUE, Card, points_of
+from .base import Job, Splits, draw_splits, native
+from .coco_format import LEAST_AREA, individuals, numbered, whole_points, xywh
 
-import numpy as np
-
-from saip.datasets.coco import load_json
-from saip.datasets.parallel import parallel_map
-
-from ..camera import sample_camera
-from ..draw import Placement
-from ..rng import SCENE, between, chance, generator
-from ..scene.animal import AP10K_NAMES, Animal, sample_animal
-from ..scene.plan import ANIMALS
-from ..scene.render import Rendered, render_scene
-from ..scene.scene import Scene, sample_light
-from ..scene.species import SPECIES
-from ..scenery import PLACES
-from .base import APART, load_rgb, save_jpeg, save_json, write_native
-from .coco_format import LEAST_AREA, whole_points, xywh
-from .contact_sheet import caption, enlarged, grid, paint_box, paint_points
-
-_FIRST = {'train': 1, 'val': 1 + APART // 4, 'test': 1 + APART // 2}
+SIZES = {
+    'tiny': Splits(12, 4, 8, (160, 224)),
+    'small': Splits(400, 60, 120, (224, 320)),
+}
+AP10K_NAMES = NAMES[:17]
 SKELETON = (
-    (1, 2),
-    (1, 3),
-    (2, 3),
-    (3, 4),
-    (4, 5),
-    (4, 6),
-    (6, 7),
-    (7, 8),
-    (4, 9),
-    (9, 10),
-    (10, 11),
-    (5, 12),
-    (12, 13),
-    (13, 14),
-    (5, 15),
-    (15, 16),
-    (16, 17),
-)
+    (1, 2), (1, 3), (2, 3), (3, 4), (4, 5), (4, 6), (6, 7), (7, 8), (4, 9), (9, 10), (10, 11),
+    (5, 12), (12, 13), (13, 14), (5, 15), (15, 16), (16, 17),
+)  # fmt: skip
+# There is one kind of animal; its coat decides under which of AP-10K's names it goes.
+KINDS = {
+    'patches': (5, 'cow', 'Bovidae'),
+    'plain': (8, 'dog', 'Canidae'),
+    'stripes': (22, 'zebra', 'Equidae'),
+    'spots': (28, 'leopard', 'Felidae'),
+}
 
 
-@dataclass(frozen=True)
-class Size:
-    """Images per split and their size (h, w)."""
-
-    train: int
-    val: int
-    test: int
-    size: tuple[int, int]
-
-
-SIZES = {'tiny': Size(12, 4, 8, (160, 224)), 'small': Size(400, 60, 120, (224, 320))}
-
-
-def write_ap10k(
-    out: str | os.PathLike[str], size: str = 'tiny', seed: int = 0, workers: int = 1
-) -> bool:
+@native('ap10k', SIZES)
+def write_ap10k(job: Job[Splits]) -> list[Card]:
     """Write ``data/*.jpg`` and ``annotations/ap10k-{train,val,test}-split1.json``."""
-
-    def fill(root: Path, spec: Size) -> np.ndarray:
-        splits = {'train': spec.train, 'val': spec.val, 'test': spec.test}
-        for split, count in splits.items():
-            numbers = range(_FIRST[split], _FIRST[split] + count)
-            draw = functools.partial(_draw, root=root, seed=seed, size=spec.size)
-            found = parallel_map(draw, numbers, workers, f'{split} images of AP-10K drawn')
-            _save(root, split, found)
-        return _sheet(root)
-
-    return write_native(out, 'ap10k', SIZES, size, seed, fill)
-
-
-def plan_animals(seed: int, number: int, size: tuple[int, int]) -> Scene:
-    """Plan a scene with one animal, or two; depends on nothing but the arguments."""
-    rng = generator(seed, SCENE, ANIMALS, number)
-    animals = []
-    for index in range(2 if chance(rng, 0.25) else 1):
-        tall = between(rng, 0.3, 0.5) if index else between(rng, 0.4, 0.7)
-        place = Placement(between(rng, 0.3, 0.7), between(rng, 0.5, 0.6) + 0.5 * tall, tall)
-        animals.append(sample_animal(seed, 2 * number + index, place))
-    animals.sort(key=lambda animal: animal.place.ground)
-    return Scene(
-        size=size,
-        subjects=tuple(animals),
-        things=(),
-        camera=sample_camera(seed, 1 + int(rng.integers(8))),
-        light=sample_light(rng),
-        place=int(rng.integers(PLACES)),
-        window=(between(rng, 0, 1), between(rng, 0.7, 1.0), between(rng, 0.5, 1.0)),
-        key=(seed, ANIMALS, number),
-    )
+    cards = []
+    for split, found in draw_splits(job, _draw, 1):
+        images, rows = numbered(found)
+        categories = [
+            {
+                'id': number,
+                'name': name,
+                'supercategory': family,
+                'keypoints': list(AP10K_NAMES),
+                'skeleton': [list(bone) for bone in SKELETON],
+            }
+            for number, name, family in KINDS.values()
+        ]
+        document = {
+            'info': {'description': 'Drawn animals, AP-10K', 'version': '1.0', 'year': 2021},
+            'licenses': [{'id': 1, 'name': 'Drawn by code', 'url': ''}],
+            'images': images,
+            'annotations': rows,
+            'categories': categories,
+        }
+        job.save_json(f'annotations/ap10k-{split}-split1.json', document)
+        cards += [_card(*one) for one in found[:6]]
+    return cards
 
 
-def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> tuple[dict, list[dict]]:
-    scene = plan_animals(seed, number, size)
-    rendered = render_scene(scene)
+def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
+    number = item[1]
+    scene = plan_animals(job.seed, number, job.spec.size)
+    annotated = render_scene(scene)
     name = f'{number:012d}.jpg'
-    save_jpeg(root / 'data' / name, rendered.image, scene.camera.quality)
+    job.save(f'data/{name}', annotated.image, annotated.quality)
+    height, width = job.spec.size
     image = {
         'license': 1,
         'id': number,
         'file_name': name,
-        'width': size[1],
-        'height': size[0],
+        'width': width,
+        'height': height,
         'background': 1 + scene.place,
     }
-    return image, _rows(rendered, number)
+    return image, _rows(annotated, number)
 
 
-def _rows(rendered: Rendered, image: int) -> list[dict]:
+def _rows(annotated: Annotated, image: int) -> list[dict]:
     rows = []
-    for number, seen in enumerate(rendered.seen):
-        box = rendered.visible(number)
-        if box is None or rendered.mask(number).sum() < LEAST_AREA:
-            continue
+    for _, seen, _, box in individuals(annotated, LEAST_AREA):
         assert isinstance(seen.subject, Animal)
         x, y, width, height = (int(value) for value in xywh(box))
-        points = whole_points(seen.landmarks)
+        points = whole_points(seen.landmarks[: len(AP10K_NAMES)])
         rows.append({
             'image_id': image,
-            'category_id': seen.subject.species.category,
+            'category_id': KINDS[seen.subject.pattern][0],
             'bbox': [x, y, width, height],
             'area': width * height,
             'iscrowd': 0,
@@ -135,42 +91,12 @@ def _rows(rendered: Rendered, image: int) -> list[dict]:
     return rows
 
 
-def _save(root: Path, split: str, found: list[tuple[dict, list[dict]]]) -> None:
-    rows = [row for _, rows in found for row in rows]
-    rows = [{'id': number + 1, **row} for number, row in enumerate(rows)]
-    categories = [
-        {
-            'id': species.category,
-            'name': species.name,
-            'supercategory': species.family,
-            'keypoints': list(AP10K_NAMES),
-            'skeleton': [list(bone) for bone in SKELETON],
-        }
-        for species in SPECIES
-    ]
-    document = {
-        'info': {'description': 'Drawn animals, AP-10K', 'version': '1.0', 'year': 2021},
-        'licenses': [{'id': 1, 'name': 'Drawn by code', 'url': ''}],
-        'images': [image for image, _ in found],
-        'annotations': rows,
-        'categories': categories,
-    }
-    save_json(root / 'annotations' / f'ap10k-{split}-split1.json', document)
-
-
-def _sheet(root: Path) -> np.ndarray:
-    names = {species.category: species.name for species in SPECIES}
-    bones = [(one - 1, two - 1) for one, two in SKELETON]
-    cells = []
-    for split in ('train', 'test'):
-        document = load_json(root / 'annotations' / f'ap10k-{split}-split1.json')
-        assert isinstance(document, dict)
-        for image in document['images'][:8]:
-            canvas, words = enlarged(load_rgb(root / 'data' / image['file_name']), 2), []
-            for row in document['annotations']:
-                if row['image_id'] == image['id']:
-                    words.append(names[row['category_id']])
-                    paint_box(canvas, row['bbox'], (90, 200, 250), 2)
-                    paint_points(canvas, np.array(row['keypoints']).reshape(-1, 3), bones, 2)
-            cells.append(caption(canvas, words, 60))
-    return grid(cells, 4)
+def _card(image: dict, rows: list[dict]) -> Card:
+    names = {number: name for number, name, _ in KINDS.values()}
+    return Card(
+        f'data/{image["file_name"]}',
+        [names[row['category_id']] for row in rows],
+        [(row['bbox'], BLUE) for row in rows],
+        points=[points_of(row['keypoints']) for row in rows],
+        bones=[(one - 1, two - 1) for one, two in SKELETON],
+    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from ..scene.attributes import Attributes
 from ..scene.captions import captions
-from .base import APART, save_jpeg, save_json
-from .native import Job, Splits, native
+from ..scene.look import Look
+from ..sheet import Card
+from .base import APART, Job, Splits, native
 from .portraits import draw_portrait
-from .sheet import Card
 
 _SHOTS = 3
 _CUHK, _ICFG = 4 * APART, 5 * APART
@@ -29,7 +28,7 @@ Shot = tuple[str, int, int]
 def write_cuhk_pedes(job: Job[Splits]) -> list[Card]:
     """Write ``imgs/*_query/*.jpg`` and ``reid_raw.json``: ids from 1, two captions an image."""
     rows = job.map(_draw_cuhk, list_shots(job.spec))
-    save_json(job.root / 'reid_raw.json', rows)
+    job.save_json('reid_raw.json', rows)
     return _cards(rows)
 
 
@@ -37,14 +36,14 @@ def write_cuhk_pedes(job: Job[Splits]) -> list[Card]:
 def write_icfg_pedes(job: Job[Splits]) -> list[Card]:
     """Write ``imgs/{train,test}`` and ``ICFG-PEDES.json``: ids from 0, one caption an image."""
     rows = job.map(_draw_icfg, list_shots(job.spec))
-    save_json(job.root / 'ICFG-PEDES.json', rows)
+    job.save_json('ICFG-PEDES.json', rows)
     return _cards(rows)
 
 
 def list_shots(spec: Splits) -> list[Shot]:
     """Return all images; persons are counted from 0, on from split to split."""
     shots, first = [], 0
-    for split, count in spec.items():
+    for split, count in spec.counts().items():
         shots += [(split, first + n // _SHOTS, n % _SHOTS) for n in range(count)]
         first += -(-count // _SHOTS)
     return shots
@@ -66,8 +65,8 @@ def _draw_icfg(job: Job[Splits], item: Shot) -> dict:
 def _draw(job: Job[Splits], item: Shot, path: str, first: int, count: int) -> dict:
     split, person, shot = item
     portrait = draw_portrait(job.seed, first + person, shot, job.spec.size)
-    save_jpeg(job.root / 'imgs' / path, portrait.rendered.image, portrait.quality)
-    look = Attributes(portrait.rendered, portrait.number, portrait.actor)
+    job.save(f'imgs/{path}', portrait.image, portrait.quality)
+    look = Look(portrait, portrait.main)
     texts = captions(look, (job.seed, first + person, shot), count)
     return {
         'split': split,

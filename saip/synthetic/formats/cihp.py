@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ..scene.actor import Actor
+from ..scene.look import Look
 from ..scene.parts import CIHP_LABELS, cihp_table
 from ..scene.plan import Crowding, plan_crowd
-from ..scene.render import Rendered, render_scene
-from .base import APART, encode_png, save_jpeg, save_json
-from .coco_format import LEAST_AREA, polygons, xywh
-from .native import Job, Splits, native
-from .sheet import BLUE, Card, palette
+from ..scene.render import box_of, render_scene
+from ..sheet import BLUE, Card, palette
+from .base import APART, Job, Splits, draw_splits, native
+from .coco_format import LEAST_AREA, individuals, numbered, polygons, xywh
 
-_FIRST = {'train': 4 * APART, 'val': 4 * APART + APART // 2, 'test': 4 * APART + APART // 4}
 CROWDING = Crowding((2, 5), (0.35, 0.9), huddle=0.5)
 SIZES = {
     'tiny': Splits(8, 6, 0, (160, 224)),
     'small': Splits(300, 80, 0, (256, 352)),
 }
 RAW_SPLITS = {'train': 'Training', 'val': 'Validation'}
-# Split and number of an image, from 1.
-Item = tuple[str, int]
+# Files of every split are counted from 1.
+_FIRST = 4 * APART + 1
+_FILES = APART // 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Parsed:
 
     Attributes:
         image: (h, w, 3) uint8 RGB.
+        quality: of its JPEG file.
         people: id of a person -> (h, w) uint8 of ``CIHP_LABELS``. Ids begin with 1; they
             have gaps where somebody is hidden, and in every third scene after the first.
     """
@@ -44,31 +43,18 @@ class Parsed:
     @property
     def labels(self) -> np.ndarray:
         """Labels of all people, (h, w) uint8."""
-        return np.maximum.reduce(
-            [np.zeros(self.image.shape[:2], np.uint8), *self.people.values()]
-        )
+        return sum(self.people.values(), np.zeros(self.image.shape[:2], np.uint8))
 
 
-def draw_parsed(job: Job[Splits], item: Item) -> Parsed:
+def draw_parsed(job: Job[Splits], number: int) -> Parsed:
     """Draw a scene; both layouts hold the same."""
-    split, number = item
-    scene = plan_crowd(job.seed, _FIRST[split] + number, job.spec.size, CROWDING)
-    rendered = render_scene(scene)
-    gap = 2 if number % 3 == 0 else 0
-    people = {
-        number + 1 + (gap if number else 0): labels
-        for number, labels in enumerate(_label_maps(rendered))
-        if (labels > 0).sum() >= LEAST_AREA
-    }
-    return Parsed(rendered.image, scene.camera.quality, people)
-
-
-def _label_maps(rendered: Rendered) -> list[np.ndarray]:
-    maps = []
-    for number, seen in enumerate(rendered.seen):
-        assert isinstance(seen.subject, Actor)
-        maps.append(rendered.parts(number, cihp_table(seen.subject.character)))
-    return maps
+    annotated = render_scene(plan_crowd(job.seed, number, job.spec.size, CROWDING))
+    gap = 2 if number % _FILES % 3 == 0 else 0
+    people = {}
+    for person, *_ in individuals(annotated, LEAST_AREA):
+        table = cihp_table(Look(annotated, person).character)
+        people[person + 1 + (gap if person else 0)] = annotated.parts(person, table)
+    return Parsed(annotated.image, annotated.quality, people)
 
 
 @native('cihp', SIZES)
@@ -78,45 +64,38 @@ def write_cihp(job: Job[Splits]) -> list[Card]:
     This is the layout of Parsing R-CNN: one file of labels for every person.
     """
     cards = []
-    for split, items in _items(job.spec):
-        found = job.map(_draw, items)
-        rows = [row for _, rows in found for row in rows]
+    for split, found in draw_splits(job, _draw, _FIRST):
+        images, rows = numbered(found)
         document = {
             'info': {'description': 'Synthetic persons, CIHP'},
-            'images': [image for image, _ in found],
-            'annotations': [{'id': number + 1, **row} for number, row in enumerate(rows)],
+            'images': images,
+            'annotations': rows,
             'categories': [
                 {'id': 1, 'name': 'person', 'supercategory': '', 'parsing': list(CIHP_LABELS)}
             ],
         }
-        save_json(job.root / 'annotations' / f'CIHP_{split}.json', document)
+        job.save_json(f'annotations/CIHP_{split}.json', document)
         cards += [_card(split, *one) for one in found[:6]]
     return cards
 
 
-def _items(spec: Splits) -> list[tuple[str, list[Item]]]:
-    counts = {split: count for split, count in spec.items() if count}
-    return [(split, [(split, n + 1) for n in range(count)]) for split, count in counts.items()]
-
-
-def _draw(job: Job[Splits], item: Item) -> tuple[dict, list[dict]]:
-    split, number = item
-    parsed, stem = draw_parsed(job, item), _stem(number)
-    save_jpeg(job.root / f'{split}_img' / f'{stem}.jpg', parsed.image, parsed.quality)
-    save_labels(job.root / f'{split}_seg' / f'{stem}.png', parsed.labels)
+def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
+    split, number = item[0], item[1] % _FILES
+    parsed, stem = draw_parsed(job, item[1]), _stem(number)
+    job.save(f'{split}_img/{stem}.jpg', parsed.image, parsed.quality)
+    job.save(f'{split}_seg/{stem}.png', parsed.labels)
     height, width = job.spec.size
     image = {'id': number, 'file_name': f'{stem}.jpg', 'height': height, 'width': width}
     rows = []
     for person, labels in parsed.people.items():
-        name = f'{stem}-{person}.png'
-        save_labels(job.root / f'{split}_parsing' / name, labels)
-        lines, columns = np.nonzero(labels)
-        box = (columns.min(), lines.min(), columns.max() + 1, lines.max() + 1)
+        name, box = f'{stem}-{person}.png', box_of(labels > 0)
+        assert box is not None
+        job.save(f'{split}_parsing/{name}', labels)
         rows.append({
             'image_id': number,
             'category_id': 1,
-            'bbox': xywh([float(value) for value in box]),
-            'area': len(lines),
+            'bbox': xywh(box),
+            'area': int((labels > 0).sum()),
             'iscrowd': 0,
             'segmentation': polygons(labels > 0),
             'parsing': name,
@@ -142,9 +121,8 @@ def write_cihp_raw(job: Job[Splits]) -> list[Card]:
     ``Human_ids`` and ``Instance_ids`` are gray, the folders without ``_ids`` hold them in colors.
     """
     cards = []
-    for split, items in _items(job.spec):
+    for split, stems in draw_splits(job, _draw_raw, _FIRST):
         folder = RAW_SPLITS[split]
-        stems = job.map(_draw_raw, items)
         text = ''.join(f'{stem}\n' for stem in stems)
         (job.root / folder / f'{split}_id.txt').write_text(text, encoding='utf-8')
         for stem in stems[:6]:
@@ -154,33 +132,24 @@ def write_cihp_raw(job: Job[Splits]) -> list[Card]:
     return cards
 
 
-def _draw_raw(job: Job[Splits], item: Item) -> str:
-    split, number = item
-    parsed, stem = draw_parsed(job, item), _stem(number)
-    root = job.root / RAW_SPLITS[split]
-    save_jpeg(root / 'Images' / f'{stem}.jpg', parsed.image, parsed.quality)
+def _draw_raw(job: Job[Splits], item: tuple[str, int]) -> str:
+    folder, stem = RAW_SPLITS[item[0]], _stem(item[1] % _FILES)
+    parsed = draw_parsed(job, item[1])
+    job.save(f'{folder}/Images/{stem}.jpg', parsed.image, parsed.quality)
     humans = np.zeros_like(parsed.labels)
     for person, labels in parsed.people.items():
         humans[labels > 0] = person
     # Every part of every person, counted from 1.
     pairs = humans.astype(np.int32) * len(CIHP_LABELS) + parsed.labels
     instances = np.searchsorted(np.unique([0, *pairs.flat]), pairs).astype(np.uint8)
-    for name, values in (
-        ('Category', parsed.labels),
-        ('Human', humans),
-        ('Instance', instances),
+    for ids, picture, values in (
+        ('Category_ids', 'Categories', parsed.labels),
+        ('Human_ids', 'Human', humans),
+        ('Instance_ids', 'Instances', instances),
     ):
-        save_labels(root / f'{name}_ids' / f'{stem}.png', values)
-        plural = 'Categories' if name == 'Category' else f'{name}s'
-        folder = 'Human' if name == 'Human' else plural
-        save_labels(root / folder / f'{stem}.png', palette(256)[values])
+        job.save(f'{folder}/{ids}/{stem}.png', values)
+        job.save(f'{folder}/{picture}/{stem}.png', palette(256)[values])
     return stem
-
-
-def save_labels(path: Path, labels: np.ndarray) -> None:
-    """Write an (h, w) map or (h, w, 3) picture as PNG, and the folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_png(labels))
 
 
 def _stem(number: int) -> str:

@@ -1,48 +1,48 @@
-"""Annotations in COCO's format, read from a drawn scene."""
+"""Annotations in COCO's format, read from an annotated image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
 from ..rng import DETECTION, between, chance, generator
 from ..scene.landmarks import BODY, BODY_NAMES, FACE, FEET, LEFT_HAND, RIGHT_HAND
-from ..scene.render import Rendered, Seen, box_of
+from ..scene.render import Annotated, Box, Seen, box_of
 
 # Somebody of whom fewer pixels are seen is not annotated.
 LEAST_AREA = 40
 # Outlines of pieces of so few pixels are not smoothed, for little would be left of them.
 SPECK = 16
+# A face or hand of fewer pixels is not annotated in COCO-WholeBody.
+LEAST_PART = 7.0
 SKELETON = (
-    (16, 14),
-    (14, 12),
-    (17, 15),
-    (15, 13),
-    (12, 13),
-    (6, 12),
-    (7, 13),
-    (6, 7),
-    (6, 8),
-    (7, 9),
-    (8, 10),
-    (9, 11),
-    (2, 3),
-    (1, 2),
-    (1, 3),
-    (2, 4),
-    (3, 5),
-    (4, 6),
-    (5, 7),
-)
-PERSON = {
-    'supercategory': 'person',
-    'id': 1,
-    'name': 'person',
-    'keypoints': list(BODY_NAMES),
-    'skeleton': [list(bone) for bone in SKELETON],
-}
+    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9),
+    (8, 10), (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
+)  # fmt: skip
+BONES = tuple((one - 1, two - 1) for one, two in SKELETON)
+
+
+def person_category(
+    names: Sequence[str] = BODY_NAMES, bones: Sequence[tuple[int, int]] = SKELETON
+) -> dict:
+    """Return the category of people with landmarks."""
+    skeleton = [list(bone) for bone in bones]
+    category = {'supercategory': 'person', 'id': 1, 'name': 'person'}
+    return {**category, 'keypoints': list(names), 'skeleton': skeleton}
+
+
+def numbered(found: Sequence[tuple[dict, list[dict]]]) -> tuple[list[dict], list[dict]]:
+    """Return images and annotations of a split; the latter get ids from 1, in place.
+
+    Args:
+        found: every image with its annotations.
+    """
+    rows = [row for _, rows in found for row in rows]
+    for number, row in enumerate(rows):
+        row['id'] = number + 1
+    return [image for image, _ in found], rows
 
 
 def polygons(mask: np.ndarray) -> list[list[float]]:
@@ -65,57 +65,59 @@ def polygons(mask: np.ndarray) -> list[list[float]]:
 def run_lengths(mask: np.ndarray) -> dict:
     """Return a mask (h, w) as uncompressed run lengths, column by column."""
     flat = mask.T.flatten().astype(np.int8)
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    edges = np.concatenate([[0], changes, [flat.size]])
-    counts = np.diff(edges).tolist()
-    return {'counts': ([0] if flat[0] else []) + counts, 'size': list(mask.shape)}
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])
+    return {'counts': [0] * int(flat[0]) + np.diff(edges).tolist(), 'size': list(mask.shape)}
 
 
-def xywh(box: Sequence[float]) -> list[float]:
+def xywh(box: Box) -> list[float]:
     """Return x, y, width, height of a box (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def person_rows(rendered: Rendered, image_id: int) -> list[dict]:
-    """Return the annotations of all people of a scene, without ids of their own.
+def individuals(
+    annotated: Annotated, least: int
+) -> Iterator[tuple[int, Seen, np.ndarray, Box]]:
+    """Yield number, subject, mask and visible box of all that stand alone.
 
-    The rows have ``seen`` besides, which is not for the file.
+    Args:
+        annotated: the image.
+        least: pixels that must be seen of a subject.
     """
-    rows = []
-    for number, seen in enumerate(rendered.seen):
-        mask = rendered.mask(number)
+    for number, seen in enumerate(annotated.seen):
+        mask = annotated.mask(number)
         box = box_of(mask)
-        outline = polygons(mask) if mask.sum() >= LEAST_AREA else []
-        if seen.subject.group or box is None or not outline:
-            continue
-        points = body_points(seen)
-        rows.append({
-            'segmentation': outline,
-            'num_keypoints': int((points[:, 2] > 0).sum()),
-            'area': float(mask.sum()),
-            'iscrowd': 0,
-            'keypoints': points.flatten().tolist(),
-            'image_id': image_id,
-            'bbox': xywh(box),
-            'category_id': 1,
-            'seen': seen,
-        })  # fmt: skip
-    return rows
+        if not seen.subject.group and box is not None and mask.sum() >= least:
+            yield number, seen, mask, box
 
 
-def crowd_mask(rendered: Rendered) -> np.ndarray:
+def person_row(seen: Seen, mask: np.ndarray, box: Box, image_id: int) -> dict:
+    """Return the annotation of one of the people, without an id of its own."""
+    points = whole_points(seen.landmarks[BODY])
+    return {
+        'segmentation': polygons(mask),
+        'num_keypoints': int((points[:, 2] > 0).sum()),
+        'area': float(mask.sum()),
+        'iscrowd': 0,
+        'keypoints': points.flatten().tolist(),
+        'image_id': image_id,
+        'bbox': xywh(box),
+        'category_id': 1,
+    }
+
+
+def crowd_mask(annotated: Annotated) -> np.ndarray:
     """Return where people are that cannot be told apart, (h, w) bool."""
-    found = np.zeros(rendered.owners.shape, bool)
-    for number, seen in enumerate(rendered.seen):
+    found = np.zeros(annotated.owners.shape, bool)
+    for number, seen in enumerate(annotated.seen):
         if seen.subject.group:
-            found |= rendered.mask(number)
+            found |= annotated.mask(number)
     return found
 
 
-def crowd_row(rendered: Rendered, image_id: int) -> list[dict]:
+def crowd_row(annotated: Annotated, image_id: int) -> list[dict]:
     """Return the annotation of the crowd in the distance: one, or none."""
-    mask = crowd_mask(rendered)
+    mask = crowd_mask(annotated)
     box = box_of(mask)
     if box is None:
         return []
@@ -136,35 +138,23 @@ def whole_points(points: np.ndarray) -> np.ndarray:
     return np.where(points[:, 2:] > 0, np.floor(points + 0.5), 0).astype(int)
 
 
-def body_points(seen: Seen) -> np.ndarray:
-    """Return the 17 landmarks of the body, (17, 3) int."""
-    return whole_points(seen.landmarks[BODY])
-
-
-def wholebody_fields(seen: Seen, least: float = 7.0) -> dict:
-    """Return the fields that COCO-WholeBody adds to an annotation.
-
-    Args:
-        seen: the person.
-        least: a face or hand smaller than this many pixels is left out.
-    """
+def wholebody_fields(seen: Seen | None) -> dict:
+    """Return the fields that COCO-WholeBody adds to an annotation; nothing is seen of None."""
     fields: dict = {}
-    hands = (('lefthand', LEFT_HAND), ('righthand', RIGHT_HAND))
-    for name, part in (('face', FACE), *hands):
-        points = seen.landmarks[part]
-        valid = _is_valid(points, least) and not (name == 'face' and seen.turned_away)
+    for name, part in (('face', FACE), ('lefthand', LEFT_HAND), ('righthand', RIGHT_HAND)):
+        points = np.zeros((part.stop - part.start, 3)) if seen is None else seen.landmarks[part]
+        hidden = name == 'face' and seen is not None and seen.turned_away
+        valid = _is_valid(points) and not hidden
         fields |= _part_fields(name, points if valid else np.zeros_like(points), valid)
-    feet = whole_points(seen.landmarks[FEET])
-    fields['foot_valid'] = bool((feet[:, 2] > 0).any())
-    fields['foot_kpts'] = feet.flatten().tolist()
-    return fields
+    feet = whole_points(np.zeros((6, 3)) if seen is None else seen.landmarks[FEET])
+    return fields | {'foot_valid': bool(feet.any()), 'foot_kpts': feet.flatten().tolist()}
 
 
-def _is_valid(points: np.ndarray, least: float) -> bool:
+def _is_valid(points: np.ndarray) -> bool:
     """A part is annotated if all of it is in the image, much is seen, and it is not tiny."""
     if not points[:, 2].all() or (points[:, 2] > 1).mean() < 0.4:
         return False
-    return float(np.ptp(points[:, :2], axis=0).max()) >= least
+    return float(np.ptp(points[:, :2], axis=0).max()) >= LEAST_PART
 
 
 def _part_fields(name: str, points: np.ndarray, valid: bool) -> dict:
@@ -173,20 +163,18 @@ def _part_fields(name: str, points: np.ndarray, valid: bool) -> dict:
         (x0, y0), (x1, y1) = points[:, :2].min(0), points[:, :2].max(0)
         # Around the landmarks with a rim, for they do not lie on the outline.
         rim = 0.1 * max(x1 - x0, y1 - y0)
-        box = [
-            round(float(v), 2)
-            for v in (x0 - rim, y0 - rim, x1 - x0 + 2 * rim, y1 - y0 + 2 * rim)
-        ]
+        sides = (x0 - rim, y0 - rim, x1 - x0 + 2 * rim, y1 - y0 + 2 * rim)
+        box = [round(float(side), 2) for side in sides]
     numbers = [round(float(value), 3) for value in points.flatten()]
     return {f'{name}_box': box, f'{name}_kpts': numbers, f'{name}_valid': valid}
 
 
-def detections(rows: list[dict], sizes: dict[int, tuple[int, int]], seed: int) -> list[dict]:
+def detections(images: list[dict], rows: list[dict], seed: int) -> list[dict]:
     """Return what a person detector might have found: shaken boxes, and some of nothing.
 
     Args:
+        images: of the split.
         rows: annotations of people.
-        sizes: (height, width) of every image.
         seed: seed of the set.
     """
     found = []
@@ -197,17 +185,19 @@ def detections(rows: list[dict], sizes: dict[int, tuple[int, int]], seed: int) -
         x, y, width, height = row['bbox']
         shift = rng.normal(0, 0.03, 4) * (width, height, width, height)
         box = np.array([x, y, width, height]) + shift
-        found.append(_detection(box, row['image_id'], between(rng, 0.6, 1.0)))
-    for image, (tall, wide) in sizes.items():
-        rng = generator(seed, DETECTION, image)
+        found.append(_detection(box.tolist(), row['image_id'], between(rng, 0.6, 1.0)))
+    for image in images:
+        rng = generator(seed, DETECTION, image['id'])
         if chance(rng, 0.5):
-            height, width = between(rng, 0.2, 0.5) * tall, between(rng, 0.1, 0.2) * wide
-            x, y = between(rng, 0, wide - width), between(rng, 0, tall - height)
-            box = np.array([x, y, width, height])
-            found.append(_detection(box, image, between(rng, 0.05, 0.35)))
+            height = between(rng, 0.2, 0.5) * image['height']
+            width = between(rng, 0.1, 0.2) * image['width']
+            x = between(rng, 0, image['width'] - width)
+            y = between(rng, 0, image['height'] - height)
+            score = between(rng, 0.05, 0.35)
+            found.append(_detection([x, y, width, height], image['id'], score))
     return found
 
 
-def _detection(box: np.ndarray, image: int, score: float) -> dict:
-    values = [round(max(float(value), 0.0), 3) for value in box]
+def _detection(box: list[float], image: int, score: float) -> dict:
+    values = [round(max(value, 0.0), 3) for value in box]
     return {'bbox': values, 'category_id': 1, 'image_id': image, 'score': round(score, 5)}

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ..rng import DETECTION, generator
-from ..scene.actor import Actor
-from ..scene.attributes import Attributes
+from ..scene.look import Look
 from ..scene.parts import codes
-from ..scene.plan import plan_portrait
-from ..scene.render import box_of, render_scene
-from .base import APART, save_jpeg, save_json
-from .coco_format import polygons, run_lengths, xywh
-from .native import Job, Splits, native
+from ..scene.render import box_of
+from ..sheet import BLUE, YELLOW, Card
+from .base import APART, Job, Splits, draw_splits, native
+from .coco_format import numbered, polygons, run_lengths, xywh
 from .ontology import ATTRIBUTE, ATTRIBUTES, CATEGORIES, CATEGORY
-from .sheet import BLUE, YELLOW, Card
+from .portraits import draw_portrait
 
-_FIRST = 6 * APART
 SIZES = {
     'tiny': Splits(12, 6, 0, (144, 176)),
     'small': Splits(400, 80, 0, (224, 288)),
@@ -53,49 +47,40 @@ Worn = tuple[str, set[str], frozenset[int]]
 @native('fashionpedia', SIZES)
 def write_fashionpedia(job: Job[Splits]) -> list[Card]:
     """Write ``{train,test}/*.jpg`` and ``instances_attributes_{train,val}2020.json``."""
-    cards, first = [], 0
-    for split, count in job.spec.items():
-        if not count:
-            continue
-        found = job.map(_draw, [(split, first + number) for number in range(count)])
-        first += count
-        rows = [row for _, rows in found for row in rows]
+    cards: list[Card] = []
+    for split, found in draw_splits(job, _draw, 6 * APART):
+        images, rows = numbered(found)
         document = {
             'info': {'year': '2020', 'version': '1.0', 'description': 'Synthetic persons'},
             'licenses': [],
             'categories': CATEGORIES,
             'attributes': ATTRIBUTES,
-            'images': [image for image, _ in found],
-            'annotations': [{'id': number + 1, **row} for number, row in enumerate(rows)],
+            'images': images,
+            'annotations': rows,
         }
-        save_json(job.root / f'instances_attributes_{split}2020.json', document)
+        job.save_json(f'instances_attributes_{split}2020.json', document)
         cards += [_card(FOLDERS[split], *one) for one in found[:4]]
     return cards
 
 
 def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
     split, number = item
-    rng = generator(job.seed, DETECTION, _FIRST + number, 0)
-    height = int(rng.integers(job.spec.size[0], job.spec.size[1] + 1))
-    size = (height, round(height * float(rng.uniform(0.6, 0.8))))
-    scene, main = plan_portrait(job.seed, _FIRST + number, 0, size, lively=True)
     # One person an image: the set has no box of people but the union of what they wear.
-    rendered = render_scene(replace(scene, subjects=(scene.subjects[main],)))
-    name = f'{number + 1:032x}.jpg'
-    save_jpeg(job.root / FOLDERS[split] / name, rendered.image, scene.camera.quality)
-    image = {'id': number + 1, 'file_name': name, 'width': size[1], 'height': size[0]}
+    portrait = draw_portrait(job.seed, number, 0, job.spec.size, (0.6, 0.8), True, alone=True)
+    name = f'{number:032x}.jpg'
+    job.save(f'{FOLDERS[split]}/{name}', portrait.image, portrait.quality)
+    height, width = portrait.image.shape[:2]
+    image = {'id': number, 'file_name': name, 'width': width, 'height': height}
     image |= {'license': 1, 'time_captured': '', 'original_url': '', 'isstatic': 1}
-    actor = rendered.seen[0].subject
-    assert isinstance(actor, Actor)
     rows: list[dict] = []
-    for category, names, shown in worn(Attributes(rendered, 0, actor)):
-        mask = rendered.shown(0, shown)
+    for category, names, shown in worn(Look(portrait, portrait.main)):
+        mask = portrait.shown(portrait.main, shown)
         box = box_of(mask)
         if box is None or mask.sum() < LEAST_AREA:
             continue
         as_runs = (number + len(rows)) % _RUNS == 0
         rows.append({
-            'image_id': number + 1,
+            'image_id': number,
             'category_id': CATEGORY[category],
             'attribute_ids': sorted(ATTRIBUTE[name] for name in names),
             'segmentation': run_lengths(mask) if as_runs else polygons(mask),
@@ -106,7 +91,7 @@ def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
     return image, rows
 
 
-def worn(look: Attributes) -> list[Worn]:
+def worn(look: Look) -> list[Worn]:
     """Return all garments and parts of garments that somebody wears, seen or not."""
     character, person = look.character, look.character.person
     found = _upper(look)
@@ -132,7 +117,7 @@ def worn(look: Attributes) -> list[Worn]:
     return found
 
 
-def _upper(look: Attributes) -> list[Worn]:
+def _upper(look: Look) -> list[Worn]:
     """The upper garment, its sleeves and its hood."""
     garment = look.character.person.upper
     category, nickname, length = _UPPER[garment.kind]
@@ -161,7 +146,7 @@ def _upper(look: Attributes) -> list[Worn]:
     return found
 
 
-def _lower(look: Attributes) -> Worn:
+def _lower(look: Look) -> Worn:
     garment = look.character.person.lower
     category, length = _LOWER[garment.kind]
     names = {length, 'symmetrical', 'normal waist', _PATTERN[garment.pattern]}

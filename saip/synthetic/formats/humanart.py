@@ -2,87 +2,78 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
-
-from saip.datasets.coco import load_json
-from saip.datasets.parallel import parallel_map
 
 from ..scene.landmarks import BODY, BODY_NAMES, FEET, LEFT_HAND, RIGHT_HAND
 from ..scene.plan import Crowding, plan_crowd
-from ..scene.render import Seen, render_scene
-from .base import APART, load_rgb, save_jpeg, save_json, write_native
-from .coco_format import SKELETON, detections, person_rows
-from .contact_sheet import BODY_BONES, caption, enlarged, grid, paint_box, paint_points
+from ..scene.render import Box, Seen, render_scene
+from ..sheet import BLUE, Card, points_of
+from .base import APART, Job, Splits, draw_splits, native
+from .coco_format import (
+    BONES,
+    LEAST_AREA,
+    SKELETON,
+    detections,
+    individuals,
+    numbered,
+    person_category,
+    xywh,
+)
 from .styles import STYLES
 
-_FIRST = {'training': 3 * APART, 'validation': 3 * APART + APART // 2}
 CROWDING = Crowding(people=(1, 3), heights=(0.45, 0.95), things=0.1)
 DETECTED = 'person_detection_results/HumanArt_validation_detections_AP_H_56_person.json'
 NAMES_21 = (*BODY_NAMES, 'left_finger', 'right_finger', 'left_toe', 'right_toe')
 _MORE_BONES = ((20, 16), (21, 17), (10, 18), (11, 19))
-PERSON = {
-    'supercategory': 'person',
-    'id': 1,
-    'name': 'person',
-    'keypoints': list(NAMES_21),
-    'skeleton': [list(bone) for bone in (*_MORE_BONES, *SKELETON)],
-}
 # Of a hand the tip of the middle finger, of the feet the big toes.
 _FINGER, _TOES = 12, (0, 3)
 # Ids of images begin with the number of their category.
 _PER_CATEGORY = 1_000_000_000_000
+SIZES = {
+    'tiny': Splits(10, 10, 0, (192, 224)),
+    'small': Splits(300, 100, 0, (288, 336)),
+}
+_NAMES = {'train': 'training', 'val': 'validation'}
 
 
-@dataclass(frozen=True)
-class Size:
-    """Images per split and their size (h, w)."""
-
-    training: int
-    validation: int
-    size: tuple[int, int]
-
-
-SIZES = {'tiny': Size(10, 10, (192, 224)), 'small': Size(300, 100, (288, 336))}
-
-
-def write_humanart(
-    out: str | os.PathLike[str], size: str = 'tiny', seed: int = 0, workers: int = 1
-) -> bool:
+@native('humanart', SIZES)
+def write_humanart(job: Job[Splits]) -> list[Card]:
     """Write ``images``, ``annotations`` and ``person_detection_results``.
 
     The names of images in the annotations begin with ``HumanArt/images``, so ``out`` has to
     be called ``HumanArt`` and a loader's root is the folder above it.
     """
+    cards = []
+    info = {'description': 'Synthetic persons, HumanArt', 'year': 2023}
+    for split, found in draw_splits(job, _draw, 3 * APART):
+        images, rows = numbered(found)
+        for row in rows:
+            row['id'] += row['image_id'] // _PER_CATEGORY * _PER_CATEGORY
+        document = {
+            'info': {**info, 'date_created': '2023/01/01'},
+            'images': images,
+            'annotations': rows,
+            'categories': [person_category(NAMES_21, (*_MORE_BONES, *SKELETON))],
+        }
+        job.save_json(f'annotations/{_NAMES[split]}_humanart.json', document)
+        if split == 'val':
+            job.save_json(DETECTED, detections(images, rows, job.seed))
+        cards += [_card(*one) for one in found[: len(STYLES)]]
+    return cards
 
-    def fill(root: Path, spec: Size) -> np.ndarray:
-        counts = (('training', spec.training), ('validation', spec.validation))
-        for split, count in counts:
-            numbers = range(_FIRST[split], _FIRST[split] + count)
-            draw = functools.partial(_draw, root=root, seed=seed, size=spec.size)
-            found = parallel_map(draw, numbers, workers, f'{split} images of HumanArt drawn')
-            _save(root, split, found, seed)
-        return _sheet(root)
 
-    return write_native(out, 'humanart', SIZES, size, seed, fill)
-
-
-def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> tuple[dict, list[dict]]:
+def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
+    number = item[1]
     style = STYLES[number % len(STYLES)]
-    scene = plan_crowd(seed, number, size, CROWDING)
-    rendered = render_scene(scene)
+    annotated = render_scene(plan_crowd(job.seed, number, job.spec.size, CROWDING))
     path = f'images/{style.group}/{style.name}/{number:012d}.jpg'
-    save_jpeg(root / path, style.apply(rendered.image), scene.camera.quality)
+    job.save(path, style.apply(annotated.image), annotated.quality)
     words = style.name.replace('_', ' ')
     identity = style.category * _PER_CATEGORY + number
     image = {
         'file_name': f'HumanArt/{path}',
-        'height': size[0],
-        'width': size[1],
+        'height': job.spec.size[0],
+        'width': job.spec.size[1],
         'id': identity,
         'page_url': '',
         'image_url': '',
@@ -91,15 +82,16 @@ def _draw(number: int, root: Path, seed: int, size: tuple[int, int]) -> tuple[di
         'description': f'{style.name}, synthetic persons',
         'category': words,
     }
-    return image, [_annotation(row) for row in person_rows(rendered, identity)]
+    people = individuals(annotated, LEAST_AREA)
+    return image, [_annotation(seen, box, identity) for _, seen, _, box in people]
 
 
-def _annotation(row: dict) -> dict:
-    points = keypoints_21(row['seen'])
+def _annotation(seen: Seen, box: Box, image_id: int) -> dict:
+    points = keypoints_21(seen)
     visible = points[:, 2] > 0
     count = len(BODY_NAMES)
     flat = [round(value, 4) for value in points.flatten().tolist()]
-    _, _, width, height = row['bbox']
+    x, y, width, height = xywh(box)
     return {
         'keypoints': flat[: 3 * count],
         'keypoints_21': flat,
@@ -107,9 +99,9 @@ def _annotation(row: dict) -> dict:
         'num_keypoints': int(visible[:count].sum()),
         'num_keypoints_21': int(visible.sum()),
         'iscrowd': 0,
-        'image_id': row['image_id'],
+        'image_id': image_id,
         'area': width * height,
-        'bbox': row['bbox'],
+        'bbox': [x, y, width, height],
         'category_id': 1,
         'annotator': 0,
     }
@@ -123,36 +115,11 @@ def keypoints_21(seen: Seen) -> np.ndarray:
     return np.concatenate([marks[BODY], fingers, toes])
 
 
-def _save(root: Path, split: str, found: list[tuple[dict, list[dict]]], seed: int) -> None:
-    images = [image for image, _ in found]
-    rows = [row for _, rows in found for row in rows]
-    rows = [
-        {**row, 'id': row['image_id'] // _PER_CATEGORY * _PER_CATEGORY + number + 1}
-        for number, row in enumerate(rows)
-    ]
-    info = {
-        'description': 'Synthetic persons, HumanArt',
-        'year': 2023,
-        'date_created': '2023/01/01',
-    }
-    document = {'info': info, 'images': images, 'annotations': rows, 'categories': [PERSON]}
-    save_json(root / 'annotations' / f'{split}_humanart.json', document)
-    if split == 'validation':
-        sizes = {image['id']: (image['height'], image['width']) for image in images}
-        save_json(root / DETECTED, detections(rows, sizes, seed))
-
-
-def _sheet(root: Path) -> np.ndarray:
-    cells = []
-    for split in ('training', 'validation'):
-        document = load_json(root / 'annotations' / f'{split}_humanart.json')
-        assert isinstance(document, dict)
-        for image in document['images'][: len(STYLES)]:
-            canvas = enlarged(load_rgb(root / image['file_name'].removeprefix('HumanArt/')), 2)
-            for row in document['annotations']:
-                if row['image_id'] == image['id']:
-                    paint_box(canvas, row['bbox'], (90, 200, 250), 2)
-                    points = np.array(row['keypoints_21']).reshape(-1, 3)
-                    paint_points(canvas, points, BODY_BONES, 2)
-            cells.append(caption(canvas, [image['category']], 80))
-    return grid(cells, 3)
+def _card(image: dict, rows: list[dict]) -> Card:
+    return Card(
+        image['file_name'].removeprefix('HumanArt/'),
+        [image['category']],
+        [(row['bbox'], BLUE) for row in rows],
+        points=[points_of(row['keypoints_21']) for row in rows],
+        bones=BONES,
+    )

@@ -2,91 +2,83 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
-from saip.datasets.parallel import parallel_map
-
-from ..scene.pa100k import PA100K_ATTRIBUTES, pa100k_attributes
-from .base import APART, load_rgb, save_jpeg, write_native
-from .contact_sheet import caption, enlarged, grid
+from ..scene.character import ADULT, OLD
+from ..scene.look import Look
+from ..sheet import Card
+from .base import APART, Job, Splits, native
 from .matfile import cell, save_mat
 from .portraits import draw_portrait, spread_identities
 
-_FIRST = 1 * APART
 _SHOTS = 2
-
-
-@dataclass(frozen=True)
-class Size:
-    """Images per split, which share no identity, and their heights in pixels."""
-
-    train: int
-    val: int
-    test: int
-    height: tuple[int, int]
-
-
 SIZES = {
-    'tiny': Size(24, 8, 12, (96, 128)),
-    'small': Size(900, 150, 300, (110, 180)),
+    'tiny': Splits(24, 8, 12, (96, 128)),
+    'small': Splits(900, 150, 300, (110, 180)),
 }
 
 
-def write_pa100k(
-    out: str | os.PathLike[str], size: str = 'tiny', seed: int = 0, workers: int = 1
-) -> bool:
-    """Write ``data/*.jpg`` and ``annotation.mat``."""
+@native('pa100k', SIZES)
+def write_pa100k(job: Job[Splits]) -> list[Card]:
+    """Write ``data/*.jpg`` and ``annotation.mat``; splits share no identity."""
+    people: list[tuple[int, int]] = []
+    for number, count in enumerate(job.spec.counts().values()):
+        people += spread_identities(count, _SHOTS, APART + number * APART // 4)
+    rows = job.map(_draw, [(number + 1, *person) for number, person in enumerate(people)])
+    content: dict[str, np.ndarray] = {'attributes': cell(list(rows[0]))}
+    first = 0
+    for split, count in job.spec.counts().items():
+        numbers = range(first, first + count)
+        content[f'{split}_images_name'] = cell([_name(number + 1) for number in numbers])
+        labels = [list(rows[number].values()) for number in numbers]
+        content[f'{split}_label'] = np.array(labels, np.uint8)
+        first += count
+    save_mat(job.root / 'annotation.mat', content)
+    return [
+        Card(f'data/{_name(number + 1)}', [name for name, is_so in row.items() if is_so])
+        for number, row in enumerate(rows[:12])
+    ]
 
-    def fill(root: Path, spec: Size) -> np.ndarray:
-        splits = {'train': spec.train, 'val': spec.val, 'test': spec.test}
-        tasks, first = [], 0
-        for number, count in enumerate(splits.values()):
-            people = spread_identities(count, _SHOTS, _FIRST + number * APART // 4)
-            tasks += [(first + n + 1, *person) for n, person in enumerate(people)]
-            first += count
-        draw = functools.partial(_draw, root=root, seed=seed, height=spec.height)
-        rows = parallel_map(draw, tasks, workers, 'images of PA100K drawn')
-        _save_annotation(root / 'annotation.mat', splits, np.array(rows, np.uint8))
-        return _sheet(root, min(12, len(rows)), rows)
 
-    return write_native(out, 'pa100k', SIZES, size, seed, fill)
-
-
-def _draw(
-    task: tuple[int, int, int], root: Path, seed: int, height: tuple[int, int]
-) -> np.ndarray:
-    number, identity, shot = task
-    portrait = draw_portrait(seed, identity, shot, height)
-    save_jpeg(root / 'data' / _name(number), portrait.rendered.image, portrait.quality)
-    return pa100k_attributes(portrait.rendered, portrait.number, portrait.actor)
+def _draw(job: Job[Splits], item: tuple[int, int, int]) -> dict[str, bool]:
+    number, identity, shot = item
+    portrait = draw_portrait(job.seed, identity, shot, job.spec.size)
+    job.save(f'data/{_name(number)}', portrait.image, portrait.quality)
+    return pa100k_attributes(Look(portrait, portrait.main))
 
 
 def _name(number: int) -> str:
     return f'{number:06d}.jpg'
 
 
-def _save_annotation(path: Path, splits: dict[str, int], labels: np.ndarray) -> None:
-    content: dict[str, np.ndarray] = {'attributes': cell(list(PA100K_ATTRIBUTES))}
-    first = 0
-    for split, count in splits.items():
-        names = [_name(first + n + 1) for n in range(count)]
-        content[f'{split}_images_name'] = cell(names)
-        content[f'{split}_label'] = labels[first : first + count]
-        first += count
-    save_mat(path, content)
-
-
-def _sheet(root: Path, count: int, rows: list[np.ndarray]) -> np.ndarray:
-    cells = []
-    for number in range(count):
-        image = enlarged(load_rgb(root / 'data' / _name(number + 1)), 2)
-        true = [
-            name for name, is_so in zip(PA100K_ATTRIBUTES, rows[number], strict=True) if is_so
-        ]
-        cells.append(caption(image, [_name(number + 1), *true], 130))
-    return grid(cells, 6)
+def pa100k_attributes(look: Look) -> dict[str, bool]:
+    """Return the 26 attributes of somebody, in PA100K's words and order."""
+    age, side = look.character.age, abs(look.facing) < 0.5
+    return {
+        'Female': look.character.female,
+        'AgeOver60': age >= OLD,
+        'Age18-60': ADULT <= age < OLD,
+        'AgeLess18': age < ADULT,
+        'Front': not side and look.facing > 0,
+        'Side': side,
+        'Back': not side and look.facing < 0,
+        'Hat': look.hat,
+        'Glasses': look.glasses or look.sunglasses,
+        'HandBag': look.bag == 'handbag',
+        'ShoulderBag': look.bag == 'shoulder',
+        'Backpack': look.bag == 'backpack',
+        'HoldObjectsInFront': look.held,
+        'ShortSleeve': look.trunk and look.short_sleeve,
+        'LongSleeve': look.trunk and not look.short_sleeve,
+        'UpperStride': look.upper_pattern in ('stripes', 'bars'),
+        'UpperLogo': look.trunk and look.logo,
+        'UpperPlaid': look.upper_pattern == 'checks',
+        'UpperSplice': look.upper_pattern == 'block',
+        'LowerStripe': look.lower_pattern in ('stripes', 'bars', 'seam'),
+        'LowerPattern': look.lower_pattern == 'checks',
+        'LongCoat': look.trunk and look.upper == 'coat',
+        'Trousers': look.legs and look.lower == 'trousers',
+        'Shorts': look.legs and look.lower == 'shorts',
+        'Skirt&Dress': look.legs and look.lower in ('skirt', 'dress'),
+        'boots': look.boots,
+    }

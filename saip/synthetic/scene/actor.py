@@ -36,4 +36,4 @@ class Actor:
         """Say what is drawn in an image of ``size`` (h, w)."""
         anatomy = make_anatomy(self.character, self.figure, size)
         turned = bool(np.cos(self.figure.view.yaw) < -0.2)
-        return Embodied(anatomy.layers, tuple(landmarks(anatomy)), turned)
+        return Embodied(anatomy.parts, tuple(landmarks(anatomy)), turned)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..capsule import Capsule
+from ..capsule import Capsule, Pattern
 from ..draw import Body, Figure, Part, body_parts
 from ..person import Color
 from ..textures import front_distance, opening, shows_inner, straps
@@ -14,7 +14,6 @@ from .character import Character
 from .face import face_parts, head_paint, head_regions, skull
 from .hands import hand_joints, hand_parts
 from .parts import code
-from .subject import Layer, Regions
 
 # Where boots and socks begin, from knee to ankle.
 BOOT, SOCK = 0.42, 0.62
@@ -27,13 +26,13 @@ class Anatomy:
     """A placed body with everything drawn of it.
 
     Attributes:
-        layers: far to near.
+        parts: far to near.
         head: the skull, on which the landmarks of the face lie.
         hands: joints of the left and of the right hand, (21, 3) in body coordinates.
     """
 
     body: Body
-    layers: tuple[Layer, ...]
+    parts: tuple[Part, ...]
     head: Capsule
     hands: tuple[np.ndarray, np.ndarray]
 
@@ -49,7 +48,11 @@ def make_anatomy(character: Character, figure: Figure, size: tuple[int, int]) ->
     parts: list[Part] = []
     for part in body_parts(body):
         if part.name == 'head':
-            parts.append(replace(part, name='face', capsule=head, paint=head_paint(character)))
+            regions = head_regions(character)
+            paint = head_paint(character)
+            parts.append(replace(part, name='face', capsule=head, paint=paint, regions=regions))
+        elif part.name == 'upper' and not part.side:
+            parts.append(replace(part, regions=_trunk_regions(character)))
         elif part.name == 'hand':
             joints = left if part.side == 'l' else right
             color = character.gloves or character.person.skin
@@ -61,20 +64,11 @@ def make_anatomy(character: Character, figure: Figure, size: tuple[int, int]) ->
         else:
             parts.append(part)
     parts += face_parts(body, character, head) + _worn(body, character)
-    ordered = sorted(parts, key=lambda part: part.order)
-    layers = tuple(Layer(part, _shows(part, character)) for part in ordered)
-    return Anatomy(body, layers, head, (left, right))
+    parts.sort(key=lambda part: part.order)
+    return Anatomy(body, tuple(parts), head, (left, right))
 
 
-def _shows(part: Part, character: Character) -> int | Regions:
-    if part.name == 'face':
-        return head_regions(character)
-    if part.name == 'upper' and not part.side:
-        return _trunk_regions(character)
-    return code(part.name, part.side)
-
-
-def _trunk_regions(character: Character) -> Regions:
+def _trunk_regions(character: Character) -> Pattern:
     garment, bag = character.person.upper, character.person.bag
     below = code('inner') if shows_inner(garment) else code('collar')
 

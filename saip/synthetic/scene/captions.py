@@ -8,8 +8,8 @@ import numpy as np
 
 from ..person import Color
 from ..rng import CAPTION, chance, generator
-from .attributes import Attributes
 from .character import ADULT, OLD
+from .look import Look
 
 # Colors in words that a viewer would use.
 COLORS: dict[str, Color] = {
@@ -86,7 +86,7 @@ _OPENINGS = (
 )
 
 
-def captions(look: Attributes, key: tuple[int, ...], count: int) -> list[str]:
+def captions(look: Look, key: tuple[int, ...], count: int) -> list[str]:
     """Describe somebody ``count`` times, each time in other words.
 
     All that is said is drawn and can be seen; not all that can be seen is said.
@@ -112,7 +112,7 @@ def color_word(color: Color, words: dict[str, Color] = COLORS) -> str:
     return min(words, key=distance)
 
 
-def _describe(look: Attributes, opening: str, rng: np.random.Generator) -> str:
+def _describe(look: Look, opening: str, rng: np.random.Generator) -> str:
     first = opening.format(
         who=_who(look, rng),
         wear=_listed(_worn(look, rng)),
@@ -132,7 +132,7 @@ def _describe(look: Attributes, opening: str, rng: np.random.Generator) -> str:
     return re.sub(r'\b([Aa]) (?=[aeiou])', r'\1n ', ' '.join(sentences))
 
 
-def _who(look: Attributes, rng: np.random.Generator) -> str:
+def _who(look: Look, rng: np.random.Generator) -> str:
     female, age = look.character.female, look.character.age
     if age < ADULT:
         return 'girl' if female else 'boy'
@@ -141,7 +141,7 @@ def _who(look: Attributes, rng: np.random.Generator) -> str:
     return _one(rng, ('woman', 'lady') if female else ('man', 'male pedestrian'))
 
 
-def _worn(look: Attributes, rng: np.random.Generator) -> list[str]:
+def _worn(look: Look, rng: np.random.Generator) -> list[str]:
     """Garments from top to bottom, each with article and color."""
     person, found = look.character.person, []
     if look.trunk:
@@ -172,7 +172,7 @@ def _garment(
     return text
 
 
-def _facts(look: Attributes, rng: np.random.Generator) -> list[str]:
+def _facts(look: Look, rng: np.random.Generator) -> list[str]:
     """What else is seen, as ends of sentences that begin with a pronoun."""
     character, person = look.character, look.character.person
     found = []
@@ -200,7 +200,7 @@ def _facts(look: Attributes, rng: np.random.Generator) -> list[str]:
     return found
 
 
-def _view(look: Attributes) -> str:
+def _view(look: Look) -> str:
     if abs(look.facing) < 0.5:
         return 'seen from the side'
     return 'facing the camera' if look.facing > 0 else 'seen from behind'

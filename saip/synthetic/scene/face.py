@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..capsule import Capsule, Paint
+from ..capsule import Capsule, Paint, Pattern
 from ..draw import Body, Part
 from ..textures import front_distance
 from .character import Character
 from .parts import code
-from .subject import Regions
 
 # Half-widths of a head from crown to chin, relative to the widest place.
 EGG = np.array([0.3, 0.66, 0.83, 0.92, 0.97, 1.0, 1.0, 0.98, 0.94, 0.87, 0.78, 0.66, 0.48])
@@ -30,7 +29,7 @@ def skull(body: Body) -> Capsule:
     return Capsule(crown, chin, EGG * half, body.yaw, capped=False)
 
 
-def head_regions(character: Character) -> Regions:
+def head_regions(character: Character) -> Pattern:
     """Return the function that says which part lies where on a head."""
     bald = character.person.hair.style == 'bald'
 

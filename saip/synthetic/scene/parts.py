@@ -6,6 +6,8 @@ boxes and visibilities are all read from that one map.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .character import Character
@@ -100,6 +102,7 @@ _FIXED = {
 _SIDED = {'shoe': 'shoe', 'boot': 'shoe', 'leg': 'leg', 'arm': 'arm'}
 
 
+@lru_cache(maxsize=256)
 def code(name: str, side: str = '') -> int:
     """Return the number of a part; 0 is none."""
     return 1 + (NAMES + ANIMAL_NAMES).index(name) * len(SIDES) + SIDES.index(side)

@@ -12,6 +12,7 @@ from ..pose import View
 from ..rng import SCENE, between, chance, generator
 from ..scenery import PLACES
 from .actor import Actor
+from .animal import sample_animal
 from .character import Character, sample_character
 from .poses import sample_pose
 from .scene import Scene, sample_light
@@ -86,8 +87,8 @@ def plan_crowd(seed: int, number: int, size: tuple[int, int], crowding: Crowding
 
 def plan_portrait(
     seed: int, identity: int, shot: int, size: tuple[int, int], lively: bool = False
-) -> tuple[Scene, int]:
-    """Plan a crop around one character.
+) -> Scene:
+    """Plan a crop around one character, the scene's ``main``.
 
     Args:
         seed: seed of the set.
@@ -95,9 +96,6 @@ def plan_portrait(
         shot: number of the image of that identity.
         size: (h, w) of the image.
         lively: all kinds of poses, not only people walking and standing.
-
-    Returns:
-        The scene, and the number of the character among its subjects.
     """
     rng = generator(seed, SCENE, PORTRAIT, identity, shot)
     camera = sample_camera(seed, 1 + int(rng.integers(_CAMERAS)))
@@ -119,7 +117,7 @@ def plan_portrait(
             stranger = sample_character(seed, _STRANGERS + int(rng.integers(10_000_000)))
             actors.append(_act(rng, stranger, camera, spot))
     actors.sort(key=lambda actor: actor.place.ground)
-    scene = Scene(
+    return Scene(
         size=size,
         subjects=tuple(actors),
         things=(),
@@ -128,8 +126,29 @@ def plan_portrait(
         place=int(rng.integers(PLACES)),
         window=(between(rng, 0, 1), between(rng, 0.6, 1.0), between(rng, 0.3, 1.0)),
         key=(seed, PORTRAIT, identity, shot),
+        main=next(number for number, actor in enumerate(actors) if actor is main),
     )
-    return scene, next(n for n, actor in enumerate(actors) if actor is main)
+
+
+def plan_animals(seed: int, number: int, size: tuple[int, int]) -> Scene:
+    """Plan a scene with one animal, or two; depends on nothing but the arguments."""
+    rng = generator(seed, SCENE, ANIMALS, number)
+    animals = []
+    for index in range(2 if chance(rng, 0.25) else 1):
+        tall = between(rng, 0.3, 0.5) if index else between(rng, 0.4, 0.7)
+        place = Placement(between(rng, 0.3, 0.7), between(rng, 0.5, 0.6) + 0.5 * tall, tall)
+        animals.append(sample_animal(seed, 2 * number + index, place))
+    animals.sort(key=lambda animal: animal.place.ground)
+    return Scene(
+        size=size,
+        subjects=tuple(animals),
+        things=(),
+        camera=sample_camera(seed, 1 + int(rng.integers(_CAMERAS))),
+        light=sample_light(rng),
+        place=int(rng.integers(PLACES)),
+        window=(between(rng, 0, 1), between(rng, 0.7, 1.0), between(rng, 0.5, 1.0)),
+        key=(seed, ANIMALS, number),
+    )
 
 
 def _act(

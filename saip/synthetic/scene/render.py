@@ -10,12 +10,13 @@ import numpy as np
 
 from ..camera import expose
 from ..capsule import angles_of, draw_capsule
+from ..draw import Part
 from ..rendered_crop import OVERSAMPLING, ground_shadow
 from ..rng import SCENE, generator
 from ..scenery import backdrop
-from .parts import BELONGINGS, CODES, HEAD, codes
+from .parts import BELONGINGS, CODES, HEAD, code, codes
 from .scene import Scene
-from .subject import Landmark, Layer, Subject
+from .subject import Embodied, Subject
 from .things import Thing, draw_thing
 
 Box = tuple[float, float, float, float]
@@ -43,19 +44,23 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """An image and what is in it.
+class Annotated:
+    """An image and all that is known of it; every format says a part of it in its own words.
 
     Attributes:
         image: (h, w, 3) uint8 RGB.
         owners: (h, w) int32, ``number of the subject * CODES + code`` of what is seen, counted
             from 1; 0 where it is nobody.
         seen: the subjects, far to near.
+        quality: of its JPEG file.
+        main: number of the subject that it is about, for crops.
     """
 
     image: np.ndarray
     owners: np.ndarray
     seen: tuple[Seen, ...]
+    quality: int
+    main: int = 0
 
     @cached_property
     def _people(self) -> np.ndarray:
@@ -92,8 +97,8 @@ def box_of(mask: np.ndarray) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def render_scene(scene: Scene) -> Rendered:
-    """Draw a scene; the same alone and among others."""
+def render_scene(scene: Scene) -> Annotated:
+    """Draw a scene and annotate it; the same alone and among others."""
     height, width = scene.size
     large = (height * OVERSAMPLING, width * OVERSAMPLING)
     canvas = backdrop(scene.key[0], scene.place, scene.window, large)
@@ -104,59 +109,62 @@ def render_scene(scene: Scene) -> Rendered:
             draw_thing(canvas, owners, item)
             continue
         ground_shadow(canvas, scene.subjects[item].place, scene.light.side)
-        for layer in bodies[item].layers:
-            draw_layer(canvas, owners, layer, (item + 1) * CODES, scene.light.side)
+        for part in bodies[item].parts:
+            draw_part(canvas, owners, part, (item + 1) * CODES, scene.light.side)
     # Of every block of canvas pixels the one nearest to its middle stands for it.
     small = np.ascontiguousarray(owners[OVERSAMPLING // 2 :: OVERSAMPLING, 1::OVERSAMPLING])
     noise = generator(scene.key[0], SCENE, *scene.key[1:], 1)
     image = expose(canvas, scene.camera, scene.light, scene.size, noise)
-    seen = []
-    for number, (subject, body) in enumerate(zip(scene.subjects, bodies, strict=True)):
-        layers = [layer for layer in body.layers if layer.part.name not in BELONGINGS]
-        full = _outline(layers)
-        visible = box_of((small // CODES == number + 1) & ~_BELONGINGS[small % CODES])
-        heads = [layer for layer in layers if layer.part.name in HEAD]
-        turned = body.turned_away
-        points = _judge(body.landmarks, small, (number + 1) * CODES, turned)
-        if visible is not None:
-            points = _labeled(points, visible)
-        # The rim of a capsule covers up to half a pixel more than its outline.
-        if visible is not None:
-            full = _union(full, visible)
-        seen.append(Seen(subject, full, _outline(heads), points, turned))
-    return Rendered(image, small, tuple(seen))
+    seen = [
+        _see(number, subject, body, small)
+        for number, (subject, body) in enumerate(zip(scene.subjects, bodies, strict=True))
+    ]
+    return Annotated(image, small, tuple(seen), scene.camera.quality, scene.main)
 
 
-def draw_layer(
-    canvas: np.ndarray, owners: np.ndarray, layer: Layer, first: int, light: float
+def draw_part(
+    canvas: np.ndarray, owners: np.ndarray, part: Part, first: int, light: float
 ) -> None:
     """Draw a part into the image (H, W, 3) and, with the same outline, into the owners (H, W)."""
-    capsule = layer.part.capsule
-    cover = draw_capsule(canvas, capsule, layer.part.paint, light)
+    cover = draw_capsule(canvas, part.capsule, part.paint, light)
     if cover is None:
         return
     (x0, y0, x1, y1), mask = cover
     inside = mask >= 128
     region = owners[y0:y1, x0:x1]
-    if isinstance(layer.shows, int):
-        region[inside] = first + layer.shows
+    if part.regions is None:
+        region[inside] = first + code(part.name, part.side)
     else:
-        shows = layer.shows(*angles_of(capsule, (x0, y0, x1, y1)))
-        region[inside] = first + shows[inside].astype(np.int32)
+        shown = part.regions(*angles_of(part.capsule, (x0, y0, x1, y1)))
+        region[inside] = first + shown[inside].astype(np.int32)
 
 
-def _judge(
-    points: tuple[Landmark, ...], owners: np.ndarray, first: int, turned_away: bool
-) -> np.ndarray:
+def _see(number: int, subject: Subject, body: Embodied, owners: np.ndarray) -> Seen:
+    own = [part for part in body.parts if part.name not in BELONGINGS]
+    full = _outline(own)
+    visible = box_of((owners // CODES == number + 1) & ~_BELONGINGS[owners % CODES])
+    points = _judge(body, owners, (number + 1) * CODES)
+    if visible is not None:
+        x, y, state = points.T
+        # Hidden landmarks around which nothing of the body is seen are left out, as people would.
+        inside = (x >= visible[0]) & (x < visible[2]) & (y >= visible[1]) & (y < visible[3])
+        points = np.where(((state > 1) | inside)[:, None], points, 0.0)
+        # The rim of a capsule covers up to half a pixel more than its outline.
+        least, most = np.minimum(full, visible).tolist(), np.maximum(full, visible).tolist()
+        full = (least[0], least[1], most[2], most[3])
+    head = _outline([part for part in own if part.name in HEAD])
+    return Seen(subject, full, head, points, body.turned_away)
+
+
+def _judge(body: Embodied, owners: np.ndarray, first: int) -> np.ndarray:
     """Return x, y and visibility of landmarks, (K, 3)."""
     height, width = owners.shape
-    found = np.zeros((len(points), 3))
-    for row, landmark in zip(found, points, strict=True):
+    found = np.zeros((len(body.landmarks), 3))
+    for row, landmark in zip(found, body.landmarks, strict=True):
         x, y = (landmark.point + 0.5) / OVERSAMPLING - 0.5
         column, line = math.floor(x + 0.5), math.floor(y + 0.5)
-        if not (0 <= column < width and 0 <= line < height):
-            continue
-        if turned_away and landmark.turned:
+        outside = not (0 <= column < width and 0 <= line < height)
+        if outside or (body.turned_away and landmark.turned):
             continue
         around = owners[max(line - 1, 0) : line + 2, max(column - 1, 0) : column + 2]
         shown = any(int(owner) - first in landmark.parts for owner in around.flat)
@@ -164,24 +172,8 @@ def _judge(
     return found
 
 
-def _labeled(points: np.ndarray, visible: Box) -> np.ndarray:
-    """Leave out hidden landmarks around which nothing of the body is seen, as people would."""
-    x, y, state = points.T
-    inside = (x >= visible[0]) & (x < visible[2]) & (y >= visible[1]) & (y < visible[3])
-    return np.where(((state > 1) | inside)[:, None], points, 0.0)
-
-
-def _outline(layers: list[Layer]) -> Box:
-    corners = np.concatenate([layer.part.capsule.outline() for layer in layers])
+def _outline(parts: list[Part]) -> Box:
+    corners = np.concatenate([part.capsule.outline() for part in parts])
     (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
     scale = OVERSAMPLING
     return (x0 + 0.5) / scale, (y0 + 0.5) / scale, (x1 + 0.5) / scale, (y1 + 0.5) / scale
-
-
-def _union(one: Box, two: Box) -> Box:
-    return (
-        min(one[0], two[0]),
-        min(one[1], two[1]),
-        max(one[2], two[2]),
-        max(one[3], two[3]),
-    )

@@ -23,6 +23,7 @@ class Scene:
         place: number of the place, see ``scenery.panorama``.
         window: part of the place behind them, see ``scenery.backdrop``.
         key: seed and further numbers that no other image of the set has.
+        main: number of the subject that the image is about, for crops.
     """
 
     size: tuple[int, int]
@@ -33,6 +34,7 @@ class Scene:
     place: int
     window: tuple[float, float, float]
     key: tuple[int, ...]
+    main: int = 0
 
     def order(self) -> list[int | Thing]:
         """Return numbers of subjects, and things, from far to near."""

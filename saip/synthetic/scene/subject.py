@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ..draw import Part, Placement
-
-Regions = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A part and what it shows: one code, or a function of (t, angle) on its surface."""
-
-    part: Part
-    shows: int | Regions
 
 
 @dataclass(frozen=True)
@@ -41,12 +30,12 @@ class Embodied:
     """A subject in an image of a known size.
 
     Attributes:
-        layers: far to near.
+        parts: far to near.
         landmarks: in the order of the data sets.
         turned_away: the face cannot be seen from here.
     """
 
-    layers: tuple[Layer, ...]
+    parts: tuple[Part, ...]
     landmarks: tuple[Landmark, ...]
     turned_away: bool
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .base import load_image, load_rgb
+from saip.errors import MissingFileError
+
+from .folder import CONTACT_SHEET
 
 Color = tuple[int, int, int]
 
@@ -47,9 +49,9 @@ class Card:
     names: Sequence[str] = ()
 
 
-def contact_sheet(root: Path, cards: Sequence[Card], factor: int = 2) -> np.ndarray:
-    """Draw cards into a table, (H, W, 3) uint8 RGB; images are ``factor`` times enlarged."""
-    drawn = [_draw(root, card, factor) for card in cards]
+def save_sheet(root: Path, cards: Sequence[Card]) -> None:
+    """Write the contact sheet of a set: its images, twice as large, in a table."""
+    drawn = [_draw(root, card) for card in cards]
     height = max(image.shape[0] for image in drawn) + 4
     width = max(image.shape[1] for image in drawn) + 4
     columns = max(min(_WIDTH // width, len(drawn)), 1)
@@ -58,11 +60,30 @@ def contact_sheet(root: Path, cards: Sequence[Card], factor: int = 2) -> np.ndar
     for number, image in enumerate(drawn):
         y, x = number // columns * height, number % columns * width
         table[y : y + image.shape[0], x : x + image.shape[1]] = image
-    return table
+    (root / CONTACT_SHEET).write_bytes(encode_png(table))
 
 
-def _draw(root: Path, card: Card, factor: int) -> np.ndarray:
-    image = load_rgb(root / card.image)
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode an (h, w) or an (h, w, 3) RGB uint8 image as PNG.
+
+    Raises:
+        RuntimeError: OpenCV could not encode it.
+    """
+    done, data = cv2.imencode('.png', image if image.ndim == 2 else image[..., ::-1])
+    if not done:
+        raise RuntimeError(f'cannot encode an image of shape {image.shape} as PNG')
+    return data.tobytes()
+
+
+def _load(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise MissingFileError(f'{path} is no image')
+    return np.asarray(image)
+
+
+def _draw(root: Path, card: Card, factor: int = 2) -> np.ndarray:
+    image = np.ascontiguousarray(_load(root / card.image)[..., ::-1])
     large = cv2.resize(image, None, None, factor, factor, cv2.INTER_NEAREST)
     for outline in card.outlines:
         corners = np.round(np.array(outline).reshape(-1, 1, 2) * factor).astype(np.int32)
@@ -74,7 +95,7 @@ def _draw(root: Path, card: Card, factor: int) -> np.ndarray:
         _paint_points(large, points, card.bones, factor)
     if not card.labels:
         return _beside(large, card.words)
-    labels = load_image(root / card.labels, cv2.IMREAD_UNCHANGED)
+    labels = _load(root / card.labels)
     colors = palette(len(card.names))
     shown = cv2.resize(colors[labels], None, None, factor, factor, cv2.INTER_NEAREST)
     present = [number for number in np.unique(labels) if number]
@@ -97,6 +118,11 @@ def _paint_points(
     for place, visible in zip(places, points[:, 2], strict=True):
         if visible:
             cv2.circle(image, place, radius, SEEN if visible > 1 else HIDDEN, -1)
+
+
+def points_of(numbers: Sequence[float]) -> np.ndarray:
+    """Return x, y, visibility, x, y ... as landmarks (K, 3)."""
+    return np.array(numbers).reshape(-1, 3)
 
 
 def palette(count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What can be seen of a person, from which attributes are read.
+"""What can be seen of a person, from which attributes, garments and captions are read.
 
 What somebody wears or carries counts where some of it is seen; age and sex always count.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from .actor import Actor
-from .character import Character
-from .render import Rendered
+from .render import Annotated
 
 
-class Attributes:
-    """What the image shows of one actor; most of it is yes or no."""
+class Look:
+    """What the image shows of one person; most of it is yes or no."""
 
-    def __init__(self, rendered: Rendered, number: int, actor: Actor) -> None:
-        self.character: Character = actor.character
+    def __init__(self, annotated: Annotated, number: int) -> None:
+        actor = annotated.seen[number].subject
+        assert isinstance(actor, Actor)
+        self.character = actor.character
         person = actor.character.person
         self.upper, self.lower = person.upper.kind, person.lower.kind
         if self.upper == 'dress':
@@ -25,7 +26,7 @@ class Attributes:
         self.walking = actor.figure.pose.stride > 0.15
 
         def some(*names: str) -> bool:
-            return rendered.shows(number, *names) > 2
+            return annotated.shows(number, *names) > 2
 
         self.hat = some('hat', 'cap')
         self.glasses, self.sunglasses = some('glasses'), some('sunglasses')
@@ -39,3 +40,6 @@ class Attributes:
         self.short_sleeve = self.upper in ('tshirt', 'dress', 'vest')
         # A print is on chest and back, so one of the sides is seen unless it is a side view.
         self.logo = person.upper.pattern == 'logo' and abs(self.facing) > 0.35
+        self.upper_pattern = person.upper.pattern if self.trunk else ''
+        below = person.upper.pattern if self.lower == 'dress' else person.lower.pattern
+        self.lower_pattern = below if self.legs else ''
