@@ -44,15 +44,18 @@ def read_label_map(
             f'{path}: {labels.shape[1]} x {labels.shape[0]} pixels, but its image {image} has '
             f'{size[1]} x {size[0]}; both must be of the same size'
         )
-    # In the numbers of the file: eight bits of a wider one would read 261 as 5.
-    known = (labels >= 0) & (labels < num_labels)
+    found = labels.astype(np.uint8)
+    table = np.zeros(256, bool)
+    table[:num_labels] = True
     if ignored is not None:
-        known |= labels == ignored
+        table[ignored] = True
+    # In the numbers of the file: eight bits of others would read 261 as 5 and 2.5 as 2.
+    known = table[found] & (labels == found)
     if not known.all():
         wrong = labels[~known]
         also = '' if ignored is None else f', or {ignored} for pixels to ignore'
         raise DataError(f'{path}: label {wrong.max()}, 0 to {num_labels - 1} expected{also}')
-    return labels.astype(np.uint8)
+    return found
 
 
 def _decode(path: str) -> np.ndarray:

@@ -1,12 +1,6 @@
 """Images of people drawn by code, for tests and a first run without any data set."""
 
-from .market import (
-    SIZES,
-    MarketSpec,
-    draw_image,
-    list_images,
-    write_market1501,
-)
+from .market import SIZES, MarketSpec, draw_image, list_images, write_market1501
 from .person import Person, sample_person
 from .rendered_crop import RenderedCrop, plan_crop, render_crop
 

@@ -177,11 +177,7 @@ def _placed(rng: np.random.Generator) -> Placement:
     cut = chance(rng, 0.15)
     tall = between(rng, 1.03, 1.22) if cut else between(rng, 0.85, 0.98)
     top = between(rng, 0.0, 0.04) if cut else between(rng, 0.01, max(0.99 - tall, 0.02))
-    return Placement(
-        x=0.5 + between(rng, -0.09, 0.09),
-        ground=top + tall,
-        height=tall,
-    )
+    return Placement(x=0.5 + between(rng, -0.09, 0.09), ground=top + tall, height=tall)
 
 
 def _passer_by(rng: np.random.Generator, seed: int, camera: Camera, behind: bool) -> Figure:

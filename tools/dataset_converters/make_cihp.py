@@ -7,7 +7,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from saip.downstream.human_parsing.raw import convert_cihp
+from saip.datasets.converters.cihp import convert_cihp
 from saip.errors import one_line_errors
 
 

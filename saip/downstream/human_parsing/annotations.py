@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saip.datasets.cihp import PARTS
 from saip.datasets.coco import (
     CocoBox,
     check_category,
@@ -16,8 +17,6 @@ from saip.datasets.coco import (
 )
 from saip.datasets.crops import DataError
 from saip.errors import MissingFileError
-
-from .parts import PARTS
 
 LAYOUT = (
     'CIHP is a folder with annotations/CIHP_{train,val}.json, {train,val}_img/*.jpg, '

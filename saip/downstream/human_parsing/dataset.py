@@ -10,12 +10,12 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
+from saip.datasets.cihp import COLORS, PARTS
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
 from saip.registry import DATASETS
 
 from .annotations import LAYOUT, ParsedImage, Person, read_cihp
-from .parts import COLORS, PARTS
 
 
 @DATASETS.register_module()

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from saip.datasets.cihp import PARTS
 from saip.registry import METRICS
 
-from .parts import PARTS
 from .scores import (
     Ranked,
     average_precision,

@@ -8,10 +8,9 @@ import numpy as np
 from mmdet.datasets.transforms import LoadAnnotations, RandomFlip
 from mmdet.structures.mask import BitmapMasks
 
+from saip.datasets.cihp import MIRRORED, PARTS
 from saip.datasets.label_maps import read_label_map
 from saip.registry import TRANSFORMS
-
-from .parts import MIRRORED, PARTS
 
 
 @TRANSFORMS.register_module()

@@ -9,10 +9,7 @@ from ..sheet import BLUE, Card, points_of
 from .base import Job, Splits, draw_splits, native
 from .coco_format import LEAST_AREA, individuals, numbered, whole_points, xywh
 
-SIZES = {
-    'tiny': Splits(12, 4, 8, (160, 224)),
-    'small': Splits(400, 60, 120, (224, 320)),
-}
+SIZES = {'tiny': Splits(12, 4, 8, (160, 224)), 'small': Splits(400, 60, 120, (224, 320))}
 AP10K_NAMES = NAMES[:17]
 SKELETON = (
     (1, 2), (1, 3), (2, 3), (3, 4), (4, 5), (4, 6), (6, 7), (7, 8), (4, 9), (9, 10), (10, 11),

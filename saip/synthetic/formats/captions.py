@@ -12,14 +12,8 @@ from .portraits import draw_portrait
 
 _SHOTS = 3
 _CUHK, _ICFG = 4 * APART, 5 * APART
-SIZES_CUHK = {
-    'tiny': Splits(24, 6, 12, (96, 128)),
-    'small': Splits(600, 90, 180, (110, 180)),
-}
-SIZES_ICFG = {
-    'tiny': Splits(24, 0, 12, (96, 128)),
-    'small': Splits(600, 0, 180, (110, 180)),
-}
+SIZES_CUHK = {'tiny': Splits(24, 6, 12, (96, 128)), 'small': Splits(600, 90, 180, (110, 180))}
+SIZES_ICFG = {'tiny': Splits(24, 0, 12, (96, 128)), 'small': Splits(600, 0, 180, (110, 180))}
 # Split, number of the person and of the image.
 Shot = tuple[str, int, int]
 

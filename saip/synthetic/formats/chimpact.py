@@ -15,10 +15,7 @@ from .base import APART, Job, Splits, draw_splits, native
 from .coco_format import LEAST_AREA, individuals, whole_points, xywh
 
 # Numbers of clips.
-SIZES = {
-    'tiny': Splits(4, 2, 3, (144, 208)),
-    'small': Splits(80, 16, 24, (208, 304)),
-}
+SIZES = {'tiny': Splits(4, 2, 3, (144, 208)), 'small': Splits(80, 16, 24, (208, 304))}
 # Every fifth frame is drawn, every tenth is a key frame.
 FRAMES, KEY = range(0, 21, 5), 10
 # Clips are counted from 0 in every split.

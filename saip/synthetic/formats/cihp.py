@@ -15,10 +15,7 @@ from .base import APART, Job, Splits, draw_splits, native
 from .coco_format import LEAST_AREA, individuals, numbered, polygons, xywh
 
 CROWDING = Crowding((2, 5), (0.35, 0.9), huddle=0.5)
-SIZES = {
-    'tiny': Splits(8, 6, 0, (160, 224)),
-    'small': Splits(300, 80, 0, (256, 352)),
-}
+SIZES = {'tiny': Splits(8, 6, 0, (160, 224)), 'small': Splits(300, 80, 0, (256, 352))}
 RAW_SPLITS = {'train': 'Training', 'val': 'Validation'}
 # Files of every split are counted from 1.
 _FIRST = 4 * APART + 1

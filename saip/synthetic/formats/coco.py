@@ -20,10 +20,7 @@ from .coco_format import (
 
 CROWDING = Crowding(people=(1, 4), heights=(0.3, 0.95), far_group=0.12)
 DETECTED = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
-SIZES = {
-    'tiny': Splits(8, 6, 0, (192, 256)),
-    'small': Splits(400, 100, 0, (288, 384)),
-}
+SIZES = {'tiny': Splits(8, 6, 0, (192, 256)), 'small': Splits(400, 100, 0, (288, 384))}
 
 
 @native('coco', SIZES)

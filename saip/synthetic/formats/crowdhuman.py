@@ -16,10 +16,7 @@ from .coco_format import crowd_mask, individuals
 CROWDING = Crowding((4, 10), (0.25, 0.8), huddle=0.65, things=0.2, far_group=0.3)
 # Somebody of whom fewer pixels are seen is not annotated.
 LEAST_AREA = 25
-SIZES = {
-    'tiny': Splits(8, 6, 0, (192, 288)),
-    'small': Splits(300, 80, 0, (288, 432)),
-}
+SIZES = {'tiny': Splits(8, 6, 0, (192, 288)), 'small': Splits(300, 80, 0, (288, 432))}
 
 
 @native('crowdhuman', SIZES)

@@ -11,10 +11,7 @@ from .coco_format import numbered, polygons, run_lengths, xywh
 from .ontology import ATTRIBUTE, ATTRIBUTES, CATEGORIES, CATEGORY
 from .portraits import draw_portrait
 
-SIZES = {
-    'tiny': Splits(12, 6, 0, (144, 176)),
-    'small': Splits(400, 80, 0, (224, 288)),
-}
+SIZES = {'tiny': Splits(12, 6, 0, (144, 176)), 'small': Splits(400, 80, 0, (224, 288))}
 # Of garments and parts fewer pixels are not annotated.
 LEAST_AREA = 12
 # Every so manieth mask is written as run lengths, the others are polygons.

@@ -29,10 +29,7 @@ _MORE_BONES = ((20, 16), (21, 17), (10, 18), (11, 19))
 _FINGER, _TOES = 12, (0, 3)
 # Ids of images begin with the number of their category.
 _PER_CATEGORY = 1_000_000_000_000
-SIZES = {
-    'tiny': Splits(10, 10, 0, (192, 224)),
-    'small': Splits(300, 100, 0, (288, 336)),
-}
+SIZES = {'tiny': Splits(10, 10, 0, (192, 224)), 'small': Splits(300, 100, 0, (288, 336))}
 _NAMES = {'train': 'training', 'val': 'validation'}
 
 

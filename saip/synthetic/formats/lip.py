@@ -8,10 +8,7 @@ from ..sheet import Card
 from .base import APART, Job, Splits, draw_splits, native
 from .portraits import draw_portrait
 
-SIZES = {
-    'tiny': Splits(12, 8, 0, (96, 128)),
-    'small': Splits(400, 100, 0, (160, 220)),
-}
+SIZES = {'tiny': Splits(12, 8, 0, (96, 128)), 'small': Splits(400, 100, 0, (160, 220))}
 
 
 @native('lip', SIZES)

@@ -12,10 +12,7 @@ from .matfile import cell, save_mat
 from .portraits import draw_portrait, spread_identities
 
 _SHOTS = 2
-SIZES = {
-    'tiny': Splits(24, 8, 12, (96, 128)),
-    'small': Splits(900, 150, 300, (110, 180)),
-}
+SIZES = {'tiny': Splits(24, 8, 12, (96, 128)), 'small': Splits(900, 150, 300, (110, 180))}
 
 
 @native('pa100k', SIZES)

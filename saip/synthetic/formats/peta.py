@@ -15,10 +15,7 @@ from .portraits import draw_portrait, spread_identities
 
 _SHOTS = 2
 ZERO_SHOT = 'dataset_zs_run0.pkl'
-SIZES = {
-    'tiny': Splits(24, 8, 8, (96, 128)),
-    'small': Splits(540, 180, 180, (110, 180)),
-}
+SIZES = {'tiny': Splits(24, 8, 8, (96, 128)), 'small': Splits(540, 180, 180, (110, 180))}
 _COLORS: dict[str, Color] = {
     'black': (36, 36, 40), 'blue': (56, 84, 150), 'brown': (112, 80, 56),
     'green': (70, 112, 70), 'gray': (128, 130, 134), 'orange': (220, 130, 50),

@@ -9,16 +9,7 @@ import numpy as np
 
 from ..draw import Body
 from .anatomy import Anatomy
-from .face import (
-    EAR_ANGLE,
-    EAR_T,
-    EYE_ANGLE,
-    EYE_T,
-    NOSE_REACH,
-    NOSE_T,
-    face_places,
-    jut,
-)
+from .face import EAR_ANGLE, EAR_T, EYE_ANGLE, EYE_T, NOSE_REACH, NOSE_T, face_places, jut
 from .parts import codes
 from .subject import Landmark
 

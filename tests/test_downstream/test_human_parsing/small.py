@@ -8,12 +8,20 @@ from tests.tiny import ROOT
 CONFIG = ROOT / 'configs/downstream/human_parsing/parsing-rcnn_cihp.py'
 ENCODERS = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 LONG, SHORT = 192, 128
+WIDTH = 32
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def options(work_dir: Path, root: Path) -> dict[str, Any]:
-    """Options for seconds: 192 x 128 pixels, narrow heads, few proposals."""
+    """Options for seconds: 192 x 128 pixels, a narrow neck and heads, few proposals."""
     changes = {
+        'model.neck.out_channels': WIDTH,
+        'model.rpn_head.in_channels': WIDTH,
+        'model.rpn_head.feat_channels': WIDTH,
+        'model.roi_head.bbox_roi_extractor.out_channels': WIDTH,
+        'model.roi_head.mask_roi_extractor.out_channels': WIDTH,
+        'model.roi_head.bbox_head.in_channels': WIDTH,
+        'model.roi_head.mask_head.in_channels': WIDTH,
         'model.roi_head.bbox_head.fc_out_channels': 32,
         'model.roi_head.mask_head.branch_channels': 8,
         'model.roi_head.mask_head.channels': 32,
@@ -24,6 +32,7 @@ def options(work_dir: Path, root: Path) -> dict[str, Any]:
         'model.test_cfg.rcnn.max_per_img': 8,
         'train_dataloader.dataset.pipeline.2.scales': [(LONG, SHORT), (LONG, SHORT - 32)],
         'train_cfg.max_epochs': 1,
+        'default_hooks.checkpoint.save_best': None,
         'work_dir': str(work_dir),
         'visualizer.vis_backends': [dict(type='LocalVisBackend')],
         **data_options(root),

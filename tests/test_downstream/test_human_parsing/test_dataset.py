@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saip.datasets.cihp import MIRRORED, PARTS
 from saip.datasets.crops import DataError
 from saip.downstream.human_parsing import CIHP
-from saip.downstream.human_parsing.parts import MIRRORED, PARTS
 from saip.errors import MissingFileError
 from saip.synthetic.scene.parts import CIHP_LABELS
 

@@ -190,6 +190,7 @@ def test_real_size(cihp, tmp_path, monkeypatch, backbone):
 @pytest.mark.usefixtures('one_process_group')
 def test_it_trains_in_a_process_group(cihp, tmp_path):
     changes = {**options(tmp_path, cihp), **images(4, 2)}
+    changes['default_hooks.checkpoint.save_best'] = 'parsing/mIoU'
     launch.train(str(CONFIG), options=changes, launcher='pytorch')
     assert (tmp_path / 'epoch_1.pth').is_file()
     assert list(tmp_path.glob('best_parsing_mIoU_epoch_1.pth'))
@@ -213,7 +214,7 @@ def test_at_most_so_many_boxes_learn_parts(cihp, tmp_path, monkeypatch):
     forward = ParsingRoIHead._logits
 
     def count(head, x, rois):
-        seen.append(rois[:, 0].bincount().tolist())
+        seen.append(rois[:, 0].long().bincount().tolist())
         return forward(head, x, rois)
 
     monkeypatch.setattr(ParsingRoIHead, '_logits', count)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saip.datasets.converters import cihp
+from saip.datasets.converters.cihp import convert_cihp
 from saip.datasets.crops import DataError
-from saip.downstream.human_parsing import raw
-from saip.downstream.human_parsing.raw import convert_cihp
 from saip.errors import InputError, MissingFileError
 from saip.synthetic.formats import write_cihp, write_cihp_raw
 from tests.tiny import ROOT
@@ -97,7 +97,7 @@ def test_again_and_on_another_disk(tmp_path, monkeypatch):
         raise OSError(18, 'Invalid cross-device link')
 
     source = small(tmp_path / 'raw')
-    monkeypatch.setattr(raw.os, 'link', refuse)
+    monkeypatch.setattr(cihp.os, 'link', refuse)
     for _ in range(2):
         convert_cihp(source, tmp_path / 'CIHP')
     picture = tmp_path / 'CIHP/train_img/a.jpg'

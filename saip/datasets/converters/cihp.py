@@ -19,13 +19,12 @@ import numpy as np
 from PIL import Image
 
 from saip.datasets.canvas import image_size
+from saip.datasets.cihp import PARTS
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files, write_atomic
 from saip.datasets.label_maps import read_label_map
 from saip.datasets.parallel import parallel_map
 from saip.errors import InputError, MissingFileError
-
-from .parts import PARTS
 
 SPLITS = {'train': 'Training', 'val': 'Validation'}
 RAW_LAYOUT = (
