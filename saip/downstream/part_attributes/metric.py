@@ -10,15 +10,10 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from pycocotools import mask as coco_masks
 
-from saip.datasets.fashionpedia import (
-    ATTRIBUTED,
-    CATEGORIES,
-    DressedImage,
-    Garment,
-    read_fashionpedia,
-)
+from saip.datasets.fashionpedia import ATTRIBUTED, CATEGORIES, DressedImage, read_fashionpedia
 from saip.registry import METRICS
 
+from .outlines import run_lengths
 from .scores import (
     F1_THRESHOLDS,
     IOU_THRESHOLDS,
@@ -157,19 +152,8 @@ def _outlines(image: DressedImage, num_attributes: int) -> _Outlines:
         np.array([garment.crowd for garment in garments], bool),
         attributes,
         np.array([garment.bbox for garment in garments], np.float64).reshape(-1, 4),
-        [compressed(garment, image.size) for garment in garments],
+        [run_lengths(garment.segmentation, image.size) for garment in garments],
     )
-
-
-def compressed(garment: Garment, size: tuple[int, int]) -> dict[str, Any]:
-    """Return the run lengths of a garment's outline in an image of a size (width, height)."""
-    width, height = size
-    outline = garment.segmentation
-    if isinstance(outline, list):
-        return coco_masks.merge(coco_masks.frPyObjects(outline, height, width))
-    if isinstance(outline['counts'], list):
-        return coco_masks.frPyObjects(outline, height, width)
-    return outline
 
 
 def _best_of_each(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
