@@ -1,8 +1,8 @@
 """Average precision of garments whose attributes have to be right, too.
 
-As the published evaluator counts (Jia et al., Fashionpedia: Ontology, Segmentation, and an
-Attribute Localization Dataset, 2020): a detection is right if both its IoU with a garment and the F1
-of its attributes reach a threshold.
+As the published evaluator counts: a detection is right if both its IoU with a garment and the F1 of
+its attributes reach a threshold (Jia et al., Fashionpedia: Ontology, Segmentation, and an Attribute
+Localization Dataset, 2020).
 """
 
 from __future__ import annotations
