@@ -24,7 +24,7 @@ from saip.datasets.knowledge import (
 )
 from saip.errors import InputError, MissingFileError
 from saip.synthetic.formats import ontology
-from tests.tiny import REALDATA
+from tests.tiny import NO_REALDATA, REALDATA
 from tests.tools import call_tool
 
 TOOL = 'dataset_converters/make_knowledge_matrix.py'
@@ -169,7 +169,7 @@ def test_the_published_sample_of_an_earlier_version_says_why_not(tmp_path):
         read_fashionpedia(write(tmp_path, content))
 
 
-@pytest.mark.skipif(not REALDATA.is_dir(), reason='without real data')
+@pytest.mark.skipif(not REALDATA.is_dir(), reason=NO_REALDATA)
 def test_the_real_sample_is_such_a_one():
     path = REALDATA / 'native/fashionpedia_sample/sample.json'
     with pytest.raises(DataError, match=r"48 categories \(with 'earmuffs'\), not the 46"):
