@@ -17,11 +17,11 @@ import torch
 from mmengine.logging import MMLogger
 from torch import nn
 
-from saip.datasets.people import SIZES, MarketSpec, draw_image, list_images
-from saip.datasets.people.market import QUERY, TRAIN
 from saip.evaluation.histogram import coarse_pixels, color_histogram
 from saip.evaluation.retrieval import score_retrieval
 from saip.models.backbones.vit import ViTEncoder
+from saip.synthetic import SIZES, MarketSpec, draw_image, list_images
+from saip.synthetic.market import QUERY, TRAIN
 
 
 def crops_per_second(spec: MarketSpec, count: int = 200) -> float:

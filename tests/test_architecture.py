@@ -20,7 +20,7 @@ FLOORS = (
     ('models',),
     ('views',),
     ('checkpoint',),
-    ('configs', 'datasets'),
+    ('configs', 'datasets', 'synthetic'),
     ('errors', 'structures', 'registry', 'version'),
 )
 """Packages from the roof to the ground; those of one floor may use each other without a circle."""

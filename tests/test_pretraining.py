@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from saip.checkpoint import load_checkpoint_file, load_encoder
-from saip.datasets.people.market import SIZES, write_market1501
+from saip.synthetic.market import SIZES, write_market1501
 from tests.tiny import ROOT
 
 LEAF = ROOT / 'configs/pretrain/quickstart/saip-small_any-backbone_1xb32-amp-coslr_people.py'

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine.launch import StartError
 from saip.quickstart import run
 from saip.quickstart.run import choose_plan, judge
 from saip.registry import MODELS
+from saip.synthetic.market import SIZES, write_market1501
 from tests.tiny import ROOT
 
 

@@ -13,13 +13,13 @@ import torch
 from mmengine.config import Config
 
 from saip.checkpoint import export_backbone, load_checkpoint_file
-from saip.datasets.people.market import SIZES, write_market1501
 from saip.datasets.person_images import PersonImages
 from saip.engine.launch import StartError, read_config, train
 from saip.experiments.compared_encoders import find_compared_encoders, open_images
 from saip.experiments.frozen_eval import evaluate_frozen
 from saip.experiments.table import format_table
 from saip.quickstart.report import Run, write_quickstart_report
+from saip.synthetic.market import SIZES, write_market1501
 
 # Images seen by a small run, which two CPU cores train in 10 to 12 minutes. Photographs vary more
 # than synthetic persons: two-view recall is 23 % after 38,400 of them and 32 % after 48,000.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from saip.datasets.people.scene.plan import Crowding, plan_crowd, plan_portrait
-from saip.datasets.people.scene.render import Rendered, render_scene
+from saip.synthetic.scene.plan import Crowding, plan_crowd, plan_portrait
+from saip.synthetic.scene.render import Annotated, render_scene
 from saip.visualization.attention_comparison import Subject
 
 SEED = 2026
@@ -20,9 +20,8 @@ def draw_persons(count: int, size: tuple[int, int]) -> list[Subject]:
     """Draw crops of ``count`` persons, (h, w) each, with the mask of whom the crop is about."""
     subjects = []
     for identity in range(FIRST, FIRST + count):
-        scene, number = plan_portrait(SEED, identity, 0, size)
-        rendered = render_scene(scene)
-        subjects.append(_subject(rendered, rendered.mask(number)))
+        annotated = render_scene(plan_portrait(SEED, identity, 0, size))
+        subjects.append(_subject(annotated, annotated.mask(annotated.main)))
     return subjects
 
 
@@ -30,11 +29,11 @@ def draw_crowds(count: int, size: tuple[int, int]) -> list[Subject]:
     """Draw ``count`` scenes of several people, (h, w) each, with the mask of all of them."""
     subjects = []
     for number in range(FIRST, FIRST + count):
-        rendered = render_scene(plan_crowd(SEED, number, size, CROWDING))
-        masks = [rendered.mask(i) for i in range(len(rendered.seen))]
-        subjects.append(_subject(rendered, np.any(masks, axis=0)))
+        annotated = render_scene(plan_crowd(SEED, number, size, CROWDING))
+        masks = [annotated.mask(i) for i in range(len(annotated.seen))]
+        subjects.append(_subject(annotated, np.any(masks, axis=0)))
     return subjects
 
 
-def _subject(rendered: Rendered, mask: np.ndarray) -> Subject:
-    return Subject(Image.fromarray(rendered.image), mask)
+def _subject(annotated: Annotated, mask: np.ndarray) -> Subject:
+    return Subject(Image.fromarray(annotated.image), mask)

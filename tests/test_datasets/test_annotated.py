@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from saip.datasets.annotated import BODY_PARTS, LIP_TO_PARTS, KeypointCrops, PartCrops
-from saip.datasets.people.formats.coco import write_coco
-from saip.datasets.people.formats.lip import write_lip
-from saip.datasets.people.scene.parts import LIP_LABELS
+from saip.synthetic.formats.coco import write_coco
+from saip.synthetic.formats.lip import write_lip
+from saip.synthetic.scene.parts import LIP_LABELS
 
 SIZE = (128, 64)
 

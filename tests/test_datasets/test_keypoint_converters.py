@@ -18,11 +18,11 @@ from saip.datasets.converters.keypoints import AIC_IN_COCO, from_annotations
 from saip.datasets.converters.plain_pickle import RefusedError, read_object_array, read_plain
 from saip.datasets.crops import Crop, DataError, crop_key
 from saip.datasets.keypoints import JOINTS, Keypoints
-from saip.datasets.people import SIZES, list_images, plan_crop, render_crop, write_market1501
-from saip.datasets.people.keypoints import image_keypoints
-from saip.datasets.people.rendered_crop import Occluder
 from saip.datasets.person_images import PersonImages
 from saip.errors import MissingFileError
+from saip.synthetic import SIZES, list_images, plan_crop, render_crop, write_market1501
+from saip.synthetic.keypoints import image_keypoints
+from saip.synthetic.rendered_crop import Occluder
 from tests.test_datasets.image_files import encode, pixels
 from tests.tools import call_tool
 

@@ -10,9 +10,9 @@ from torch.utils.data import default_collate
 
 from saip.datasets import retrieval
 from saip.datasets.crops import DataError
-from saip.datasets.people import SIZES, write_market1501
 from saip.datasets.retrieval import RetrievalImages, parse_name
 from saip.registry import DATASETS
+from saip.synthetic import SIZES, write_market1501
 from tests.tiny import NO_REALDATA, REALDATA
 
 REAL = REALDATA / 'native/market1501_layout'

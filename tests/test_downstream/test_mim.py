@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from saip.checkpoint import load_checkpoint_file
-from saip.datasets.people import SIZES, write_market1501
+from saip.synthetic import SIZES, write_market1501
 from saip.visualization.curves import read_last_validation
 from tests.test_experiments.exported_files import REID, export, four_blocks, reid_options
 from tests.tiny import ROOT

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip('mmpretrain.models')
 
-from saip.datasets.people.formats import write_market1501, write_pa100k
 from saip.engine import launch
+from saip.synthetic.formats import write_market1501, write_pa100k
 from tests.processes import in_processes
 from tests.test_downstream.test_attributes.test_par import CONFIGS, SMALL
 from tests.test_downstream.test_reid.test_run import MARKET, PEOPLE, small

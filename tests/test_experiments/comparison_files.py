@@ -8,9 +8,6 @@ from pathlib import Path
 import torch
 
 from saip.checkpoint import describe_training
-from saip.datasets.people import SIZES, write_market1501
-from saip.datasets.people.formats.coco import write_coco
-from saip.datasets.people.formats.lip import write_lip
 from saip.engine.launch import read_config
 from saip.engine.options import parse_options
 from saip.errors import StoppedError
@@ -18,6 +15,9 @@ from saip.experiments.compare.evaluation import Evaluated
 from saip.experiments.compared_encoders import random_twin
 from saip.experiments.finetune_job import environment
 from saip.registry import MODELS
+from saip.synthetic import SIZES, write_market1501
+from saip.synthetic.formats.coco import write_coco
+from saip.synthetic.formats.lip import write_lip
 
 
 class FakeTraining:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from saip.datasets.people import SIZES, write_market1501
+from saip.synthetic import SIZES, write_market1501
 from tests.test_experiments.exported_files import BACKBONE, export
 
 

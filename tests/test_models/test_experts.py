@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from saip.checkpoint import CheckpointError, encoder_of, load_checkpoint_file
-from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine import launch
 from saip.engine.hooks.export import ExportBackboneHook
 from saip.engine.optim import NoBiasDecayConstructor
@@ -18,6 +17,7 @@ from saip.experiments.encoder_results import read_result
 from saip.models.backbones import ViTEncoder
 from saip.models.heads import FeatureDistillationHead
 from saip.registry import MODELS
+from saip.synthetic.market import SIZES, write_market1501
 from tests.tiny import ROOT, batch, losses, preset_config, progress, total
 
 STARS = ('saip-star', 'saip-paper-star')

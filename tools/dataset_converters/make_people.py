@@ -15,16 +15,22 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from saip.datasets.people import SIZES, formats, write_market1501
-from saip.datasets.people.keypoints import write_market_keypoints
 from saip.errors import one_line_errors
+from saip.synthetic import SIZES, formats, write_market1501
+from saip.synthetic.keypoints import write_market_keypoints
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='folder to make')
-    parser.add_argument('--datasets', nargs='+', choices=formats.DATASETS, metavar='NAME')
+    parser.add_argument(
+        '--datasets',
+        nargs='+',
+        choices=formats.DATASETS,
+        metavar='NAME',
+        help=f'formats: {", ".join(formats.DATASETS)}',
+    )
     parser.add_argument('--size', choices=SIZES)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)

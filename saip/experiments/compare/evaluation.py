@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from saip.datasets.annotated import KeypointCrops, PartCrops
-from saip.datasets.people.formats.coco import write_coco
-from saip.datasets.people.formats.lip import write_lip
 from saip.datasets.retrieval import RetrievalImages
 from saip.evaluation.bootstrap import sum_by_identity
 from saip.evaluation.collapse import feature_spread
@@ -24,6 +22,8 @@ from saip.experiments.compared_encoders import open_images
 from saip.experiments.dense_eval import MIOU, PCK, evaluate_dense
 from saip.experiments.frozen_eval import FrozenEncoder, encode_frozen
 from saip.models.selfsup.predicting import Feature
+from saip.synthetic.formats.coco import write_coco
+from saip.synthetic.formats.lip import write_lip
 
 RANK, MAP, RECALL = 'Rank-1', 'mAP', 'two-view recall'
 SHARPNESS, SPREAD = 'effective rank', 'feature spread'

@@ -6,13 +6,16 @@ import cv2
 import numpy as np
 import pytest
 from mmpretrain.registry import TRANSFORMS
-from scipy.io import loadmat
 
 from saip.datasets.crops import DataError
-from saip.datasets.people.formats import write_pa100k as write_native_pa100k
-from saip.datasets.people.formats import write_peta as write_native_peta
 from saip.downstream.attributes.published import convert_petazs
 from saip.registry import DATASETS
+from saip.synthetic.formats import write_pa100k as write_native_pa100k
+from saip.synthetic.formats import write_peta as write_native_peta
+from saip.synthetic.formats.base import APART
+from saip.synthetic.formats.peta import peta_attributes
+from saip.synthetic.formats.portraits import draw_portrait
+from saip.synthetic.scene.look import Look
 from tests.test_downstream.test_attributes.attribute_files import (
     PA100K_NAMES,
     PETA_NAMES,
@@ -189,9 +192,8 @@ def test_drawn_people_are_read_as_the_published_sets_are(tmp_path):
     assert [len(peta(tmp_path / 'PETA', split)) for split in ('trainval', 'test')] == [32, 8]
     names = peta(tmp_path / 'PETA').metainfo['classes']
     assert (names[0], names[-1]) == ('accessoryHat', 'personalMale')
-    # The evaluated attributes are the first of PETA.mat's, whose columns begin after four others.
-    peta_mat = loadmat(tmp_path / 'PETA/PETA.mat')['peta'][0][0]
-    columns = {str(cell[0][0]): 4 + i for i, cell in enumerate(peta_mat[1])}
     for record in peta(tmp_path / 'PETA', 'test'):
-        row = peta_mat[0][int(record['img_path'][-9:-4]) - 1]
-        assert record['gt_score'].tolist() == [row[columns[name]] for name in names]
+        number = int(record['img_path'][-9:-4]) - 1
+        portrait = draw_portrait(0, 2 * APART + number // 2, number % 2, (96, 128))
+        drawn = peta_attributes(Look(portrait, portrait.main))
+        assert record['gt_score'].tolist() == [drawn[name] for name in names]

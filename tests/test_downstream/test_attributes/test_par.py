@@ -14,11 +14,11 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from saip.checkpoint import load_checkpoint_file
-from saip.datasets.people import formats
 from saip.downstream.attributes import AttributeHead, PositiveRatioHook
 from saip.downstream.attributes.published import convert_petazs
 from saip.engine import launch
 from saip.registry import MODELS
+from saip.synthetic import formats
 from tests.test_downstream.test_attributes.attribute_files import write_pa100k
 from tests.tiny import ROOT, STRIDE_16, train
 

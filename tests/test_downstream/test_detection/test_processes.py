@@ -11,8 +11,8 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from saip.datasets.people.formats import write_crowdhuman
 from saip.engine import launch
+from saip.synthetic.formats import write_crowdhuman
 from tests.processes import in_processes
 
 from .small import CONFIG, options

@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch.nn import Module
 
-from saip.datasets.people.formats import write_crowdhuman
 from saip.engine import launch
 from saip.engine.launch import StartError
+from saip.synthetic.formats import write_crowdhuman
 from tests.tiny import STRIDE_16
 
 from .crowd_files import box, two_images, write_image, write_set

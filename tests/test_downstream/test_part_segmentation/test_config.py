@@ -11,9 +11,9 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from mmseg.datasets import LIPDataset
 
-from saip.datasets.people import formats
 from saip.engine import launch
 from saip.registry import MODELS
+from saip.synthetic import formats
 from tests.tiny import STRIDE_16, train
 
 from .lip_files import SIZES, write_lip

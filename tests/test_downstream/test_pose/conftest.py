@@ -2,7 +2,7 @@
 
 import pytest
 
-from saip.datasets.people.formats import write_ap10k, write_coco, write_humanart
+from saip.synthetic.formats import write_ap10k, write_coco, write_humanart
 
 try:
     import mmpose.models

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from saip.datasets.crops import DataError
-from saip.datasets.people import SIZES, write_market1501
 from saip.downstream.reid import MSMT17, Market1501, ReIDMetric
+from saip.synthetic import SIZES, write_market1501
 from tests.test_downstream.test_reid.reid_files import write_market, write_msmt17
 from tests.tiny import NO_REALDATA, REALDATA
 

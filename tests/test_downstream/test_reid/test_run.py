@@ -8,10 +8,10 @@ import pytest
 from mmengine.runner import Runner
 from PIL import Image
 
-from saip.datasets.people.formats import write_market1501, write_msmt17
 from saip.downstream.reid.head import BNNeckHead
 from saip.engine import launch
 from saip.engine.launch import StartError
+from saip.synthetic.formats import write_market1501, write_msmt17
 from tests.tiny import ROOT, STRIDE_16, settings_of, train
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')

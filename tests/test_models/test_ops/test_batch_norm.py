@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from saip.checkpoint import load_checkpoint_file
-from saip.datasets.people.market import SIZES, write_market1501
 from saip.models.ops.batch_norm import (
     CPUSyncBatchNorm,
     CPUSyncBatchNormAct,
     synchronize_batch_norm,
 )
+from saip.synthetic.market import SIZES, write_market1501
 from tests.test_pretraining import TERMS, train
 from tests.tiny import ROOT
 

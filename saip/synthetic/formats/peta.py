@@ -1,0 +1,130 @@
+"""PETA: crops, and the zero-shot split of 35 attributes that the PAR baseline publishes."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+
+from ..person import Color
+from ..scene.captions import color_word
+from ..scene.look import Look
+from ..sheet import Card
+from .base import APART, Job, Splits, native
+from .portraits import draw_portrait, spread_identities
+
+_SHOTS = 2
+ZERO_SHOT = 'dataset_zs_run0.pkl'
+SIZES = {'tiny': Splits(24, 8, 8, (96, 128)), 'small': Splits(540, 180, 180, (110, 180))}
+_COLORS: dict[str, Color] = {
+    'black': (36, 36, 40), 'blue': (56, 84, 150), 'brown': (112, 80, 56),
+    'green': (70, 112, 70), 'gray': (128, 130, 134), 'orange': (220, 130, 50),
+    'pink': (208, 140, 158), 'purple': (112, 60, 130), 'red': (176, 46, 50),
+    'white': (224, 222, 218), 'yellow': (212, 176, 62),
+}  # fmt: skip
+
+
+class EasyDict(dict):
+    """Stands for the class of that name, of which the public split file is made."""
+
+
+@native('peta', SIZES)
+def write_peta(job: Job[Splits]) -> list[Card]:
+    """Write ``images/*.png`` and ``dataset_zs_run0.pkl``; nobody is in two splits."""
+    counts = job.spec.counts()
+    people = spread_identities(sum(counts.values()), _SHOTS, 2 * APART)
+    rows = job.map(_draw, [(number + 1, *person) for number, person in enumerate(people)])
+    first, second = counts['train'], counts['train'] + counts['val']
+    order = np.arange(len(rows))
+    split = {
+        'train': order[:first],
+        'val': order[first:second],
+        'trainval': order[:second],
+        'test': order[second:],
+    }
+    (job.root / ZERO_SHOT).write_bytes(_pickled(rows, split))
+    return [
+        Card(f'images/{_name(number + 1)}', [name for name, is_so in row.items() if is_so])
+        for number, row in enumerate(rows[:12])
+    ]
+
+
+def _draw(job: Job[Splits], item: tuple[int, int, int]) -> dict[str, bool]:
+    number, identity, shot = item
+    portrait = draw_portrait(job.seed, identity, shot, job.spec.size)
+    job.save(f'images/{_name(number)}', portrait.image)
+    return peta_attributes(Look(portrait, portrait.main))
+
+
+def _name(number: int) -> str:
+    return f'{number:05d}.png'
+
+
+def _pickled(rows: list[dict[str, bool]], split: dict[str, np.ndarray]) -> bytes:
+    """Return the split file: a pickle of an ``easydict.EasyDict``, as it is published."""
+    labels = np.array([list(row.values()) for row in rows], np.int64, order='F')
+    document = {
+        'description': 'peta',
+        'reorder': 'group_order',
+        'root': 'images',
+        'image_name': [_name(number + 1) for number in range(len(rows))],
+        'label': labels,
+        'attr_name': list(rows[0]),
+        'partition': EasyDict(split),
+        'weight_train': [labels[split['train']].mean(0).astype(np.float32)],
+        'weight_trainval': [labels[split['trainval']].mean(0).astype(np.float32)],
+    }
+    # Protocol 2 names classes in plain text, so the name can be that of the other package
+    # without needing it.
+    data = pickle.dumps(EasyDict(document), protocol=2)
+    return data.replace(f'c{__name__}\nEasyDict\n'.encode(), b'ceasydict\nEasyDict\n')
+
+
+def peta_attributes(look: Look) -> dict[str, bool]:
+    """Return the 35 evaluated attributes of somebody, in the order of the split file."""
+    person, upper, pattern = look.character.person, look.upper, look.upper_pattern
+    age = look.character.age
+    lower = person.upper.color if upper == 'dress' else person.lower.color
+    color, shoes = color_word(lower, _COLORS), color_word(person.shoes, _COLORS)
+    dressy = upper == 'coat' or (upper == 'shirt' and pattern == 'plain')
+    trousers = look.legs and look.lower == 'trousers'
+    formal = trousers and person.lower.pattern == 'plain' and color == 'black'
+    jacket = look.trunk and upper in ('jacket', 'coat')
+    plain_feet = look.feet and not look.boots
+    return {
+        'accessoryHat': look.hat,
+        'accessoryMuffler': look.scarf,
+        'accessoryNothing': not (look.hat or look.scarf or look.sunglasses),
+        'accessorySunglasses': look.sunglasses,
+        'hairLong': person.hair.style in ('long', 'bun'),
+        'upperBodyCasual': look.trunk and not dressy,
+        'upperBodyFormal': look.trunk and dressy,
+        'upperBodyJacket': jacket,
+        'upperBodyLogo': look.trunk and look.logo,
+        'upperBodyPlaid': pattern == 'checks',
+        'upperBodyShortSleeve': look.trunk and look.short_sleeve,
+        'upperBodyThinStripes': pattern == 'stripes',
+        'upperBodyTshirt': look.trunk and upper == 'tshirt',
+        'upperBodyOther': look.trunk and upper in ('shirt', 'hoodie', 'dress'),
+        'upperBodyVNeck': jacket and look.facing > 0.35,
+        'lowerBodyCasual': look.legs and not formal,
+        'lowerBodyFormal': formal,
+        'lowerBodyJeans': trousers and color == 'blue',
+        'lowerBodyShorts': look.legs and look.lower == 'shorts',
+        'lowerBodyShortSkirt': look.legs and look.lower in ('skirt', 'dress'),
+        'lowerBodyTrousers': trousers and color != 'blue',
+        'footwearLeatherShoes': plain_feet and shoes == 'black',
+        'footwearSandals': False,
+        'footwearShoes': plain_feet and shoes not in ('black', 'white', 'red', 'blue'),
+        'footwearSneaker': plain_feet and shoes in ('white', 'red', 'blue'),
+        'carryingBackpack': look.bag == 'backpack',
+        'carryingOther': look.held,
+        'carryingMessengerBag': look.bag == 'shoulder',
+        'carryingNothing': look.bag == 'none' and not look.held,
+        'carryingPlasticBags': look.bag == 'handbag',
+        'personalLess30': 15 <= age < 31,
+        'personalLess45': 31 <= age < 46,
+        'personalLess60': 46 <= age < 61,
+        'personalLarger60': age >= 61,
+        'personalMale': not look.character.female,
+    }
