@@ -93,6 +93,8 @@ def _plain(node: Any, root: str, key: str = '') -> Any:
     if node is None or isinstance(node, bool | int | float):
         return node
     text = str(node)
+    if key == 'keypoints':  # a file of the training images', wherever it lies
+        return '$SAIP_KEYPOINTS'
     placed = key in ('data_root', 'ann_file', 'bbox_file')
     if placed and (text == root or text.startswith(f'{root}/')):
         return f'$SAIP_DATA{text.removeprefix(root)}'
