@@ -54,12 +54,19 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """Work directories of these settings; those of others do not meet them there."""
-        parts = ['full' if self.schedule == 1 else f'schedule-{self.schedule:g}']
-        options = [*self.options, '|', *self.pretrain_options]
-        if len(options) > 1:
-            parts.append(hashlib.sha256(' '.join(options).encode()).hexdigest()[:8])
-        return self.out / '_'.join(parts)
+        """Fine-tunings of these settings; those of others do not meet them there."""
+        return self._folder((*self.options, *self.pretrain_options))
+
+    @property
+    def pretraining_folder(self) -> Path:
+        """The same of pretrainings, which options of fine-tunings do not change."""
+        return self._folder(self.pretrain_options)
+
+    def _folder(self, options: tuple[str, ...]) -> Path:
+        name = 'full' if self.schedule == 1 else f'schedule-{self.schedule:g}'
+        if options:
+            name += '_' + hashlib.sha256(' '.join(options).encode()).hexdigest()[:8]
+        return self.out / name
 
     def share_of(self, cell: Cell) -> float:
         """Share of a cell's schedule, not below the shortest that its task can be trained for."""
@@ -212,7 +219,7 @@ def weights_file(weights: Weights, settings: Settings) -> str:
     if not weights.pretraining:
         return 'none'
     epochs = settings.read_pretraining(weights).train_cfg.max_epochs
-    folder = settings.folder / 'pretrain' / weights.name / 'backbones'
+    folder = settings.pretraining_folder / 'pretrain' / weights.name / 'backbones'
     return str(folder / f'backbone_epoch_{epochs}-*.pth')
 
 
@@ -221,7 +228,7 @@ def weights_steps(weights: Weights, settings: Settings) -> list[Step]:
     if not weights.pretraining:
         return []  # what is published has to be fetched, see saip.experiments.reproduce.needs
     config = settings.root / 'configs/pretrain' / weights.pretraining
-    work_dir = settings.folder / 'pretrain' / weights.name
+    work_dir = settings.pretraining_folder / 'pretrain' / weights.name
     cfg = settings.read_pretraining(weights)
     options = [*settings.pretraining_options(weights), *settings.batch_option(config, cfg)]
     command = _train(config, settings, work_dir, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from saip.experiments.reproduce import notes
@@ -118,7 +118,9 @@ def _line(row: Row, settings: Settings, records: Records) -> Line:
     passed = [
         f'{cell.task.title}, {reason}' for cell, one in found for reason in one.passed_over
     ]
-    known = all(settings.task_config(cell).is_file() for cell in row.cells)
+    # Commands of a data set without its configuration are no commands.
+    known = [cell for cell in row.cells if settings.task_config(cell).is_file()]
+    shown = replace(row, cells=tuple(known))
     return Line(
         row.name,
         row.words,
@@ -126,7 +128,7 @@ def _line(row: Row, settings: Settings, records: Records) -> Line:
         describe_weights(row.weights),
         row.note,
         tuple(row_needs(row, settings)),
-        tuple(row_steps(row, settings)) if known else (),
+        tuple(row_steps(shown, settings)),
         tuple(dict.fromkeys(passed)),
     )
 

@@ -102,7 +102,7 @@ _ALL = (
     Task(
         'lip', 'LIP', 'part_segmentation/schp_lip.py',
         (Column('mIoU', 'mIoU'), Column('mAcc', 'mAcc')), ('LIP',), 'lip',
-        'part-segmentation', '10 to 20', least=0.1,
+        'body-part-segmentation', '10 to 20', least=0.1,
     ),
     Task(
         'crowdhuman', 'CrowdHuman', 'detection/crowddet_crowdhuman.py',
