@@ -255,7 +255,13 @@ def task_steps(row: Row, cell: Cell, settings: Settings) -> list[Step]:
     tool = _tool(settings, 'test.py')
     return [
         Step(
-            'finetune', f'fine-tuning {what}', trained, {**variables, **begin}, work_dir, last
+            'finetune',
+            f'fine-tuning {what}',
+            trained,
+            {**variables, **begin},
+            work_dir,
+            last,
+            digest_of(cfg, settings),
         ),
         Step(
             'test',

@@ -74,12 +74,12 @@ _ALL = (
     ),
     Task(
         'cuhk-pedes', 'CUHK-PEDES', 'text_reid/irra_cuhk-pedes.py',
-        (Column('Rank-1', 'text_reid/Rank-1'),), ('CUHK-PEDES',), 'cuhk_pedes', 'text-reid',
+        (Column('Rank-1', 'text_reid/Rank-1'),), ('CUHK-PEDES',), 'cuhk_pedes', 'text-to-image-reid',
         tested='best',
     ),
     Task(
         'icfg-pedes', 'ICFG-PEDES', 'text_reid/irra_icfg-pedes.py',
-        (Column('Rank-1', 'text_reid/Rank-1'),), ('ICFG-PEDES',), 'icfg_pedes', 'text-reid',
+        (Column('Rank-1', 'text_reid/Rank-1'),), ('ICFG-PEDES',), 'icfg_pedes', 'text-to-image-reid',
     ),
     Task(
         'pa100k', 'PA-100K', 'attributes/par_pa100k.py',
@@ -120,8 +120,8 @@ _ALL = (
     Task(
         'fashionpedia', 'Fashionpedia', 'part_attributes/ke-rcnn_fashionpedia.py',
         (
-            Column('box AP', 'part_attributes/bbox_AP', 100.0),
-            Column('mask AP', 'part_attributes/segm_AP', 100.0),
+            Column('box AP', 'fashionpedia/bbox_AP'),
+            Column('mask AP', 'fashionpedia/segm_AP'),
         ),
         ('fashionpedia',), 'fashionpedia', 'part-level-attribute-parsing',
     ),

@@ -58,9 +58,7 @@ def test_all_commands_are_understood_by_the_tools(tmp_path, monkeypatch, options
             seen.add((row.weights.name, cell.task.name))
             steps = row_steps(row, one, cell.task.name)
             for step in steps:
-                args: argparse.Namespace = parsed(
-                    monkeypatch, shlex.split(step.shell())[len(step.variables) :]
-                )
+                args = parsed(monkeypatch, shlex.split(step.shell())[len(step.variables) :])
                 assert (ROOT / args.config).is_file()
                 assert step.work_dir.is_relative_to(one.out)
                 assert args.work_dir == str(step.work_dir)
