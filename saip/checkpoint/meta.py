@@ -70,7 +70,10 @@ def describe_training(config: Mapping[str, Any], encoder: DescribedEncoder) -> d
 
 
 def describe_encoder(meta: dict[str, Any], encoder: DescribedEncoder) -> dict[str, Any]:
-    """Plain values about an encoder, in a fixed order: those of an exported file."""
+    """Plain values about an encoder, in a fixed order: those of an exported file.
+
+    ``trained`` is what :mod:`saip.engine.records` says of the training, where it is known.
+    """
     if 'architecture' in meta:
         known = {key: meta.get(key) for key in ('preset', 'objectives', 'data')}
         known['statistics'] = meta.get('statistics', STATISTICS)
@@ -83,6 +86,7 @@ def describe_encoder(meta: dict[str, Any], encoder: DescribedEncoder) -> dict[st
         **known,
         'epoch': meta.get('epoch'),
         'iteration': meta.get('iter', meta.get('iteration')),
+        **({'trained': meta['trained']} if meta.get('trained') else {}),
     }
 
 

@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from saip.checkpoint import load_checkpoint_file
 from saip.engine.explain import explain_step
 from saip.engine.held_back import check_held_back
+from saip.engine.hooks.records import RecordHook
 from saip.engine.log_names import escape_names
 from saip.engine.preflight import (
     check_config,
@@ -319,6 +320,7 @@ def _build_runner(cfg: Config) -> Runner:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     escape_names(runner.logger)
     runner.register_hook(WorkerErrorsHook())
+    runner.register_hook(RecordHook())
     return runner
 
 

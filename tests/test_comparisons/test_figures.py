@@ -74,6 +74,7 @@ TASKS = {
     'pose/vitpose_wholebody': ('II', {'AP': 8, 'AR': 9}),
     'pose/vitpose_humanart': ('VII', {'AP': 0}),
     'pose/vitpose_ap10k': ('VII', {'AP': 2}),
+    'pose/vitpose_chimpact': ('VII', {'AP': 1}),
     'part_segmentation/schp_lip': ('II', {'mIoU': 10, 'mAcc': 11}),
     'detection/crowddet_crowdhuman': ('III', {'AP': 12, 'MR': 13}),
 }
@@ -170,11 +171,13 @@ def stated(task: str) -> tuple[str, str]:
 def test_fine_tuning_configs_open_with_the_figures_of_saip():
     found = stating(ROOT / 'configs/downstream')
     tasks = {path: f'{path.parent.name}/{path.stem}' for path in found}
-    # Leaves with the settings of another code state the figures of the task.
+    # Leaves with other settings state the figures of the task.
     own = {'reid': 'transreid', 'attributes': 'par', 'part_segmentation': 'schp'}
     for path, task in tasks.items():
         if '-settings_' in task:
             tasks[path] = f'{path.parent.name}/{own[path.parent.name]}_{task.split("_")[-1]}'
+        for other in ('-coco', '-annotated-boxes'):
+            tasks[path] = tasks[path].removesuffix(other)
     assert set(tasks.values()) == set(TASKS)
     for path, line in found.items():
         table, text = stated(tasks[path])

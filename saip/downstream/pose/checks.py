@@ -39,6 +39,8 @@ class Layout:
             people among other things.
         metric_category: the one category that the metric knows; None if it takes those of
             the file.
+        key_frames: whether only some frames of a video are annotated, which ``iskeyframe`` tells,
+            and no number of landmarks is stated.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Layout:
     also: tuple[str, ...] = ()
     species: bool = False
     metric_category: int | None = None
+    key_frames: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ def _read_contents(document: object, path: Path, layout: Layout, tested: bool) -
     landmarks = LandmarksInBoxes(where)
     for number, found in enumerate(coco_boxes(document, where, lambda row: True)):
         row = found.annotation
+        if layout.key_frames:
+            _check_key_frame(row, where)
+            if is_interpolated(row):
+                continue
+            row = _counted(row)
         _check_annotation(row, path, layout)
         identities.add(row['id'], f'annotations[{number}] (image {row["image_id"]})')
         place = f'{where}: annotation {row["id"]!r:.40}'
@@ -133,6 +141,30 @@ def _read_contents(document: object, path: Path, layout: Layout, tested: bool) -
     if tested and not categories:  # without any the metric compares nothing
         raise DataError(f'{where}: has no categories')
     return Contents(sizes, categories, frozenset(shown))
+
+
+def is_interpolated(row: dict) -> bool:
+    """Whether nobody has annotated landmarks here: between key frames, or of somebody hidden."""
+    return not row['iskeyframe'] or row['keypoints'] == []
+
+
+def _check_key_frame(row: dict, where: str) -> None:
+    place = f'{where}: annotation {row.get("id")!r:.40}'
+    if row.get('iskeyframe') not in (0, 1):
+        raise DataError(
+            f'{place} has iskeyframe {row.get("iskeyframe")!r:.40}: 1 where its frame was '
+            'annotated, 0 where it was interpolated'
+        )
+    if 'keypoints' not in row:
+        raise DataError(f'{place} has no keypoints, an empty list where it is interpolated')
+
+
+def _counted(row: dict) -> dict:
+    """The annotation with its number of landmarks; one with anything else in them as it is."""
+    points = row['keypoints']
+    if 'num_keypoints' in row or not isinstance(points, list) or not _are_numbers(points):
+        return row
+    return {**row, 'num_keypoints': sum(flag > 0 for flag in points[2::3])}
 
 
 def _check_tested(category: Id, known: Mapping[Id, str], layout: Layout, place: str) -> None:

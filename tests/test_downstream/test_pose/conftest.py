@@ -11,12 +11,15 @@ except (ImportError, AssertionError):  # it asserts the version of mmcv
 else:
     assert mmpose.models
 
+from .chimp_files import write_chimpact
+
 
 @pytest.fixture(scope='session')
 def drawn(tmp_path_factory):
-    """The four sets with synthetic persons, below one folder; nobody may change them."""
+    """The five sets, people and animals, below one folder; nobody may change them."""
     root = tmp_path_factory.mktemp('drawn')
     write_coco(root / 'coco')
     write_humanart(root / 'HumanArt')
     write_ap10k(root / 'ap10k')
+    write_chimpact(root / 'ChimpACT')
     return root

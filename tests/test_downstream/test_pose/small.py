@@ -7,6 +7,7 @@ import numpy as np
 from mmpose.datasets import AP10KDataset, CocoDataset, CocoWholeBodyDataset, HumanArtDataset
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 
+from saip.downstream.pose import ChimpACT
 from saip.engine.launch import read_config
 from tests.tiny import ROOT
 
@@ -49,6 +50,13 @@ TASKS = {
         17,
         'ap10k/annotations/ap10k-test-split1.json',
         AP10KDataset,
+    ),
+    'chimpact': Task(
+        'vitpose_chimpact',
+        'coco',
+        16,
+        'ChimpACT/annotations/test.json',
+        ChimpACT,
     ),
 }
 ENCODERS = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
@@ -104,3 +112,9 @@ def points(row: dict, landmarks: int) -> np.ndarray:
     parts = ('foot_kpts', 'face_kpts', 'lefthand_kpts', 'righthand_kpts')
     names = ('keypoints', *parts) if landmarks == 133 else ('keypoints',)
     return np.concatenate([np.asarray(row[name], float).reshape(-1, 3) for name in names])
+
+
+def shown(document: dict) -> list[dict]:
+    """Annotations of an instance of which a landmark is visible."""
+    rows = document['annotations']
+    return [row for row in rows if not row['iscrowd'] and any(row['keypoints'][2::3])]

@@ -10,7 +10,7 @@ from saip.datasets.crops import DataError
 from saip.engine.launch import StartError, read_config, train
 from saip.registry import DATASETS
 
-from .small import TASKS, path, points, resized, short
+from .small import TASKS, path, points, resized, short, shown
 
 DETECTIONS = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 
@@ -25,8 +25,8 @@ def dataset(task, root, **options):
 
 @pytest.fixture
 def copy(drawn, tmp_path):
-    """COCO and AP-10K to be damaged."""
-    for name in ('coco', 'ap10k', 'HumanArt'):
+    """Copies to be damaged."""
+    for name in ('coco', 'ap10k', 'HumanArt', 'ChimpACT'):
         shutil.copytree(drawn / name, tmp_path / name)
     return tmp_path
 
@@ -41,7 +41,7 @@ def edit(file, change):
 def test_records_are_those_of_the_annotations(drawn, task):
     found = dataset(task, drawn)
     document = json.loads((drawn / TASKS[task].tested).read_text())
-    people = [r for r in document['annotations'] if r['num_keypoints'] and not r['iscrowd']]
+    people = shown(document)
     records = [found.get_data_info(i) for i in range(len(found))]
     assert sorted(r['id'] for r in records) == sorted(row['id'] for row in people)
     rows = {row['id']: row for row in people}
@@ -101,6 +101,7 @@ def test_missing_images_are_counted(copy, task):
         *(copy / 'coco/val2017').glob('*.jpg'),
         *(copy / 'HumanArt/images').rglob('*.jpg'),
         *(copy / 'ap10k/data').glob('*.jpg'),
+        *(copy / 'ChimpACT').rglob('*.jpg'),
     ]
     for image in images:
         image.unlink()

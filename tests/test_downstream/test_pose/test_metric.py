@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 
 def sigmas(task: str) -> np.ndarray | None:
     """Of the landmarks; None for COCO's 17, which pycocotools knows."""
-    if task not in ('wholebody', 'ap10k'):
+    if task not in ('wholebody', 'ap10k', 'chimpact'):
         return None
     return np.array(TASKS[task].library._load_metainfo()['sigmas'])
 

@@ -1,0 +1,213 @@
+"""Which records are results of which row, and which are not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from saip.checkpoint import file_sha256
+from saip.engine.records import (
+    TRAINED,
+    ResultRecord,
+    evaluation_digest,
+    find_results,
+)
+from saip.experiments.finetune_job import environment
+from saip.experiments.reproduce.plan import Settings, digest_of, weights_file
+from saip.experiments.reproduce.tables import Cell, Row
+from saip.experiments.reproduce.weights import Weights
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the records say of a cell.
+
+    Attributes:
+        value: percent; None where no test of this row is recorded.
+        record: that it was read from.
+        progress: of a training that is not finished, in words; '' otherwise.
+        remarks: what a reader has to know of the value.
+        passed_over: why records of the same task, encoder and weights are not this row's.
+    """
+
+    value: float | None = None
+    record: ResultRecord | None = None
+    progress: str = ''
+    remarks: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+
+@dataclass
+class Records:
+    """All records below some folders, read once.
+
+    Attributes:
+        by_config: by folder and name of their configuration, the newest last.
+    """
+
+    by_config: dict[str, list[ResultRecord]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folders: Iterable[Path]) -> Records:
+        """Find the records below the folders; those that do not exist hold none."""
+        found = cls()
+        pairs = {path.resolve(): record for f in folders for path, record in find_results(f)}
+        for record in sorted(pairs.values(), key=lambda record: record.date):
+            found.by_config.setdefault(record.config, []).append(record)
+        return found
+
+    def of(self, row: Row, cell: Cell, settings: Settings) -> Found:
+        """What they say of a cell.
+
+        Raises:
+            InputError: the row's configuration cannot be read.
+        """
+        if not settings.task_config(cell).is_file():
+            return Found(passed_over=(f'there is no configs/downstream/{cell.task.config}',))
+        records = self.by_config.get(cell.task.config, [])
+        records = [
+            r for r in records if (r.trained or {}).get('encoder') == row.weights.encoder
+        ]
+        if not records:
+            return Found()  # no configuration has to be read then
+        beginning = _Beginning(row.weights, settings)
+        wanted = _Wanted.of(row, cell, settings)
+        passed, done, running = [], None, None
+        for record in records:
+            assert record.trained is not None
+            if not beginning.is_of(record.trained['weights']):
+                continue
+            reason = wanted.differs(record)
+            if reason:
+                passed.append(f'{record.phase} of {record.date[:10]}: {reason}')
+            elif record.phase == 'test':
+                done = record
+            else:
+                running = record
+        return _found(cell, wanted, done, running, tuple(passed))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a record has to say to be a cell's."""
+
+    training: str
+    evaluations: Mapping[str, str]
+    batch: int
+    epochs: int
+    share: float
+    data: str
+    processes: int
+    tested: str
+
+    @classmethod
+    def of(cls, row: Row, cell: Cell, settings: Settings) -> _Wanted:
+        cfg = settings.read_task(cell, row.weights)
+        config = settings.task_config(cell)
+        with environment({'SAIP_DATA': settings.data}):
+            evaluations = {p: evaluation_digest(cfg, p) for p in ('val', 'test')}
+        return cls(
+            digest_of(cfg, settings),
+            evaluations,
+            settings.whole_batch(config, cfg),
+            cfg.train_cfg.max_epochs,
+            settings.share_of(cell),
+            str(Path(cfg.test_dataloader.dataset.data_root).resolve()),
+            settings.processes(config),
+            cell.task.tested,
+        )
+
+    def differs(self, record: ResultRecord) -> str:
+        """Why a record is another experiment's; '' if it is not."""
+        trained = record.trained
+        assert trained is not None
+        if trained['schedule'] != self.share:
+            return f'{trained["schedule"]:.0%} of the schedule, not {self.share:.0%}'
+        if trained['configs'] != [self.training]:
+            return 'trained with another configuration, other options or another version of it'
+        if trained['batch'] != self.batch:
+            return f'a batch of {trained["batch"]}, not {self.batch}'
+        if record.data != self.data:
+            return f'on {record.data}, not {self.data}'
+        if record.evaluation != self.evaluations[record.phase]:
+            return 'evaluated with another configuration or other options'
+        if record.phase == 'val':
+            return ''
+        if self.tested == 'last' and record.epoch != self.epochs:
+            return f'epoch {record.epoch} was tested, not the last, {self.epochs}'
+        if self.tested == 'best' and not record.checkpoint.startswith('best_'):
+            return f'{record.checkpoint} was tested, not the best of the validation'
+        return ''
+
+
+def _found(
+    cell: Cell,
+    wanted: _Wanted,
+    done: ResultRecord | None,
+    running: ResultRecord | None,
+    passed: tuple[str, ...],
+) -> Found:
+    if done is None and running is None:
+        return Found(passed_over=passed)
+    record = done or running
+    assert record is not None
+    if cell.column.metric not in record.metrics:
+        known = ', '.join(record.metrics)
+        return Found(
+            passed_over=(*passed, f'{record.phase}: has no {cell.column.metric}, but {known}')
+        )
+    value = cell.column.factor * record.metrics[cell.column.metric]
+    if done is None:
+        text = f'epoch {record.epoch} of {wanted.epochs}: {value:.1f} in validation'
+        return Found(progress=text, record=record, passed_over=passed)
+    return Found(value, record, '', tuple(_remarks(record, wanted)), passed)
+
+
+def _remarks(record: ResultRecord, wanted: _Wanted) -> Iterator[str]:
+    assert record.trained is not None
+    if record.drawn:
+        yield 'people drawn by code'
+    if wanted.share < 1:
+        yield f'{wanted.share:.0%} of the schedule'
+    if record.trained['processes'] != wanted.processes:
+        yield f'{record.trained["processes"]} processes'
+
+
+class _Beginning:
+    """Tells whether a training began with a row's weights."""
+
+    def __init__(self, weights: Weights, settings: Settings) -> None:
+        self.weights = weights
+        if weights.published:
+            file = Path(weights_file(weights, settings))
+            self.sha256 = file_sha256(file) if file.is_file() else None
+        elif weights.pretraining:
+            self.pretraining, self.epochs, self.batch = _pretraining(weights, settings)
+
+    def is_of(self, files: list[dict[str, Any]]) -> bool:
+        """Whether a record names these weights and no others."""
+        if not self.weights.published and not self.weights.pretraining:
+            return files == []
+        if len(files) != 1:
+            return False
+        (file,) = files
+        if self.weights.published:
+            return self.sha256 is not None and file['sha256'] == self.sha256
+        trained = file.get(TRAINED) or {}
+        return (
+            trained.get('configs') == [self.pretraining]
+            and trained.get('batch') == self.batch
+            and file['epoch'] == self.epochs
+        )
+
+
+def _pretraining(weights: Weights, settings: Settings) -> tuple[str, int, int]:
+    """Digest, epochs and batch of a row's pretraining."""
+    cfg: Config = settings.read_pretraining(weights)
+    config = settings.root / 'configs/pretrain' / weights.pretraining
+    digest = digest_of(cfg, settings)
+    return digest, cfg.train_cfg.max_epochs, settings.whole_batch(config, cfg)
