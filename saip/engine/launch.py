@@ -100,7 +100,6 @@ def train(
     if resume != 'auto':
         refuse_used_folder(cfg.work_dir, resume)
     shapes = None if resume is None else prepare_resume(cfg, resume)
-    use_resumable_loop(cfg)
     join_processes(cfg, launcher)
     progress = _Progress()
     with _explained(progress, cfg, 'train_dataloader'):
@@ -198,6 +197,7 @@ def read_config(
     cfg.merge_from_dict(dict(options or {}))
     check_renamed(cfg, '--cfg-options')
     adapt_loaders(cfg)
+    use_resumable_loop(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -216,9 +216,13 @@ def use_bfloat16(cfg: Config) -> None:
 
 def use_resumable_loop(cfg: Config) -> None:
     """Exchange mmengine's loop by epochs for one that goes on within an epoch."""
-    loop = dict(cfg.train_cfg)
+    loop = dict(cfg.get('train_cfg') or {})
     counts_epochs = loop.pop('by_epoch', True)
-    if loop.get('type', 'EpochBasedTrainLoop') == 'EpochBasedTrainLoop' and counts_epochs:
+    if (
+        loop
+        and loop.get('type', 'EpochBasedTrainLoop') == 'EpochBasedTrainLoop'
+        and counts_epochs
+    ):
         cfg.train_cfg = {**loop, 'type': 'saip.ResumableEpochLoop'}
 
 
