@@ -1,6 +1,7 @@
 """A run that was stopped anywhere ends with the bits of one that was not."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from mmengine.registry import DefaultScope
 
 from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine import launch
+from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.loops import ResumableEpochLoop
 from saip.errors import PreemptedError
 from tests.tiny import ARCH, ROOT
+from tests.tools import call_tool
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 
@@ -147,3 +150,32 @@ def test_half_a_gradient_is_never_a_resume_point(people, tmp_path, monkeypatch):
     DefaultScope._instance_dict.clear()
     launch.train(config, work_dir=str(again), validate=False, resume=str(whole / 'epoch_1.pth'))
     assert_same_bits(again / 'epoch_2.pth', whole / 'epoch_2.pth')
+
+
+def test_a_skipped_step_is_replayed_with_its_views(people, tmp_path, monkeypatch, capsys):
+    """From the weights before it, its losses are those that the run has seen."""
+    monkeypatch.setenv('SAIP_PEOPLE', str(people))
+    monkeypatch.setenv('SAIP_EPOCHS', '2')
+    config = write(tmp_path, 'saip-small', VIT, 0, 1)
+    backward, losses = AutocastOptimWrapper.backward, []
+
+    def broken(self: AutocastOptimWrapper, loss: torch.Tensor, **kwargs: Any) -> None:
+        losses.append(float(loss))
+        backward(self, loss * (float('nan') if len(losses) == 7 else 1), **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutocastOptimWrapper, 'backward', broken)
+        launch.train(config, work_dir=str(tmp_path / 'work'), validate=False)
+    DefaultScope._instance_dict.clear()
+    options = [config, tmp_path / 'work', '--checkpoint', tmp_path / 'work/epoch_1.pth']
+    assert call_tool(monkeypatch, 'analysis_tools/replay_step.py', *options) == 0
+    out = capsys.readouterr().out
+    assert 'not finite then: gradients' in out
+    assert 'iteration 7, process 0' in out
+    terms = dict(re.findall(r'^  (loss_\w+) +(\S+)$', out, re.M))
+    assert set(terms) == {'loss_csm', 'loss_csr', 'loss_css'}
+    assert sum(map(float, terms.values())) == pytest.approx(losses[6], rel=1e-5)
+    assert len(list((tmp_path / 'work/replay').glob('iteration_7_rank_0_*.png'))) == 3
+    line = [config, tmp_path / 'work', '--line', '1']
+    assert call_tool(monkeypatch, 'analysis_tools/replay_step.py', *line) == 2
+    assert 'has 1 lines' in capsys.readouterr().err
