@@ -289,12 +289,14 @@ def join_processes(cfg: Config, launcher: str) -> None:
         StartError: a launcher other than ``pytorch`` without CUDA.
     """
     cfg.launcher = launcher
-    cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {}).setdefault('timeout', PATIENCE)
+    surroundings = dict(cfg.get('env_cfg') or {})
+    connection = {'timeout': PATIENCE, **(surroundings.get('dist_cfg') or {})}
+    cfg.env_cfg = {**surroundings, 'dist_cfg': connection}
     if launcher == 'none' or torch.cuda.is_available():
         return
     if launcher != 'pytorch':
         raise StartError(f'--launcher {launcher} needs CUDA; without it use --launcher pytorch')
-    seconds = cfg.env_cfg.dist_cfg.timeout
+    seconds = connection['timeout']
     if not torch_dist.is_initialized():
         torch_dist.init_process_group('gloo', timeout=timedelta(seconds=seconds))
     cfg.model_wrapper_cfg = dict(
