@@ -66,7 +66,7 @@ def start(toy_config, tmp_path):
 
 def read_until(process: subprocess.Popen, text: str, times: int) -> str:
     seen = ''
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     for line in process.stdout:
         seen += line
         times -= text in line
@@ -78,7 +78,7 @@ def read_until(process: subprocess.Popen, text: str, times: int) -> str:
 
 def end(process: subprocess.Popen) -> str:
     """What it prints from now on; it must end by itself."""
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=200)
     return text
 
 
