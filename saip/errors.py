@@ -10,6 +10,7 @@ import inspect
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,14 @@ class StartError(InputError):
 
 class StoppedError(RuntimeError):
     """A run had to stop: it began with input that looked right, and cannot go on."""
+
+
+class PreemptedError(StoppedError):
+    """A run was asked to stop, has saved a checkpoint, and goes on when it is resumed."""
+
+
+PREEMPTED_STATUS = 75
+"""Exit status after it: EX_TEMPFAIL of sysexits.h, try again later."""
 
 
 def one_line(error: BaseException) -> str:
@@ -148,13 +157,20 @@ def one_line_errors() -> Iterator[None]:
 
     These are :class:`InputError`, :class:`StoppedError`, a file that cannot be read or written,
     and a library that is not installed; all else is a bug and keeps its traceback. The status is
-    2 where the input is wrong, 1 where a run had to stop. With ``SAIP_TRACEBACK=1`` in the
+    2 where the input is wrong, 1 where a run had to stop, 75 where it was asked to and can be
+    resumed, 130 after a second Ctrl-C. With ``SAIP_TRACEBACK=1`` in the
     environment the traceback is shown instead. What is printed meanwhile may name any file.
     """
     escape_on(sys.stdout)
     escape_on(sys.stderr)
     try:
         yield
+    except PreemptedError as error:
+        print(f'{Path(sys.argv[0]).name}: {one_line(error)}', file=sys.stderr, flush=True)
+        raise SystemExit(PREEMPTED_STATUS) from None
+    except KeyboardInterrupt:
+        print(f'{Path(sys.argv[0]).name}: interrupted', file=sys.stderr, flush=True)
+        raise SystemExit(128 + signal.SIGINT) from None
     except (InputError, StoppedError, OSError, ImportError) as error:
         if os.environ.get('SAIP_TRACEBACK') == '1' or not _is_meant_for_users(error):
             raise

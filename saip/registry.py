@@ -11,6 +11,7 @@ raised here and then reports a misleading "scope saip exists in model registry".
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
@@ -46,6 +47,7 @@ HOOKS = Registry(
     scope='saip',
     locations=['saip.engine'],
 )
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='saip', locations=['saip.engine'])
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='saip', locations=['saip.engine']
 )

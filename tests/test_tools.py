@@ -120,6 +120,26 @@ def test_slurm_script_asks_for_the_right_machines(tmp_path):
     assert printed[-6:] == expected
 
 
+@pytest.mark.parametrize(
+    ('status', 'job', 'queued'), [(75, '1234', True), (75, '', False), (1, '1234', False)]
+)
+def test_a_batch_job_that_has_saved_is_queued_again(tmp_path, status, job, queued):
+    for name, line in (('srun', f'exit {status}'), ('scontrol', 'echo "scontrol $*"')):
+        stand_in = tmp_path / name
+        stand_in.write_text(f'#!/bin/sh\n{line}\n')
+        stand_in.chmod(0o755)
+    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    done = subprocess.run(
+        ['bash', str(ROOT / 'tools/slurm_train.sh'), 'part', 'job', 'c.py', 'out'],
+        env={**os.environ, 'PATH': path, 'SLURM_JOB_ID': job},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert ('scontrol requeue 1234' in done.stdout) is queued
+
+
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])
 def test_scripts_without_arguments_show_their_usage(script):
     done = subprocess.run(

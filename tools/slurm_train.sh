@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Train under Slurm: slurm_train.sh PARTITION JOB CONFIG WORK_DIR [options of train.py]
 # GPUS (in all, default 8), GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS.
+# A batch job whose run was asked to stop and has saved is queued again; see docs/operations.md.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -16,6 +17,7 @@ GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
 
+STATUS=0
 # SRUN_ARGS holds several words on purpose.
 # shellcheck disable=SC2086
 srun -p "$PARTITION" \
@@ -26,4 +28,11 @@ srun -p "$PARTITION" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$TOOLS/train.py" "$CONFIG" --work-dir "$4" --launcher slurm "${@:5}"
+    "${PYTHON:-python}" -u "$TOOLS/train.py" "$CONFIG" --work-dir "$4" --launcher slurm "${@:5}" ||
+    STATUS=$?
+# 75: asked to stop and saved.
+if [ "$STATUS" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+    echo "$0: saved; job $SLURM_JOB_ID is queued again" >&2
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$STATUS"

@@ -18,6 +18,7 @@ from saip.checkpoint.io import (
     file_sha256,
     load_checkpoint_file,
     not_finite,
+    read_meta,
     tensors_sha256,
     write_checkpoint,
 )
@@ -60,6 +61,7 @@ __all__ = [
     'load_pretrained',
     'not_finite',
     'parse_config_text',
+    'read_meta',
     'replace_config',
     'stored_architecture',
     'stored_feature',

@@ -103,6 +103,25 @@ def load_checkpoint_file(
     return checkpoint
 
 
+def read_meta(path: str | os.PathLike) -> dict[str, Any]:
+    """Read what a checkpoint of torch's format says of itself, without reading its tensors.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is damaged, of another kind, or of a format from before torch 1.6.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f'{path}: no such checkpoint file')
+    try:
+        with torch.serialization.safe_globals(training_globals()):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except Exception as error:  # damaged bytes surface as any exception of the unpickler
+        raise CheckpointError(f'{path}: {_reason(error)}') from error
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    return meta if isinstance(meta, dict) else {}
+
+
 def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:
     """Compare the tensors of an exported file with the sum in its meta; others have none."""
     meta = checkpoint.get('meta')

@@ -2,6 +2,7 @@
 
 from saip.engine import hooks
 from saip.engine.amp import AutocastOptimWrapper
+from saip.engine.loops import ResumableEpochLoop
 from saip.engine.optim import NoBiasDecayConstructor
 
-__all__ = ['AutocastOptimWrapper', 'NoBiasDecayConstructor', 'hooks']
+__all__ = ['AutocastOptimWrapper', 'NoBiasDecayConstructor', 'ResumableEpochLoop', 'hooks']

@@ -8,10 +8,7 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from saip.engine.stored_schedules import last_step
-from saip.engine.unwrap import unwrap
-from saip.errors import InputError
-from saip.models.selfsup import Pretrainer
+from saip.engine.other_steps import follow_images
 
 STEPS_KEY = 'counted_steps'
 """Name of the entry in a checkpoint's meta."""
@@ -41,25 +38,25 @@ def counted_steps(runner: Runner) -> dict[str, int] | None:
     }
 
 
-def compare_steps(runner: Runner, checkpoint: Mapping[str, Any]) -> bool:
-    """Tell a resumed run that its epochs have other steps than those before.
+def compare_steps(runner: Runner, checkpoint: dict[str, Any]) -> bool:
+    """Tell a resumed run that its epochs have other steps than those before, and let it follow.
 
-    What counts steps has counted those of the checkpoint: a learning rate by steps, and the
-    momentum of an expert. As many images per step in another division among processes are no
-    difference.
+    A run by epochs goes on at the same share of its images, see
+    :func:`saip.engine.other_steps.follow_images`. A run by iterations has its length in steps, and
+    its schedules end with it whatever the steps hold. As many images per step in another division
+    among processes are no difference.
 
     Returns:
         Whether there was something to tell.
 
     Raises:
-        InputError: a pretraining has done more steps than the whole run has now, so that the
-            momentum of the expert would be past its end in every step that is left.
+        InputError: schedules that count steps cannot follow.
     """
     meta = checkpoint.get('meta', {})
-    then, now = meta.get(STEPS_KEY), counted_steps(runner)
+    now = counted_steps(runner)
+    then = meta.get(STEPS_KEY, _of_its_epochs(meta, now))
     if not isinstance(then, Mapping) or now is None or _same_steps(then, now):
         return False
-    done = meta.get('iter', 0)
     if _is_finished(runner, meta):
         return False
     differences = ', '.join(
@@ -67,22 +64,25 @@ def compare_steps(runner: Runner, checkpoint: Mapping[str, Any]) -> bool:
         for key, name in _NAMES.items()
         if then.get(key) != now[key]
     )
-    model = unwrap(runner.model)
-    if done >= runner.max_iters and isinstance(model, Pretrainer):
-        raise InputError(
-            f'the checkpoint was trained with {differences}. It has done {done} steps, and the '
-            f'whole run has {runner.max_iters} now: momentum and learning rate would be past '
-            'their ends in all that is left. Resume with the former batch size, processes and '
-            'images, or begin a new run from these weights (model.init_from)'
-        )
-    effects = [_of_rate(runner, checkpoint)]
-    if isinstance(model, Pretrainer) and model.expert is not None:
-        effects.append(f'The momentum is that of step {done} of {runner.max_iters} from now on')
-    runner.logger.warning(
-        f'the checkpoint was trained with {differences}. {". ".join(effects)}. To continue as '
-        'planned resume with the former batch size, processes, accumulation and images'
-    )
+    lengths = then['steps_per_epoch'], now['steps_per_epoch']
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        effect = f'This run ends after {runner.max_iters} steps, as its schedules do'
+    elif lengths[0] != lengths[1]:
+        effect = follow_images(runner, checkpoint, *lengths)
+    else:
+        effect = 'The steps of an epoch are as many, and schedules count them'
+    runner.logger.warning(f'the checkpoint was trained with {differences}. {effect}')
     return True
+
+
+def _of_its_epochs(
+    meta: Mapping[str, Any], now: dict[str, int] | None
+) -> dict[str, int] | None:
+    """Steps per epoch of a checkpoint from before they were stored, written after an epoch."""
+    epoch, step = meta.get('epoch', 0), meta.get('iter', 0)
+    if now is None or not epoch or step % epoch:
+        return None
+    return {**now, 'steps_per_epoch': step // epoch}
 
 
 def _is_finished(runner: Runner, meta: Mapping[str, Any]) -> bool:
@@ -96,21 +96,3 @@ def _same_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     keys = ('steps_per_epoch', 'images', 'accumulated')
     together = [x.get('batch_size', 0) * x.get('processes', 1) for x in (then, now)]
     return together[0] == together[1] and all(then.get(key) == now[key] for key in keys)
-
-
-def _of_rate(runner: Runner, checkpoint: Mapping[str, Any]) -> str:
-    """What the learning rate of a resumed run does, by the stored schedules."""
-    planned = last_step(checkpoint)
-    if planned is None:
-        return 'The learning rate counts epochs and goes on as planned'
-    meta, per_epoch = checkpoint.get('meta', {}), len(runner.train_loop.dataloader)
-    last = runner.max_iters
-    if isinstance(runner.train_loop, EpochBasedTrainLoop):
-        left = runner.max_epochs - meta.get('epoch', 0)
-        last = meta.get('iter', 0) + left * per_epoch
-    said = f'The learning rate was planned for {planned} steps and gets {last}'
-    if last < planned:
-        return f'{said}: it stops at {100 * last / planned:.0f} % of its schedule'
-    if last > planned:
-        return f'{said}: it reaches its end {last - planned} steps before the run does'
-    return f'{said}: it ends with the run, by other steps than were planned'

@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from saip.checkpoint import load_checkpoint_file
 from saip.engine.explain import explain_step
 from saip.engine.held_back import check_held_back
+from saip.engine.hooks import PreemptionHook
 from saip.engine.hooks.records import RecordHook
 from saip.engine.log_names import escape_names
 from saip.engine.preflight import (
@@ -41,6 +42,11 @@ from saip.engine.start_checks import (
 from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
 from saip.errors import REFUSALS, StartError, StoppedError, is_bug, one_line
+
+PATIENCE = 600
+"""Seconds that a process waits for the others before it ends with an error. Nothing that all do
+together takes minutes: the longest wait is for a checkpoint, or for the slowest share of a
+validation."""
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -100,6 +106,7 @@ def train(
     with _explained(progress, cfg, 'train_dataloader'):
         runner = _build_runner(cfg)
         runner.register_hook(progress)
+        runner.register_hook(PreemptionHook())
         check_runner(runner, cfg, shapes)
         runner.train()
     if not progress.started:
@@ -191,6 +198,7 @@ def read_config(
     cfg.merge_from_dict(dict(options or {}))
     check_renamed(cfg, '--cfg-options')
     adapt_loaders(cfg)
+    use_resumable_loop(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -205,6 +213,18 @@ def use_bfloat16(cfg: Config) -> None:
     cfg.optim_wrapper.type = 'saip.AutocastOptimWrapper'
     for key in ('loss_scale', 'dtype'):
         cfg.optim_wrapper.pop(key, None)
+
+
+def use_resumable_loop(cfg: Config) -> None:
+    """Exchange mmengine's loop by epochs for one that goes on within an epoch."""
+    loop = dict(cfg.get('train_cfg') or {})
+    counts_epochs = loop.pop('by_epoch', True)
+    if (
+        loop
+        and loop.get('type', 'EpochBasedTrainLoop') == 'EpochBasedTrainLoop'
+        and counts_epochs
+    ):
+        cfg.train_cfg = {**loop, 'type': 'saip.ResumableEpochLoop'}
 
 
 def prepare_resume(cfg: Config, resume: str) -> Shapes | None:
@@ -233,10 +253,11 @@ def prepare_resume(cfg: Config, resume: str) -> Shapes | None:
         print(f'--resume auto: {cfg.work_dir} holds no checkpoint, the run begins anew')
         cfg.resume = False
         return None
-    path, shapes = found
+    path, checkpoint = found
+    print(f'resuming {path}: {checkpoint.epoch} epochs, {checkpoint.iteration} iterations done')
     cfg.resume, cfg.load_from = True, str(path)
     drop_pretrained(cfg.model)
-    return shapes
+    return checkpoint.shapes
 
 
 def drop_pretrained(node: Any) -> None:
@@ -269,11 +290,14 @@ def join_processes(cfg: Config, launcher: str) -> None:
         StartError: a launcher other than ``pytorch`` without CUDA.
     """
     cfg.launcher = launcher
+    surroundings = dict(cfg.get('env_cfg') or {})
+    connection = {'timeout': PATIENCE, **(surroundings.get('dist_cfg') or {})}
+    cfg.env_cfg = {**surroundings, 'dist_cfg': connection}
     if launcher == 'none' or torch.cuda.is_available():
         return
     if launcher != 'pytorch':
         raise StartError(f'--launcher {launcher} needs CUDA; without it use --launcher pytorch')
-    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
+    seconds = connection['timeout']
     if not torch_dist.is_initialized():
         torch_dist.init_process_group('gloo', timeout=timedelta(seconds=seconds))
     cfg.model_wrapper_cfg = dict(

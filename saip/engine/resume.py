@@ -11,6 +11,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,57 +19,90 @@ import torch
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
-from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.checkpoint import CheckpointError, load_checkpoint_file, read_meta
 from saip.checkpoint.renamed import drop_unread_twins, rename_state_key
+from saip.engine.finite import broken_tensors
+from saip.engine.kept_checkpoints import NUMBERED
 
 Shapes = dict[str, torch.Size]
 """Shapes of weights by key."""
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """What is known of a checkpoint that a run can be resumed from.
+
+    Attributes:
+        shapes: of its weights.
+        epoch: epochs that were over.
+        iteration: iterations that were done.
+    """
+
+    shapes: Shapes
+    epoch: int
+    iteration: int
+
 
 NEEDED = ('state_dict', 'optimizer', 'message_hub')
 """What a run cannot be resumed without."""
 
 
-def newest_checkpoint(work_dir: Path) -> tuple[Path, Shapes] | None:
-    """Find the newest checkpoint of a run that is complete and undamaged.
+def newest_checkpoint(work_dir: Path) -> tuple[Path, Resumable] | None:
+    """Find the newest checkpoint of a run that is complete, undamaged and finite.
 
     Returns:
-        Its path and the shapes of its weights; None if there are no checkpoints.
+        Its path and what a run has to know of it; None if there are no checkpoints.
 
     Raises:
-        CheckpointError: there are checkpoints, but all are damaged.
+        CheckpointError: there are checkpoints, but none can be resumed.
     """
-    paths = {
-        path: int(match.group(1))
-        for path in work_dir.glob('*.pth')
-        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
-    }
-    candidates = sorted(paths, key=lambda path: paths[path], reverse=True)
-    pointer = work_dir / 'last_checkpoint'
-    last = Path(pointer.read_text().strip()) if pointer.is_file() else pointer
-    if last.name in {path.name for path in candidates}:
+    named = _last_checkpoint(work_dir)
+    candidates = [path for path in work_dir.glob('*.pth') if NUMBERED.fullmatch(path.name)]
+    number = len(candidates)
+    done = {path: _iterations(path) for path in candidates}
+    candidates.sort(key=lambda path: done[path], reverse=True)
+    if named is not None and named.name in {path.name for path in candidates}:
         # Those that are older than the last one, whatever their epochs, may be of an earlier run.
-        written = (work_dir / last.name).stat().st_mtime_ns
+        written = (work_dir / named.name).stat().st_mtime_ns
         candidates.sort(key=lambda path: path.stat().st_mtime_ns < written)
-    elif pointer.is_file() and last.is_file():  # checkpoints lie in another folder
-        candidates.insert(0, last)
+    elif named is not None:  # checkpoints lie in another folder
+        candidates.insert(0, named)
     for path in candidates:
         try:
             return path, check_resumable(path)
         except CheckpointError as error:
             print(f'--resume auto: skipping {error}', file=sys.stderr)
     if candidates:
-        number = len(candidates)
         raise CheckpointError(
             f'{work_dir}: all {number} checkpoints are damaged; remove them to begin anew'
         )
     return None
 
 
-def check_resumable(path: Path) -> Shapes:
-    """Check that a file is an undamaged training checkpoint.
+def _last_checkpoint(work_dir: Path) -> Path | None:
+    """The file that ``last_checkpoint`` names, from the folder that it lies in."""
+    pointer = work_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        return None
+    path = work_dir / pointer.read_text().strip()
+    # Earlier versions wrote the whole path, which the folder may have left since.
+    return work_dir / path.name if (work_dir / path.name).is_file() else _if_file(path)
 
-    Returns:
-        The shapes of its weights.
+
+def _if_file(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _iterations(path: Path) -> int:
+    """Iterations that a checkpoint has done; of a damaged one more than any other's."""
+    try:
+        return int(read_meta(path).get('iter', 0))
+    except CheckpointError:
+        return sys.maxsize
+
+
+def check_resumable(path: Path) -> Resumable:
+    """Check that a file is an undamaged training checkpoint with finite contents.
 
     Raises:
         CheckpointError: it is not.
@@ -78,14 +112,23 @@ def check_resumable(path: Path) -> Shapes:
     absent = [key for key in NEEDED if key not in checkpoint]
     if absent:
         raise CheckpointError(f'{path}: holds no {absent[0]}, so no run can be resumed from it')
-    shapes = shapes_of(checkpoint)
+    broken = broken_tensors(checkpoint)
+    if broken:
+        raise CheckpointError(
+            f'{path}: {len(broken)} tensors are not finite, {broken[0]} among them: training had '
+            'diverged; resume from an earlier checkpoint'
+        )
+    meta = checkpoint.get('meta', {})
+    found = Resumable(
+        shapes_of(checkpoint), int(meta.get('epoch', 0)), int(meta.get('iter', 0))
+    )
     del checkpoint
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged:
             raise CheckpointError(f'{path}: damaged at {damaged}')
-    return shapes
+    return found
 
 
 def shapes_of(checkpoint: Mapping[str, Any]) -> Shapes:

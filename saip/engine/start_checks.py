@@ -64,7 +64,8 @@ def refuse_used_folder(work_dir: str | os.PathLike, resumed: str | None = None) 
 def _belongs_to(checkpoint: Path, folder: Path) -> bool:
     """Whether a run writes its checkpoints where this one lies."""
     pointer = folder / 'last_checkpoint'
-    last = Path(pointer.read_text().strip()) if pointer.is_file() else folder / 'none'
+    # A name from the folder; earlier versions wrote the whole path.
+    last = folder / (pointer.read_text().strip() if pointer.is_file() else 'none')
     here = checkpoint.resolve().parent
     return here in (folder.resolve(), last.resolve().parent)
 

@@ -190,11 +190,25 @@ class ViewsPreprocessor(BaseDataPreprocessor):
             'data_samples': batch,
         }
 
+    def replay(self, data: dict[str, Any], clock: Clock) -> Views:
+        """Make the views that a step of a run has had, of any of its processes.
+
+        Args:
+            data: its batch, as :meth:`forward` takes it.
+            clock: of the step.
+        """
+        self._load_pool(data['canvas'].shape[-2:])
+        return self._render(
+            data, self.recipe.draw(self._selected, self._host_batch(data), clock)
+        )
+
     def _training_views(self, data: dict[str, Any]) -> Views:
         height, width = data['canvas'].shape[-2:]
         self._load_pool((height, width))
         # Plans are drawn from the host's tensors, before the copy: no synchronization.
-        plan = self.draw(data)
+        return self._render(data, self.draw(data))
+
+    def _render(self, data: dict[str, Any], plan: ViewPlan) -> Views:
         # In training nothing but the images is read on the device.
         canvas = dict(self.cast_data({'canvas': data['canvas']}))['canvas']
         with torch.autocast(self.device.type, enabled=False):

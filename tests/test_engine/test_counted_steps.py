@@ -1,13 +1,14 @@
 """A resumed run is told when its epochs have other steps than those before."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from saip.engine import counted_steps, launch
-from tests.toy_run import ToyLine, watch_rates
+from saip.engine import counted_steps, launch, other_steps
+from tests.toy_run import watch_rates
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 BY_STEP = dict(
@@ -48,25 +49,25 @@ def test_a_checkpoint_holds_what_its_steps_follow_from(toy_config, tmp_path):
             'train_dataloader.batch_size',
             2,
             '2 steps per epoch then and 4 now',
-            'planned for 6 steps and gets 10: it reaches its end 4 steps before the run does',
+            'step 2 of 6 is step 4 of 12 now',
         ),
         (
             'train_dataloader.batch_size',
             8,
             '2 steps per epoch then and 1 now',
-            'planned for 6 steps and gets 4: it stops at 67 % of its schedule',
+            'step 2 of 6 is step 1 of 3 now',
         ),
         (
             'train_dataloader.dataset.length',
             16,
             '8 images then and 16 now',
-            'planned for 6 steps and gets 10',
+            'step 2 of 6 is step 4 of 12 now',
         ),
         (
             'optim_wrapper.accumulative_counts',
             2,
             '1 accumulated steps then and 2 now',
-            'planned for 6 steps and gets 6: it ends with the run',
+            'The steps of an epoch are as many',
         ),
     ],
 )
@@ -74,21 +75,62 @@ def test_a_difference_is_told_with_both_numbers(toy_config, capsys, option, valu
     text, _ = resumed(toy_config, capsys, **{option: value})
     assert said in text
     assert does in text
-    assert 'momentum' not in text  # the toy has no expert
 
 
-def test_the_rate_does_what_the_message_says(toy_config, capsys, monkeypatch):
-    options = {'train_dataloader.batch_size': 2}
+@pytest.mark.parametrize('batch', [1, 2, 8])
+def test_the_rate_follows_the_images_that_were_seen(toy_config, capsys, monkeypatch, batch):
+    """It is that of a whole run with the other batch, and ends where that one does."""
+    options = {'train_dataloader.batch_size': batch}
     _, rates = resumed(toy_config, capsys, monkeypatch=monkeypatch, **options)
-    assert len(rates) == 8
-    assert len({*rates[3:]}) == 1  # its end is reached 4 steps before the run's
-    assert rates[3] < rates[2] < rates[1]
+    steps = 3 * 8 // batch
+    whole = [0.05 * (1 + math.cos(math.pi * step / steps)) for step in range(steps)]
+    assert rates == pytest.approx(whole[steps // 3 :])
+
+
+def test_every_value_that_a_schedule_moves_follows(toy_config, capsys, tmp_path):
+    momentum = dict(type='mmengine.LinearMomentum', start_factor=0.5, by_epoch=True, end=3)
+    schedules = [BY_STEP, momentum | dict(convert_to_iter_based=True)]
+    options = {
+        'optim_wrapper.optimizer.momentum': 0.8,
+        'default_hooks.checkpoint.max_keep_ckpts': -1,
+    }
+    path = toy_config(param_scheduler=schedules, **options)
+    launch.train(path)
+    first = tmp_path / 'work/epoch_1.pth'
+    launch.train(path, resume=str(first), options={'train_dataloader.batch_size': 2})
+    second = torch.load(tmp_path / 'work/epoch_2.pth', weights_only=True)
+    other = toy_config(param_scheduler=schedules, work_dir=str(tmp_path / 'other'), **options)
+    launch.train(other, options={'train_dataloader.batch_size': 2})
+    whole = torch.load(tmp_path / 'other/epoch_2.pth', weights_only=True)
+    for one, two in zip(second['param_schedulers'], whole['param_schedulers'], strict=True):
+        assert one['last_step'] == two['last_step']
+    for key in ('lr', 'momentum'):
+        assert second['optimizer']['param_groups'][0][key] == pytest.approx(
+            whole['optimizer']['param_groups'][0][key]
+        )
+
+
+def test_a_step_within_an_epoch_moves_with_its_images():
+    # 5 of 20 steps of epoch 2 are a quarter; windows of 3 end at 45.
+    assert other_steps.moved_step(2, 45, 20, 8) == 18
+    assert other_steps.moved_step(2, 45, 20, 8, accumulated=4) == 20
+    assert other_steps.moved_step(2, 59, 20, 8, accumulated=100) == 24
+    assert other_steps.moved_step(3, 60, 20, 7) == 21
+
+
+def test_schedules_of_several_optimizers_are_refused(toy_config):
+    plateau = dict(type='mmengine.ReduceOnPlateauLR', monitor='score', by_epoch=True)
+    path = toy_config(param_scheduler=[BY_STEP, plateau])
+    launch.train(path, options={'train_cfg.max_epochs': 1})
+    with pytest.raises(
+        launch.StartError, match='follows a metric: resume with the former batch'
+    ):
+        launch.train(path, resume='auto', options={'train_dataloader.batch_size': 2})
 
 
 def test_a_rate_by_epochs_goes_on_as_planned(toy_config, capsys, monkeypatch):
     options = {'train_dataloader.batch_size': 2}
-    text, rates = resumed(toy_config, capsys, BY_EPOCH, monkeypatch, **options)
-    assert 'counts epochs and goes on as planned' in text
+    _, rates = resumed(toy_config, capsys, BY_EPOCH, monkeypatch, **options)
     assert rates == pytest.approx([0.05] * 4 + [0.025] * 4)
 
 
@@ -114,18 +156,7 @@ def test_another_division_among_processes_is_no_difference(monkeypatch):
     assert not counted_steps.compare_steps(runner, checkpoint)
 
 
-def test_a_pretraining_without_a_step_left_is_refused(toy_config, monkeypatch):
-    """Its momentum would be 1 in every step, so its expert would never move again."""
-    monkeypatch.setattr(counted_steps, 'Pretrainer', ToyLine)
-    launch.train(toy_config(), options={'train_cfg.max_epochs': 2})
-    options = {'train_dataloader.batch_size': 8}
-    with pytest.raises(launch.StartError, match=r'has done 4 steps, .* has 3 now'):
-        launch.train(toy_config(), resume='auto', options=options)
-
-
-def test_checkpoints_of_earlier_versions_are_resumed_without_a_word(
-    toy_config, tmp_path, capsys
-):
+def test_checkpoints_of_earlier_versions_follow_by_their_epochs(toy_config, tmp_path, capsys):
     launch.train(toy_config(), options={'train_cfg.max_epochs': 1})
     path = tmp_path / 'work/epoch_1.pth'
     checkpoint = torch.load(path, weights_only=True)
@@ -133,4 +164,6 @@ def test_checkpoints_of_earlier_versions_are_resumed_without_a_word(
     torch.save(checkpoint, path)
     capsys.readouterr()
     launch.train(toy_config(), resume=str(path), options={'train_dataloader.batch_size': 2})
-    assert SILENT not in ''.join(capsys.readouterr())
+    assert 'step 2 of 6 is step 4 of 12 now' in ''.join(capsys.readouterr())
+    last = torch.load(tmp_path / 'work/epoch_3.pth', weights_only=True)
+    assert last['meta']['iter'] == 12

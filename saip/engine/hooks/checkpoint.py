@@ -1,65 +1,36 @@
-"""Checkpoints that are complete or absent, and that load without running code."""
+"""Checkpoints that are complete or absent, finite, and that load without running code."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
+from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
+from saip.engine.atomic_backend import NO_ROOM, PARTIAL_SUFFIX, AtomicBackend
 from saip.engine.counted_steps import STEPS_KEY, compare_steps, counted_steps
+from saip.engine.finite import CONSTANTS_KEY, broken_tensors, infinite_constants
+from saip.engine.kept_checkpoints import RUN_KEY, KeptCheckpoints
+from saip.engine.plain_values import restore_buffers, to_plain
+from saip.engine.resume import newest_checkpoint
 from saip.engine.stored_optimizer import check_stored_optimizer
 from saip.engine.stored_schedules import check_stored, warn_of_early_end
 from saip.engine.unwrap import unwrap
-from saip.errors import UnknownArgumentError
+from saip.engine.windows import is_window_open
+from saip.errors import InputError, StoppedError, UnknownArgumentError
 from saip.models.selfsup import Pretrainer
 from saip.registry import HOOKS
-
-PARTIAL_SUFFIX = '.partial'
-BUFFER_KEY = 'history_buffer'
-
-
-@register_backend('saip.atomic')
-class AtomicBackend(LocalBackend):
-    """Local files of which a reader sees the old content or the new, never a part."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write a file: beside its place, to the disk, then in one move to its place.
-
-        Raises:
-            OSError: the file cannot be written (no room on the disk); the old one is untouched.
-        """
-        target = Path(filepath)
-        partial = target.with_name(target.name + PARTIAL_SUFFIX)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            reason = f'{error.strerror}; earlier checkpoints are intact'
-            raise OSError(error.errno, reason, str(target)) from error
-        _sync_folder(target.parent)
-
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write a text file in the same way."""
-        self.put(obj.encode(encoding), filepath)
 
 
 @HOOKS.register_module()
@@ -67,26 +38,38 @@ class AtomicCheckpointHook(CheckpointHook):
     """mmengine's checkpoint hook, but no crash loses the last good checkpoint.
 
     Files appear complete under their names or not at all, ``last_checkpoint`` likewise, and an
-    old checkpoint is removed only after its successor is on the disk. What a crash left
-    half-written is removed when the next run begins. The files hold tensors and plain values
-    only, so that ``torch.load(..., weights_only=True)`` reads them. The meta of a pretraining
-    says what it trains, see :func:`saip.checkpoint.describe_training`; that of every training what
-    its steps per epoch follow from, see :mod:`saip.engine.counted_steps`.
+    old checkpoint is removed only after its successor is on the disk. What a crash left, half
+    written or one too many, is removed by the next run. ``last_checkpoint`` names the file from
+    the work dir, so that a copied folder continues its own. The files hold tensors and plain
+    values only, so that ``torch.load(..., weights_only=True)`` reads them, and the tensors are
+    finite. With accumulated gradients a checkpoint waits until the optimizer has stepped: half of
+    a gradient cannot be saved. The meta of a pretraining says what it trains, see
+    :func:`saip.checkpoint.describe_training`; that of every training what its steps per epoch
+    follow from, see :mod:`saip.engine.counted_steps`.
 
     Args:
         interval: epochs (or iterations, with ``by_epoch=False``) between checkpoints.
+        on_full_disk: ``stop``, or ``continue`` to train on to the next checkpoint with an error in
+            the log.
         kwargs: further arguments of ``mmengine.hooks.CheckpointHook``: ``by_epoch``,
             ``max_keep_ckpts``, ``save_best``, ``rule`` ...
 
     Raises:
         UnknownArgumentError: an argument that the parent does not know. The parent takes it in
             silence and fails when the first checkpoint is written.
+        StoppedError: weights or optimizer are not finite when a checkpoint is due.
+        OSError: the disk is full, unless training is to go on.
     """
 
     file_backend: Any = None
 
-    def __init__(self, interval: int = -1, **kwargs: Any) -> None:
-        known = list(inspect.signature(CheckpointHook).parameters)
+    def __init__(
+        self,
+        interval: int = -1,
+        on_full_disk: Literal['stop', 'continue'] = 'stop',
+        **kwargs: Any,
+    ) -> None:
+        known = [*inspect.signature(CheckpointHook).parameters, 'on_full_disk']
         for name in kwargs:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
@@ -94,29 +77,98 @@ class AtomicCheckpointHook(CheckpointHook):
                 raise UnknownArgumentError(
                     f'AtomicCheckpointHook has no argument {name!r}{hint}'
                 )
+        if on_full_disk not in ('stop', 'continue'):
+            raise InputError(
+                f"AtomicCheckpointHook on_full_disk={on_full_disk!r}: choose 'stop' or 'continue'"
+            )
         if kwargs.get('file_client_args') is None and kwargs.get('backend_args') is None:
             kwargs['backend_args'] = dict(backend='saip.atomic')
         super().__init__(interval, **kwargs)
+        self._continues = on_full_disk == 'continue'
+        self._waiting: int | None = None
+        self._kept: KeptCheckpoints | None = None
+        self._constants: list[str] = []
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose the checkpoint of a run that is to resume what its work dir holds.
+
+        The tools of this project have chosen before; those of the libraries leave it to mmengine,
+        which would look for the name in ``last_checkpoint`` from the present folder.
+        """
+        if runner._resume and runner._load_from is None:
+            found = newest_checkpoint(Path(runner.work_dir))
+            runner._load_from = None if found is None else str(found[0])
+            runner._resume = found is not None
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder and remove what a crash left there."""
+        """Find the folder, and what of this run lies there."""
         super().before_train(runner)
-        if is_main_process() and Path(self.out_dir).is_dir():
-            for partial in Path(self.out_dir).glob(f'*.pth{PARTIAL_SUFFIX}'):
+        self._waiting = None
+        self._constants = infinite_constants(unwrap(runner.model))
+        hub = runner.message_hub
+        earlier = hub.runtime_info.pop('keep_ckpt_ids', [])  # files from before runs had names
+        if RUN_KEY not in hub.runtime_info:
+            hub.update_info(RUN_KEY, uuid.uuid4().hex)
+        self._move_best(runner)
+        if is_main_process():
+            folder = Path(self.out_dir)
+            names = [self.filename_tmpl.format(number) for number in earlier]
+            self._kept = KeptCheckpoints(folder, hub.get_info(RUN_KEY), names)
+            for partial in folder.glob(f'*.pth{PARTIAL_SUFFIX}'):
                 partial.unlink()
                 runner.logger.warning(f'removed {partial}, a checkpoint never finished')
 
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Write a checkpoint that is due, or one that has waited for the optimizer's step."""
+        if self._waiting is not None and not is_window_open(runner):
+            number = self._waiting if self.by_epoch else runner.iter + 1
+            self._save_checkpoint_with_step(runner, number, _of_this_step(runner))
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def save_between(self, runner: Runner, validating: bool = False) -> str:
+        """Write a checkpoint of this very iteration, whatever the interval; return its path.
+
+        Args:
+            runner: the runner, whose accumulated gradients have been used.
+            validating: called in a validation, not after a training iteration.
+        """
+        meta = _of_this_step(runner)
+        if validating:
+            meta['iter'] -= 1
+        self._write(runner, f'iter_{meta["iter"]}.pth', meta)
+        return self.last_ckpt
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Add what a pretraining says of itself; leave nothing but tensors and plain values."""
+        """Add what a run says of itself; leave nothing but finite tensors and plain values.
+
+        Raises:
+            StoppedError: a weight, a buffer or a state of the optimizer is not finite.
+        """
+        meta = checkpoint['meta']
         model = unwrap(runner.model)
         if isinstance(model, Pretrainer):
-            checkpoint['meta'].update(describe_training(runner.cfg, model.backbone))
+            meta.update(describe_training(runner.cfg, model.backbone))
         steps = counted_steps(runner)
         if steps is not None:
-            checkpoint['meta'][STEPS_KEY] = steps
+            meta[STEPS_KEY] = steps
+        meta[RUN_KEY] = runner.message_hub.get_info(RUN_KEY)
+        if self._constants:
+            meta[CONSTANTS_KEY] = self._constants
+        broken = broken_tensors(checkpoint)
+        if broken:
+            last = self.last_ckpt or 'there is none of this run'
+            raise StoppedError(
+                f'not finite after iteration {meta.get("iter", runner.iter)}: '
+                f'{", ".join(broken[:3])}{f" and {len(broken) - 3} more" * (len(broken) > 3)}. No '
+                f'checkpoint was written of it, and training stops. The last good one: {last}. '
+                'Resume from it with a lower learning rate or with gradient clipping; '
+                'optim_wrapper.type=saip.AutocastOptimWrapper skips steps that are not finite'
+            )
         for key in checkpoint:
             if key not in ('state_dict', 'optimizer'):
-                checkpoint[key] = _to_plain(checkpoint[key])
+                checkpoint[key] = to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the plain values of a message hub back into what mmengine expects.
@@ -139,48 +191,65 @@ class AtomicCheckpointHook(CheckpointHook):
                 )
             if not compare_steps(runner, checkpoint):
                 warn_of_early_end(runner, checkpoint)
-        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
-        for name, value in scalars.items():
-            if isinstance(value, dict) and BUFFER_KEY in value:
-                log, counts = value[BUFFER_KEY].tolist()
-                scalars[name] = HistoryBuffer(log, counts, value['max_length'])
+        restore_buffers(checkpoint)
 
     def _save_checkpoint_with_step(
         self, runner: Runner, step: int, meta: dict[str, Any]
     ) -> None:
-        """Write a checkpoint and point ``last_checkpoint`` to it, then remove outdated ones."""
-        with self._removing_afterwards():
-            outdated = self._keep(runner, step)
-            self.last_ckpt = self.file_backend.join_path(
-                self.out_dir, self.filename_tmpl.format(step)
-            )
-            runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-            runner.save_checkpoint(
-                self.out_dir,
-                self.filename_tmpl.format(step),
-                self.file_client_args,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
-                meta=meta,
-                by_epoch=self.by_epoch,
-                backend_args=self.backend_args,
-            )
-            if not is_main_process():
-                return
-            AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir, 'last_checkpoint'))
-            for number in outdated:
-                name = self.filename_tmpl.format(number)
-                self.file_backend.remove(self.file_backend.join_path(self.out_dir, name))
+        """Write a checkpoint now, or as soon as the optimizer steps."""
+        if is_window_open(runner):
+            self._waiting = step
+            return
+        self._waiting = None
+        self._write(runner, self.filename_tmpl.format(step), meta)
 
-    def _keep(self, runner: Runner, step: int) -> list[int]:
-        """Note a new checkpoint; return the numbers of those that are too many with it."""
-        if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
-            return []
-        kept = [*self.keep_ckpt_ids, step]
-        outdated = kept[: -self.max_keep_ckpts]
-        self.keep_ckpt_ids.extend([step])
-        runner.message_hub.update_info('keep_ckpt_ids', kept[-self.max_keep_ckpts :])
-        return outdated
+    def _write(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
+        """Write a checkpoint and point ``last_checkpoint`` to it, then remove outdated ones."""
+        path = self.file_backend.join_path(self.out_dir, name)
+        with self._removing_afterwards():
+            runner.message_hub.update_info('last_ckpt', path)
+            try:
+                runner.save_checkpoint(
+                    self.out_dir,
+                    name,
+                    self.file_client_args,
+                    save_optimizer=self.save_optimizer,
+                    save_param_scheduler=self.save_param_scheduler,
+                    meta=meta,
+                    by_epoch=self.by_epoch,
+                    backend_args=self.backend_args,
+                )
+            except OSError as error:
+                if not self._continues or error.errno not in NO_ROOM:
+                    raise
+                runner.logger.error(f'{error}: training goes on to the next checkpoint')
+                return
+            self.last_ckpt = path
+            if self._kept is None:
+                return
+            AtomicBackend().put_text(
+                _from_folder(path, runner.work_dir), Path(runner.work_dir, 'last_checkpoint')
+            )
+            for outdated in self._kept.add(name, self.max_keep_ckpts):
+                self.file_backend.remove(self.file_backend.join_path(self.out_dir, outdated))
+
+    def _move_best(self, runner: Runner) -> None:
+        """Take the best checkpoints of a copied folder for those in the copy."""
+        if not self.save_best:
+            return
+        moved = {
+            key: self.file_backend.join_path(self.out_dir, Path(path).name)
+            for key, path in runner.message_hub.runtime_info.items()
+            if key.startswith('best_ckpt') and path
+        }
+        for key, path in moved.items():
+            runner.message_hub.update_info(key, path)
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = moved.get('best_ckpt')
+        else:
+            self.best_ckpt_path_dict = {
+                key: moved.get(f'best_ckpt_{key}') for key in self.key_indicators
+            }
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if self.file_backend is None:  # a validation by itself, which has nothing to save
@@ -237,36 +306,11 @@ def _has_another_schedule(checkpoint: dict[str, Any], cfg: Config) -> bool:
     return then.get('param_scheduler') != now.get('param_scheduler')
 
 
-def _to_plain(value: Any) -> Any:
-    """Replace log buffers and numpy values by tensors and Python's own types.
-
-    Raises:
-        TypeError: a value of another kind, which could not be read back safely.
-    """
-    if isinstance(value, HistoryBuffer):
-        rows = torch.tensor(np.stack(value.data), dtype=torch.float64)
-        return {BUFFER_KEY: rows, 'max_length': value.max_length}
-    if isinstance(value, dict):
-        return {_to_plain(key): _to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        items = [_to_plain(item) for item in value]
-        return items if isinstance(value, list) else type(value)(items)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float | str | bytes | torch.Tensor):
-        return value
-    kind = type(value).__name__
-    raise TypeError(f'a checkpoint cannot hold a {kind} ({value!r:.80}): unsafe to load')
+def _of_this_step(runner: Runner) -> dict[str, Any]:
+    """Epochs that are over and iterations that are done, after a training iteration."""
+    return dict(epoch=runner.epoch, iter=runner.iter + 1)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a move inside a folder last through a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _from_folder(path: str, folder: str) -> str:
+    """A path as seen from a folder; an address of another kind of storage as it is."""
+    return path if '://' in path else os.path.relpath(path, folder)

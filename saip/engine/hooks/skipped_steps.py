@@ -131,17 +131,18 @@ def _name(steps: list[SkippedStep], runner: Runner) -> list[str]:
     own = []
     for step in steps:
         bad, ids = step.own_ids()
-        own.append((bad, names_of(dataset, ids)))
+        batches = [[batch.iteration, batch.ids] for batch in step.batches]
+        own.append((bad, names_of(dataset, ids), batches))
     every = dist.all_gather_object(own)
     texts = []
     for number, step in enumerate(steps):
         ranks = {rank: rows[number] for rank, rows in enumerate(every)}
-        guilty = {rank: names for rank, (bad, names) in ranks.items() if bad}
-        names = guilty or {rank: names for rank, (_, names) in ranks.items()}
+        guilty = {rank: names for rank, (bad, names, _) in ranks.items() if bad}
+        names = guilty or {rank: names for rank, (_, names, _) in ranks.items()}
         text = f'{step.when} ({", ".join(step.terms)} not finite; {_shown(names)})'
         runner.logger.warning(f'optimizer step skipped at {text}')
         if dist.is_main_process():
-            _write(Path(runner.work_dir, FILE), step, ranks)
+            _write(Path(runner.work_dir, FILE), step, ranks, _replayed(runner))
         texts.append(text)
     return texts
 
@@ -157,7 +158,22 @@ def _shown(names: dict[int, list[str]]) -> str:
     return f'samples{where}: {", ".join(flat[:SHOWN_NAMES])}{others}'
 
 
-def _write(path: Path, step: SkippedStep, ranks: dict[int, tuple[bool, list[str]]]) -> None:
+def _replayed(runner: Runner) -> dict[str, int]:
+    """What the views of a step depend on beside its samples."""
+    return {
+        'processes': dist.get_world_size(),
+        'steps_per_epoch': len(runner.train_dataloader),
+        'max_iters': runner.max_iters,
+        'accumulated': runner.optim_wrapper._accumulative_counts,
+    }
+
+
+def _write(
+    path: Path,
+    step: SkippedStep,
+    ranks: dict[int, tuple[bool, list[str], list[Any]]],
+    replayed: dict[str, int],
+) -> None:
     """Append a line per process."""
     lines: list[dict[str, Any]] = [
         {
@@ -166,8 +182,10 @@ def _write(path: Path, step: SkippedStep, ranks: dict[int, tuple[bool, list[str]
             'rank': rank,
             'own_loss': own_loss,
             'samples': names,
+            'micro_batches': batches,
+            **replayed,
         }
-        for rank, (own_loss, names) in ranks.items()
+        for rank, (own_loss, names, batches) in ranks.items()
     ]
     with path.open('a', encoding='utf-8') as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + '\n' for line in lines)

@@ -1,0 +1,149 @@
+"""A training step whose losses or gradients were not finite, once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import ConcatDataset
+from mmengine.registry import init_default_scope
+from mmengine.runner.amp import autocast
+from PIL import Image
+from torch.utils.data import Dataset, default_collate
+
+from saip.checkpoint import load_checkpoint_file
+from saip.engine.amp import norm_of
+from saip.engine.hooks.skipped_steps import FILE
+from saip.engine.launch import read_config
+from saip.engine.resume import newest_checkpoint
+from saip.errors import InputError, MissingFileError
+from saip.models.selfsup import Pretrainer
+from saip.registry import DATASETS, MODELS
+from saip.structures import Progress
+from saip.views import Clock
+from saip.visualization.views import draw_views
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A micro-batch that was computed again.
+
+    Attributes:
+        iteration: its number in the run, from 1.
+        rank: of the process that had it.
+        samples: names of its images.
+        terms: losses by name.
+        gradient_norm: of all parameters together.
+        pictures: the views of its first images.
+    """
+
+    iteration: int
+    rank: int
+    samples: list[str]
+    terms: dict[str, float]
+    gradient_norm: float
+    pictures: list[Image.Image]
+
+
+def skipped_rows(work_dir: Path) -> list[Row]:
+    """Lines of ``skipped_steps.jsonl``.
+
+    Raises:
+        MissingFileError: the run has skipped no step.
+    """
+    path = work_dir / FILE
+    if not path.is_file():
+        raise MissingFileError(f'{path}: no such file; the run has skipped no step')
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+def replay(
+    config: Path, work_dir: Path, row: Row, checkpoint: Path | None = None, pictures: int = 4
+) -> Iterator[Replayed]:
+    """Compute the micro-batches of a skipped step again, with their images and views.
+
+    Weights are those of a checkpoint, which is older than the step: where the values are finite
+    now, the weights of the time were to blame and not the images.
+
+    Args:
+        config: of the pretraining.
+        work_dir: its folder.
+        row: line of :func:`skipped_rows`, a step on one process.
+        checkpoint: of the run; None takes the newest that is undamaged.
+        pictures: number of images whose views are drawn.
+
+    Raises:
+        InputError: the configuration is none of a pretraining, the row is of an earlier version,
+            or the run has no checkpoint.
+    """
+    if 'micro_batches' not in row:
+        raise InputError(
+            f'{work_dir / FILE}: written by an earlier version, without the samples'
+        )
+    cfg = read_config(str(config))
+    init_default_scope('saip')
+    model = _load(cfg, work_dir, checkpoint)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    dtype = cfg.optim_wrapper.get('dtype', 'bfloat16')
+    for iteration, ids in row['micro_batches']:
+        batch = default_collate([_sample(dataset, *pair) for pair in ids])
+        model.begin_step(
+            Progress.at(
+                iteration - 1, row['max_iters'], row['steps_per_epoch'], row['accumulated']
+            )
+        )
+        epoch = (iteration - 1) // row['steps_per_epoch']
+        preprocessor = model.data_preprocessor
+        clock = Clock(preprocessor.seed, epoch, iteration - 1, row['rank'], row['processes'])
+        views = preprocessor.replay(batch, clock)
+        with autocast(enabled=dtype == 'bfloat16', dtype=torch.bfloat16):
+            terms = model(inputs=views, data_samples={}, mode='loss')
+        model.zero_grad()
+        torch.stack([value for name, value in terms.items() if 'loss' in name]).sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        yield Replayed(
+            iteration,
+            row['rank'],
+            row['samples'],
+            {name: float(value) for name, value in terms.items()},
+            float(norm_of(gradients)),
+            [
+                draw_views(views, preprocessor, number, batch['canvas'][number])
+                for number in range(min(pictures, len(ids)))
+            ],
+        )
+
+
+def _load(cfg: Config, work_dir: Path, checkpoint: Path | None) -> Pretrainer:
+    if checkpoint is None:
+        found = newest_checkpoint(work_dir)
+        if found is None:
+            raise InputError(f'{work_dir}: no checkpoint to take weights from; name one')
+        checkpoint = found[0]
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, Pretrainer):
+        raise InputError('only steps of a pretraining can be replayed')
+    model.load_state_dict(load_checkpoint_file(checkpoint)['state_dict'])
+    return model.train()
+
+
+def _sample(dataset: Dataset, index: int, key: int) -> Row:
+    """The sample of a position and a key in one set or a mixture.
+
+    Raises:
+        InputError: no set has it: the images are others than they were.
+    """
+    members: Any = dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
+    for member in members:
+        if index < len(member) and member.key(index) == key:
+            return member[index]
+    raise InputError(
+        f'the training set has no image {index} with key {key}: its images have changed'
+    )

@@ -1,0 +1,45 @@
+"""Whether what a checkpoint holds is finite: weights, buffers and the states of the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+CONSTANTS_KEY = 'not_finite_from_the_start'
+"""Entry of a checkpoint's meta: buffers that were not finite before the first step, as masks."""
+
+
+def infinite_constants(model: nn.Module) -> list[str]:
+    """Names of the buffers that hold infinite values or NaN before a training."""
+    return [name for name, buffer in model.named_buffers() if not _is_finite(buffer)]
+
+
+def broken_tensors(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Names of tensors that hold NaN or infinite values, of weights and of optimizer states.
+
+    Buffers that the checkpoint's meta calls constants may hold what they like.
+    """
+    constants = set(checkpoint.get('meta', {}).get(CONSTANTS_KEY, ()))
+    parts = {key: checkpoint.get(key) for key in ('state_dict', 'optimizer')}
+    return [
+        name
+        for name, tensor in _tensors(parts, '')
+        if not _is_finite(tensor) and name.removeprefix('state_dict.') not in constants
+    ]
+
+
+def _tensors(node: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(node, Tensor):
+        yield name, node
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _tensors(value, f'{name}.{key}' if name else str(key))
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _tensors(value, f'{name}.{index}')
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
