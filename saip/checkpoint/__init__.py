@@ -1,5 +1,8 @@
 """Checkpoint files: reading and writing, what they say of themselves, strict loading.
 
+Importing this package makes mmengine read files of weights without running their code, see
+:mod:`saip.checkpoint.mmengine_loaders`.
+
 Nothing here imports the models: encoders are built through ``saip.registry.MODELS``.
 """
 
@@ -31,6 +34,7 @@ from saip.checkpoint.meta import (
     stored_architecture,
     stored_feature,
 )
+from saip.checkpoint.mmengine_loaders import refuse_code
 from saip.checkpoint.strict import (
     LoadReport,
     WeightsError,
@@ -38,6 +42,8 @@ from saip.checkpoint.strict import (
     infer_grid,
     load_pretrained,
 )
+
+refuse_code()
 
 __all__ = [
     'SAFETENSORS_KEY',

@@ -1,10 +1,11 @@
-"""Reading and writing checkpoint files without ever running code from them."""
+"""Reading and writing checkpoint files without running code from them, unless a user allows it."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
+import logging
 import os
 import pickle
 import re
@@ -17,7 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 
 from saip.datasets.files import write_atomic
 from saip.errors import InputError, MissingFileError
@@ -25,12 +26,15 @@ from saip.errors import InputError, MissingFileError
 SAFETENSORS_KEY = 'saip'
 """Name of the metadata entry of a safetensors file that holds the meta as JSON."""
 
+UNSAFE = 'SAIP_UNSAFE_PICKLE'
+"""Environment variable that, if it is 1, lets checkpoint files run their code."""
+
 _HISTORY_METHODS = ('min', 'max', 'mean', 'current')
 _NUMPY_FUNCTIONS = {
     'scalar': np.float64(0).__reduce__()[0],
     '_reconstruct': np.zeros(0).__reduce__()[0],
 }
-_DTYPES = (np.bool_, np.int32, np.int64, np.uint32, np.float32, np.float64)
+_DTYPES = (np.bool_, np.str_, *(np.dtype(code).type for code in 'bhilqBHILQefd'))
 
 
 class CheckpointError(InputError):
@@ -84,6 +88,27 @@ def load_checkpoint_file(
         CheckpointError: the file is empty, truncated, damaged, of another kind, or asks to run
             code.
     """
+    checkpoint = read_plainly(path, 'cpu', extra_globals)
+    if not isinstance(checkpoint, dict):
+        kind = type(checkpoint).__name__
+        raise CheckpointError(f'{path}: holds a {kind}, a checkpoint is a dict')
+    return checkpoint
+
+
+def read_plainly(
+    path: str | os.PathLike, map_location: Any, extra_globals: Sequence[type] = ()
+) -> Any:
+    """Read whatever a file of torch or safetensors holds, as :func:`load_checkpoint_file` does.
+
+    Args:
+        path: the file.
+        map_location: where torch puts tensors; safetensors stay on the CPU.
+        extra_globals: see :func:`load_checkpoint_file`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: as :func:`load_checkpoint_file`.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise MissingFileError(f'{path}: no such checkpoint file')
@@ -92,15 +117,29 @@ def load_checkpoint_file(
     if path.suffix == '.safetensors':
         return _load_safetensors(path)
     try:
-        with torch.serialization.safe_globals([*training_globals(), *extra_globals]):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        content = _load_torch(path, map_location, extra_globals)
     except Exception as error:  # damaged bytes surface as any exception of the unpickler
-        raise CheckpointError(f'{path}: {_reason(error)}') from error
-    if not isinstance(checkpoint, dict):
-        kind = type(checkpoint).__name__
-        raise CheckpointError(f'{path}: holds a {kind}, a checkpoint is a dict')
-    _check_sum(checkpoint, path)
-    return checkpoint
+        raise CheckpointError(f'{path}: {reason(error)}') from error
+    if isinstance(content, dict):
+        _check_sum(content, path)
+    return content
+
+
+def _load_torch(path: Path, map_location: Any, extra_globals: Sequence[type]) -> Any:
+    try:
+        with torch.serialization.safe_globals([*training_globals(), *extra_globals]):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError:
+        if not unsafe_allowed():
+            raise
+    text = f'{path}: asks for more than weights, and may run its code ({UNSAFE}=1)'
+    print_log(text, 'current', logging.WARNING)
+    return torch.load(path, map_location=map_location, weights_only=False)
+
+
+def unsafe_allowed() -> bool:
+    """Whether the user lets checkpoint files run their code."""
+    return os.environ.get(UNSAFE) == '1'
 
 
 def read_meta(path: str | os.PathLike) -> dict[str, Any]:
@@ -133,7 +172,8 @@ def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why torch could not read a file, for the message that names it."""
     # torch looks for the end of a short file before its beginning: EINVAL.
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return error.strerror
@@ -141,7 +181,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and asked:
         return (
             f'refused, because reading it would run {asked.group(1)}, which no checkpoint of '
-            'this project needs'
+            f'this project needs; {UNSAFE}=1 in the environment reads it all the same, and runs '
+            'whatever its author put into it'
         )
     return 'truncated, damaged, or not a checkpoint at all; copy or write it again'
 

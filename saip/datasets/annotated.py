@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from saip.datasets.canvas import decode_image, read_canvas, to_canvas
 from saip.datasets.coco import CocoBox, coco_boxes, load_json
 from saip.datasets.crops import DataError, clip_box
+from saip.datasets.files import read_text
 from saip.errors import MissingFileError
 
 BODY_PARTS = ('background', 'head', 'upper body', 'arms', 'lower body', 'legs', 'feet')
@@ -58,7 +59,7 @@ class PartCrops(Dataset):
         listing = self.root / f'{split}_id.txt'
         if not listing.is_file():
             raise MissingFileError(f'{listing}: no such file. {LIP_LAYOUT}')
-        names = listing.read_text(encoding='utf-8').split()
+        names = read_text(listing).split()
         if not names:
             raise DataError(f'{listing}: names no image')
         self.names = [names[i] for i in _spread(len(names), LIMITS[split])]

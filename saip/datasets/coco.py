@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 from .consistency import BoxesInImages, Identities, is_id, kind
 from .crops import Crop, DataError, clip_box
+
+_SURROGATE = re.compile(rb'\\u[dD][89a-fA-F]')
+"""What may stand for half a character, in JSON."""
 
 
 class CocoBox(NamedTuple):
@@ -64,10 +68,25 @@ def load_json(path: str | os.PathLike[str]) -> object:
     Raises:
         DataError: it is not JSON.
     """
+    return parse_json(Path(path).read_bytes(), str(path))
+
+
+def parse_json(content: str | bytes, where: str) -> object:
+    """Read a JSON document.
+
+    Raises:
+        DataError: it is none, or a text in it has no form in UTF-8, so that it can name no file.
+    """
     try:
-        return json.loads(Path(path).read_bytes())
+        document = json.loads(content)
+        if _SURROGATE.search(content if isinstance(content, bytes) else content.encode()):
+            json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f'{error.object[error.start]!a}'
+        raise DataError(f'{where}: a text with {half}, half a character') from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f'{path}: not JSON ({error})') from error
+        raise DataError(f'{where}: not JSON ({error})') from error
+    return document
 
 
 def coco_images(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from saip.errors import InputError, MissingFileError
 
+from .crops import DataError
+
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file beside its place and move it there, making the folder if need be."""
@@ -19,6 +21,21 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a text in UTF-8, without the byte order mark that some editors begin it with.
+
+    Raises:
+        OSError: the file cannot be read.
+        DataError: it is no such text; the message names the line.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = content.count(b'\n', 0, error.start) + 1
+        raise DataError(f'{path}: not UTF-8 text (line {line}: {error.reason})') from error
 
 
 def check_output(path: str | os.PathLike[str]) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from saip.errors import MissingFileError
 
+from .coco import parse_json
 from .crops import Crop, DataError
 from .files import write_atomic
 
@@ -99,8 +100,9 @@ def write_manifest(
 def _parse_header(line: bytes, path: str | os.PathLike[str]) -> dict:
     try:
         text = line.decode()
-        header = json.loads(text.removeprefix(MAGIC)) if text.startswith(MAGIC) else None
-    except (ValueError, RecursionError):
+        whole = text.startswith(MAGIC)
+        header = parse_json(text.removeprefix(MAGIC), str(path)) if whole else None
+    except ValueError:
         header = None
     types = {'version': int, 'root': str, 'count': int, 'sha256': str}
     if not isinstance(header, dict) or not all(

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
+from .coco import parse_json
 from .crops import DataError
-
-
-def read_odgt_text(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        DataError: it is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding='utf-8')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: not UTF-8 ({error.reason})') from error
 
 
 def parse_odgt_line(line: str, where: str) -> dict[str, Any]:
@@ -27,12 +14,10 @@ def parse_odgt_line(line: str, where: str) -> dict[str, Any]:
     Raises:
         DataError: the line is no such record, or a mark to ignore a box is neither 0 nor 1.
     """
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f'{where}: not JSON ({error})') from error
-    name = record.get('ID') if isinstance(record, dict) else None
-    boxes = record.get('gtboxes') if isinstance(record, dict) else None
+    record = parse_json(line, where)
+    if not isinstance(record, dict):
+        raise DataError(f'{where}: no object, but {record!r:.40}')
+    name, boxes = record.get('ID'), record.get('gtboxes')
     if not isinstance(name, str) or not name or not isinstance(boxes, list):
         raise DataError(f'{where}: no "ID" or no list "gtboxes"')
     for number, box in enumerate(boxes, 1):

@@ -14,9 +14,11 @@ from mmengine.logging import print_log
 
 from saip.errors import MissingFileError
 
+from .apart import ApartError, run_apart
 from .canvas import PictureError, open_image, upright_size
 from .coco import read_coco_persons
 from .crops import Crop, DataError
+from .files import read_text
 from .manifest import MANIFEST_NAME, manifest_root, read_manifest_crops
 
 IMAGE_SUFFIXES = frozenset(
@@ -106,6 +108,15 @@ def _give_up(error: OSError) -> None:
 _environments: dict[str, tuple[int, Any]] = {}
 """Open LMDB environments by path, each with the process that opened it."""
 
+_inspected: dict[str, tuple[int, int]] = {}
+"""Size and time of the LMDB files that have been looked at, by path."""
+
+MAX_INSPECTION = 600
+"""Seconds that looking at the keys of an LMDB may take, in a process of its own."""
+
+TOUCHED = 1 << 28
+"""Bytes (256 MB) up to which the values of an LMDB are looked at, too."""
+
 
 def _lmdb() -> Any:
     """Return the package ``lmdb``, which only these sets need.
@@ -132,13 +143,53 @@ class LmdbStorage:
     """Encoded images in an LMDB: UTF-8 keys are names, values the bytes of image files.
 
     Keys that begin with two underscores are bookkeeping and are passed over.
+
+    LMDB trusts its file: a damaged one may end the process. So a copy of the process goes through
+    all keys first, and of a file up to ``TOUCHED`` bytes through all values.
+
+    Raises:
+        DataError: the package ``lmdb`` is absent, or the LMDB is damaged.
     """
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.file = os.path.join(root, 'data.mdb') if os.path.isdir(root) else root
+        try:
+            state = os.stat(self.file)
+        except OSError as error:
+            raise DataError(f'{self.file}: not a readable LMDB ({error.strerror})') from error
+        place, stamp = os.path.realpath(self.file), (state.st_size, state.st_mtime_ns)
+        if _inspected.get(place) == stamp:
+            return
+        _lmdb()
+        try:
+            fault = run_apart(self._fault, MAX_INSPECTION)
+        except ApartError as error:
+            fault = str(error)
+        if fault:
+            raise DataError(f'{self.file}: not a readable LMDB ({fault})')
+        _inspected[place] = stamp
 
-    def _begin(self) -> Any:
-        """Start a read transaction.
+    def _fault(self) -> str:
+        """Return what is wrong with the structure of the LMDB; nothing if nothing is."""
+        size = os.path.getsize(self.file)
+        with self._begin(buffers=True) as transaction:
+            environment = _environments[os.path.realpath(self.root)][1]
+            facts, entries = environment.stat(), environment.stat()['entries']
+            needed = (environment.info()['last_pgno'] + 1) * facts['psize']
+            if size < needed:
+                return f'{size:,} bytes of {needed:,}: cut off'
+            count = 0
+            for _, value in transaction.cursor():
+                count += 1
+                if count > entries or len(value) > size:
+                    return f'its entry {count} does not fit: damaged'
+                if size <= TOUCHED:
+                    bytes(value)
+        return '' if count == entries else f'{count} of {entries} entries: damaged'
+
+    def _begin(self, buffers: bool = False) -> Any:
+        """Start a read transaction, which copies nothing if it gives buffers.
 
         LMDB allows one environment per file and process, and none that a fork inherited: all
         storages of a process share it, and another process opens its own.
@@ -153,7 +204,7 @@ class LmdbStorage:
                 environment.close()
             environment = self._open()
             _environments[place] = (os.getpid(), environment)
-        return environment.begin()
+        return environment.begin(buffers=buffers)
 
     def _open(self) -> Any:
         lmdb = _lmdb()
@@ -183,8 +234,8 @@ class LmdbStorage:
     def scan(self) -> tuple[list[str], list[str]]:
         """Return all keys."""
         with self._begin() as transaction:
-            keys = map(bytes, transaction.cursor().iternext(values=False))
-            names = [key.decode('utf-8', 'surrogateescape') for key in keys]
+            keys = list(map(bytes, transaction.cursor().iternext(values=False)))
+        names = [key.decode('utf-8', 'surrogateescape') for key in keys]
         return sorted(name for name in names if not name.startswith('__')), []
 
     def missing(self, names: Iterable[str]) -> list[str]:
@@ -326,12 +377,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Crop]:
     Raises:
         DataError: it is not UTF-8 text, or names nothing.
     """
-    try:
-        # Some editors begin a file with a byte order mark, which is no part of the first path.
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: not a text file ({error.reason})') from error
-    names = [line.strip().replace('\\', '/') for line in lines]
+    names = [line.strip().replace('\\', '/') for line in read_text(path).splitlines()]
     crops = [Crop(name) for name in names if name]
     if not crops:
         raise DataError(f'{path} lists no image')

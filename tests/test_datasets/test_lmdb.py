@@ -1,5 +1,6 @@
 """Images in an LMDB instead of a folder."""
 
+import os
 import pickle
 
 import pytest
@@ -68,3 +69,33 @@ def test_missing_lmdb_package(tmp_path, monkeypatch):
     (tmp_path / 'data.mdb').write_bytes(b'')
     with pytest.raises(DataError, match='pip install lmdb'):
         PersonImages(str(tmp_path))
+
+
+def write_lmdb(folder, store):
+    lmdb = pytest.importorskip('lmdb')
+    names = PersonImages(str(folder)).storage.scan()[0]
+    environment = lmdb.open(str(store), subdir=False, map_size=2**24)
+    with environment, environment.begin(write=True) as transaction:
+        for name in names:
+            transaction.put(name.encode(), (folder / name).read_bytes() * 20)
+
+
+def test_an_lmdb_that_was_cut_off_ends_no_process(folder, tmp_path):
+    """Reading beyond the end of a mapped file ends a process by SIGBUS."""
+    store = tmp_path / 'set.lmdb'
+    write_lmdb(folder, store)
+    content = store.read_bytes()
+    for part in (0.9, 0.5, 0.2):
+        store.write_bytes(content[: int(len(content) * part)])
+        with pytest.raises(DataError, match=r'set\.lmdb: not a readable LMDB \(.*: cut off\)'):
+            PersonImages(str(store))
+    store.write_bytes(content)
+    assert len(PersonImages(str(store))) == 10
+
+
+def test_an_lmdb_that_ends_its_reader_is_refused(folder, tmp_path, monkeypatch):
+    store = tmp_path / 'set.lmdb'
+    write_lmdb(folder, store)
+    monkeypatch.setattr(sources.LmdbStorage, '_fault', lambda self: os.abort())
+    with pytest.raises(DataError, match=r'set\.lmdb: .*ended the process .*\(SIGABRT\)'):
+        PersonImages(str(store))

@@ -14,6 +14,7 @@ import argparse
 import os
 from functools import partial
 
+import saip.checkpoint  # noqa: F401 (files of weights run no code from here on)
 from saip.datasets.canvas import PictureError, open_image, upright_size
 from saip.datasets.converters.hap_keypoints import from_hap
 from saip.datasets.converters.keypoints import Converted, from_annotations

@@ -19,7 +19,8 @@ from saip.errors import MissingFileError
 from ..canvas import PictureError, open_image
 from ..coco import coco_boxes, coco_persons, load_json, read_box
 from ..crops import Box, Crop, DataError, clip_box
-from ..odgt import is_person, parse_odgt_line, read_odgt_text
+from ..files import read_text
+from ..odgt import is_person, parse_odgt_line
 from ..parallel import parallel_map
 from ..verify import Rejected
 
@@ -203,7 +204,7 @@ def read_crowdhuman(folder: Path, workers: int) -> Found:
     """
     annotations = find_one(folder, 'annotation_train.odgt')
     images = _within(find_one(folder, 'Images/'), folder)
-    return Found(parse_odgt(read_odgt_text(annotations), images, str(annotations)), [])
+    return Found(parse_odgt(read_text(annotations), images, str(annotations)), [])
 
 
 def parse_fashionpedia(document: object, images: str, where: str) -> list[Crop]:

@@ -16,7 +16,7 @@ from saip.errors import MissingFileError
 from ..coco import check_category, coco_boxes, coco_categories, load_json, person_ids, read_box
 from ..crops import Box, Crop, DataError, clip_box
 from ..keypoint_places import check_places, check_units
-from ..keypoints import SHAPE, write_keypoints
+from ..keypoints import MAX_PIXELS, SHAPE, write_keypoints
 
 AIC_IN_COCO = (6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
 """COCO's joints of AIC's first twelve: shoulder, elbow, wrist, hip, knee and ankle, right first.
@@ -100,8 +100,13 @@ def from_annotations(
     check_units(joints, str(source), lambda i: crops[i].path)
     boxes = [crop.box for crop in crops if crop.box is not None]
     check_places(joints, boxes, str(source), lambda i: crops[i].path)
-    relative = [_in_box(crop, joints) for crop, joints in found.items()]
-    write_keypoints(out, list(found), np.stack(relative))
+    relative = np.stack([_in_box(crop, joints) for crop, joints in found.items()])
+    far = np.flatnonzero((np.abs(relative) > MAX_PIXELS).any(axis=(1, 2)))
+    if len(far):
+        raise DataError(
+            f'{source}: {crops[far[0]].path}: a joint more than {MAX_PIXELS:g} pixels from its box'
+        )
+    write_keypoints(out, crops, relative)
     return Converted(len(found), total - len(found))
 
 

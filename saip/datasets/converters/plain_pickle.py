@@ -111,7 +111,7 @@ def read_object_array(data: bytes) -> Any:
         version = npy.read_magic(file)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         _, _, dtype = header(file)
-    except ValueError as error:
+    except Exception as error:  # numpy evaluates the header, and raises what it happens upon
         raise RefusedError(f'no .npy file ({error})') from error
     if dtype != np.dtype(object):
         raise RefusedError(f'an array of {dtype} and not of objects')

@@ -1,4 +1,8 @@
-"""Keypoint files by running a top-down model of mmpose on every sample."""
+"""Keypoint files by running a top-down model of mmpose on every sample.
+
+mmengine reads the weights, and runs what code they hold unless ``saip.checkpoint`` is imported, as
+the tool does. This floor lies below that package.
+"""
 
 from __future__ import annotations
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from saip.datasets.coco import load_json
 from saip.datasets.crops import DataError
-from saip.errors import InputError, MissingFileError, MissingLibraryError
+from saip.datasets.matlab import Value, read_mat
+from saip.errors import InputError, MissingFileError
 
 SPLITS = ('train', 'val', 'test')
 """The parts that the published files know; ``trainval`` is the first two together."""
@@ -22,6 +23,8 @@ PETA_LAYOUT = (
 
 UNKNOWN = 2
 """Label of an attribute that the annotators could not tell; it counts as absent."""
+
+_LABELS = 'allowed are 0 (no), 1 (yes) and 2 (unknown, counted as no)'
 
 
 class Annotations(NamedTuple):
@@ -75,11 +78,18 @@ def read_pa100k(path: str | Path, split: str, count: int) -> Annotations:
     labels: list[np.ndarray] = []
     for part in parts:
         part_names = _texts(mat[f'{part}_images_name'], f'{path}: {part}_images_name')
-        rows = np.asarray(mat[f'{part}_label'])
+        rows = mat[f'{part}_label']
+        if not isinstance(rows, np.ndarray):
+            raise DataError(f'{path}: {part}_label holds no numbers')
         if rows.ndim != 2 or len(rows) != len(part_names):
             raise DataError(
                 f'{path}: {part}_label has shape {rows.shape}, but {part}_images_name names '
                 f'{len(part_names)} images; there must be a row for each'
+            )
+        if rows.shape[1] != count:
+            raise DataError(
+                f'{path}: {part}_label has labels for {rows.shape[1]} attributes; this data set '
+                f'has {count}'
             )
         names += part_names
         labels.append(rows)
@@ -106,45 +116,67 @@ def read_attribute_json(path: str | Path, split: str, count: int) -> Annotations
     parts = parts_of(split)
     if not Path(path).is_file():
         raise MissingFileError(f'{path}: no such annotation file. {PETA_LAYOUT}')
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-        attributes = tuple(content['metainfo']['attributes'])
-        entries = content['data_list']
-        chosen = [entry for entry in entries if entry['split'] in parts]
-        others = {entry['split'] for entry in entries} - set(SPLITS)
-        names = [entry['img_path'] for entry in chosen]
-        rows = [entry['gt_score'] for entry in chosen]
-        lengths = {len(row) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+    attributes, entries = _tables(load_json(path), path)
+    names: list[str] = []
+    rows: list[list[int]] = []
+    for number, entry in enumerate(entries):
+        name, scores, part = _entry(entry, f'{path}: data_list[{number}]', count)
+        if part in parts:
+            names.append(name)
+            rows.append(scores)
+    labels = np.asarray(rows, np.int64).reshape(len(names), count)
+    return _checked(path, names, labels, attributes, count)
+
+
+def _tables(content: object, path: str | Path) -> tuple[tuple[str, ...], list[Any]]:
+    """Return the names of the attributes and the entries of a JSON file."""
+    metainfo = content.get('metainfo') if isinstance(content, dict) else None
+    attributes = metainfo.get('attributes') if isinstance(metainfo, dict) else None
+    entries = content.get('data_list') if isinstance(content, dict) else None
+    if (
+        not isinstance(attributes, list)
+        or not all(isinstance(name, str) for name in attributes)
+        or not isinstance(entries, list)
+    ):
         raise DataError(
             f'{path}: not such a file as tools/dataset_converters/make_petazs.py writes, with '
-            'metainfo.attributes, and img_path, gt_score and split for each entry of data_list '
-            f'({type(error).__name__}: {error})'
-        ) from error
-    if others:
-        raise DataError(f'{path}: unknown split {min(others)!r}; allowed: {", ".join(SPLITS)}')
-    if len(lengths) > 1:
-        raise DataError(f'{path}: gt_score has {sorted(lengths)} values; all need {count}')
-    return _checked(path, names, np.asarray(rows), attributes, count)
+            'metainfo.attributes, a list of names, and a list data_list'
+        )
+    return tuple(attributes), entries
 
 
-def _load_mat(path: Path, variables: list[str]) -> dict[str, Any]:
+def _entry(entry: object, where: str, count: int) -> tuple[str, list[int], str]:
+    """Return image, labels and part of an entry of a JSON file."""
+    if not isinstance(entry, dict):
+        raise DataError(
+            f'{where} is {entry!r:.40}, not an object with img_path, gt_score, split'
+        )
+    name, scores, part = (entry.get(key) for key in ('img_path', 'gt_score', 'split'))
+    if not isinstance(name, str) or not name or '\0' in name:
+        raise DataError(f'{where} has img_path {name!r:.40}, not the name of a file')
+    if not isinstance(part, str) or part not in SPLITS:
+        raise DataError(f'{where}: unknown split {part!r:.40}; allowed: {", ".join(SPLITS)}')
+    if not isinstance(scores, list) or len(scores) != count:
+        held = f'{len(scores)} values' if isinstance(scores, list) else f'{scores!r:.40}'
+        raise DataError(
+            f'{where} ({name:.40}): gt_score has {held}; a list of {count} is needed'
+        )
+    for column, score in enumerate(scores):
+        if type(score) is not int or score not in (0, 1, UNKNOWN):
+            raise DataError(
+                f'{where} ({name:.40}): gt_score[{column}] is {score!r:.40}; {_LABELS}'
+            )
+    return name, scores, part
+
+
+def _load_mat(path: Path, variables: list[str]) -> dict[str, Value]:
     """Read these variables of a MATLAB file."""
     if not path.is_file():
         raise MissingFileError(f'{path}: no such annotation file. {PA100K_LAYOUT}')
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingLibraryError(
-            f'{path}: reading it needs scipy: pip install scipy'
-        ) from error
-    try:
-        mat = loadmat(path, variable_names=variables)
-    except Exception as error:  # scipy raises what it happens upon in a damaged file
-        raise DataError(
-            f'{path}: not a MATLAB file that scipy.io.loadmat reads ({error}); take annotation.mat '
-            'as it is published'
-        ) from error
+        mat = read_mat(path, variables)
+    except DataError as error:
+        raise DataError(f'{error}; take annotation.mat as it is published') from error
     missing = [name for name in variables if name not in mat]
     if missing:
         raise DataError(
@@ -154,14 +186,16 @@ def _load_mat(path: Path, variables: list[str]) -> dict[str, Any]:
     return mat
 
 
-def _texts(cells: np.ndarray, where: str) -> list[str]:
-    """Return the texts of a column of cells, each of which loadmat gives as an array."""
+def _texts(cells: Value, where: str) -> list[str]:
+    """Return the texts of a column of cells."""
+    if not isinstance(cells, list):
+        raise DataError(f'{where}: holds no cells')
     texts: list[str] = []
-    for cell in np.asarray(cells).ravel():
-        value = np.asarray(cell)
-        if value.size != 1 or not isinstance(value.item(), str):
-            raise DataError(f'{where}: cell {len(texts) + 1} holds {cell!r}, not one text')
-        texts.append(value.item().strip())
+    for cell in cells:
+        text = cell.strip() if isinstance(cell, str) else ''
+        if not text or '\0' in text:
+            raise DataError(f'{where}: cell {len(texts) + 1} holds {cell!r:.40}, not one text')
+        texts.append(text)
     return texts
 
 
@@ -186,6 +220,6 @@ def _checked(
         row, column = strange[0]
         raise DataError(
             f'{path}: {names[row]} has label {labels[row, column]} for {attributes[column]}; '
-            'allowed are 0 (no), 1 (yes) and 2 (unknown, counted as no)'
+            f'{_LABELS}'
         )
     return Annotations(names, (labels == 1).astype(np.uint8), attributes)

@@ -19,14 +19,25 @@ from saip.datasets.files import write_atomic
 from saip.downstream.attributes.annotations import SPLITS, UNKNOWN
 from saip.errors import InputError, MissingFileError
 
+LONGEST = 1_000_000
+"""Most rows of a part; PETA has 19,000 images."""
+
 
 class _Fields(dict):
     """Stands in for ``easydict.EasyDict``: its items are all that is used."""
 
 
+def _bounded_range(*arguments: int) -> range:
+    """Stand in for ``range``, of which a damaged file could ask for any number."""
+    found = range(*arguments)
+    if not -LONGEST <= found.start <= LONGEST or not -LONGEST <= found.stop <= LONGEST:
+        raise pickle.UnpicklingError(f'asks for {found}')
+    return found
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     ('easydict', 'EasyDict'): _Fields,
-    ('builtins', 'range'): range,
+    ('builtins', 'range'): _bounded_range,
     ('_codecs', 'encode'): codecs.encode,  # how old protocols store bytes
     ('numpy', 'dtype'): np.dtype,
     ('numpy', 'ndarray'): np.ndarray,
@@ -38,7 +49,9 @@ for _core in ('core', '_core'):
     _ALLOWED[f'numpy.{_core}.numeric', '_frombuffer'] = np.zeros(1).__reduce_ex__(5)[0]
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own reader in Python; that in C may take any memory for a damaged file."""
+
     def find_class(self, module: str, name: str) -> Any:
         """Return one of the allowed classes and functions."""
         try:
@@ -63,18 +76,30 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
     """
     content = _read(Path(source))
     try:
-        names = [str(name) for name in content['image_name']]
-        attributes = [str(name) for name in content['attr_name']]
+        names = _names(content['image_name'])
+        attributes = _names(content['attr_name'])
         labels = np.asarray(content['label'])
         parts = {part: _rows(content['partition'][part]) for part in SPLITS}
         # Only where colors and other attributes are in the file as well.
-        evaluated = list(content.get('label_idx', {}).get('eval', range(len(attributes))))
-    except (KeyError, TypeError, AttributeError) as error:
+        chosen = content.get('label_idx', {}).get('eval', range(len(attributes)))
+        evaluated = [int(column) for column in np.ravel(chosen)]
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OverflowError,
+    ) as error:
         raise InputError(
             f'{source}: not the published split of PETA, which has image_name, attr_name, label '
             f'and partition with train, val and test ({type(error).__name__}: {error})'
         ) from error
     _check(source, names, attributes, labels, parts)
+    if not all(0 <= column < len(attributes) for column in evaluated):
+        raise InputError(
+            f'{source}: label_idx.eval has columns that are none of the attributes'
+        )
     labels = np.where(labels == UNKNOWN, 0, labels)[:, evaluated]
     data_list = [
         {'img_path': names[row], 'gt_score': [int(v) for v in labels[row]], 'split': part}
@@ -101,10 +126,21 @@ def _read(path: Path) -> Any:
             raise InputError(f'{path}: not a readable pickle ({error})') from error
 
 
+def _names(values: Any) -> list[str]:
+    """Texts of a list or an array of texts.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise TypeError(f'a list of names is needed, not {type(values).__name__}')
+    return [str(name) for name in values]
+
+
 def _rows(partition: Any) -> list[int]:
     """Row numbers of a part; where the file lists several splits, the first is the one in use."""
     first = partition[0] if isinstance(partition, list) else partition
-    return [int(row) for row in np.ravel(first)]
+    return [int(row) for row in np.ravel(np.asarray(first))]
 
 
 def _check(
@@ -114,6 +150,8 @@ def _check(
     labels: np.ndarray,
     parts: dict[str, list[int]],
 ) -> None:
+    if labels.dtype.kind not in 'biuf' or not np.isin(labels, (0, 1, UNKNOWN)).all():
+        raise InputError(f'{source}: label has values other than 0, 1 and {UNKNOWN} (unknown)')
     if labels.shape != (len(names), len(attributes)):
         raise InputError(
             f'{source}: label has shape {labels.shape}, but there are {len(names)} images and '

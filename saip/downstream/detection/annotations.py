@@ -7,7 +7,8 @@ from typing import Any
 
 from saip.datasets.coco import read_box
 from saip.datasets.crops import DataError
-from saip.datasets.odgt import parse_odgt_line, read_odgt_text
+from saip.datasets.files import read_text
+from saip.datasets.odgt import parse_odgt_line
 from saip.errors import MissingFileError
 
 LAYOUT = (
@@ -44,7 +45,7 @@ def is_empty(box: dict[str, Any]) -> bool:
 def _records(path: Path) -> list[dict[str, Any]]:
     records = []
     first: dict[str, int] = {}
-    for number, line in enumerate(read_odgt_text(path).strip().split('\n'), 1):
+    for number, line in enumerate(read_text(path).strip().split('\n'), 1):
         where = f'{path}, line {number}'
         record = parse_odgt_line(line, where)
         for position, box in enumerate(record['gtboxes'], 1):

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmseg.datasets import LIPDataset
 
 from saip.datasets.crops import DataError
-from saip.datasets.files import require_files
+from saip.datasets.files import read_text, require_files
 from saip.errors import MissingFileError
 from saip.registry import DATASETS
 
@@ -47,7 +47,7 @@ class LIPParts(LIPDataset):
 def _read_names(path: Path) -> list[str]:
     if not path.is_file():
         raise MissingFileError(f'{path}: no such file. {LAYOUT}')
-    names = [line.strip() for line in path.read_text().splitlines()]
+    names = [line.strip() for line in read_text(path).splitlines()]
     if not names:
         raise DataError(f'{path}: names no image. {LAYOUT}')
     if '' in names:

@@ -10,7 +10,7 @@ from typing import Any
 from mmpretrain.datasets import BaseDataset
 
 from saip.datasets.crops import DataError
-from saip.datasets.files import require_files
+from saip.datasets.files import read_text, require_files
 from saip.datasets.retrieval import DISTRACTOR, keep_answerable, read_folder, unanswerable
 from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
@@ -167,7 +167,7 @@ class MSMT17(ReIDImages):
                 'mask_test_v2/, set train_folder and test_folder of the data set'
             )
         names, records = [], []
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             match = self.LINE.fullmatch(line.strip())
             if match is None:
                 raise DataError(

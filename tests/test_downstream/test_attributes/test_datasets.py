@@ -130,13 +130,16 @@ LABELS = pa100k_variables()['train_label']
     [
         (
             {'train_label': LABELS[:, 1:]},
-            r'26 attributes and labels for 25; this data set has 26',
+            r'train_label has labels for 25 attributes; this data set has 26',
         ),
+        ({'train_label': cells(['none'])}, r'train_label holds no numbers'),
+        ({'train_label': LABELS * 1j}, r'variable train_label: an array of class 6 .*real'),
+        ({'attributes': np.ones((26, 1))}, r'attributes: holds no cells'),
         ({'attributes': cells(['Hat'])}, r'1 attributes and labels for 26'),
         ({'train_label': LABELS[:4]}, r'train_label has shape \(4, 26\), .* names 6 images'),
         ({'train_label': LABELS + 7}, r'000001\.jpg has label .* for Female; allowed are 0'),
         ({'train_label': None}, r'no variable train_label; .* <part>_images_name'),
-        ({'train_images_name': np.ones((6, 1))}, r'train_images_name: cell 1 holds .*not one'),
+        ({'train_images_name': cells(range(6))}, r'train_images_name: cell 1 holds .*not one'),
     ],
 )
 def test_wrong_variables_are_named(tmp_path, changes, message):
@@ -155,12 +158,31 @@ def test_a_file_that_is_no_mat_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda c: c['data_list'][0].pop('split'), r"not such a file .*KeyError: 'split'"),
+        (lambda c: c['data_list'][0].pop('split'), r'data_list\[0\]: unknown split None'),
+        (lambda c: c['data_list'][2].update(split=7), r'data_list\[2\]: unknown split 7'),
+        (lambda c: c['data_list'][2].update(split=['val']), r"\[2\]: unknown split \['val'\]"),
+        (
+            lambda c: c['data_list'].insert(1, 'image'),
+            r"data_list\[1\] is 'image', not an object",
+        ),
+        (lambda c: c['data_list'][0].update(img_path='a\0b'), r'data_list\[0\] has img_path'),
+        (
+            lambda c: c['data_list'][1].update(gt_score=3),
+            r'data_list\[1\] .*gt_score has 3; a list',
+        ),
+        (
+            lambda c: c['data_list'][1]['gt_score'].__setitem__(4, [1]),
+            r'data_list\[1\] \(00002.png\): gt_score\[4\] is \[1\]; allowed are 0',
+        ),
+        (lambda c: c['metainfo'].update(attributes='all'), 'not such a file'),
         (
             lambda c: c['data_list'][0].update(split='query'),
             "unknown split 'query'; allowed: tr",
         ),
-        (lambda c: c['data_list'][0]['gt_score'].pop(), r'gt_score has \[34, 35\] values'),
+        (
+            lambda c: c['data_list'][0]['gt_score'].pop(),
+            r'\[0\] \(00001.png\): gt_score has 34 values',
+        ),
         (lambda c: c['metainfo']['attributes'].pop(), '34 attributes and labels for 35'),
         (lambda c: c.update(data_list=c['data_list'][-1:]), 'names no image of this split'),
     ],
