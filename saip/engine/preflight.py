@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from saip.checkpoint.renamed import explain_option, find_renamed
 from saip.engine.keys import (
@@ -23,8 +21,10 @@ from saip.engine.keys import (
     allowed_keys,
     check_keys,
     is_slip,
+    runner_keys,
     unknown_key,
 )
+from saip.engine.used_variables import check_used_by_bases
 from saip.errors import InputError
 
 
@@ -82,6 +82,7 @@ def check_config(cfg: Config) -> None:
     check_renamed(cfg, where)
     _check_top(cfg, where)
     check_parts(cfg, where)
+    check_used_by_bases(cfg)
 
 
 def check_parts(cfg: Config, where: str) -> None:
@@ -90,7 +91,7 @@ def check_parts(cfg: Config, where: str) -> None:
     Raises:
         ConfigKeyError: a misspelt key, with the name that was probably meant.
     """
-    check_keys(cfg._cfg_dict, sorted(_parts()), where)
+    check_keys(cfg._cfg_dict, sorted(runner_keys()), where)
 
 
 def _check_top(cfg: Config, where: str) -> None:
@@ -233,13 +234,8 @@ def _check_new_key(cfg: Config, node: Mapping[str, Any], path: Keys, key: str) -
     raise ConfigKeyError(unknown_key(key, named, allowed, '--cfg-options'))
 
 
-def _parts() -> set[str]:
-    """Top-level keys that the Runner reads."""
-    return set(inspect.signature(Runner).parameters) | {'custom_imports', 'model_wrapper_cfg'}
-
-
-def _top_level_keys() -> set[str]:
-    return _parts() | _READ_BESIDES_ARGUMENTS
+def _top_level_keys() -> frozenset[str]:
+    return runner_keys() | _READ_BESIDES_ARGUMENTS
 
 
 def _is_read(name: str, text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from saip.engine.keys.check import RESERVED, allowed_keys, check_keys
 from saip.engine.keys.errors import ConfigKeyError, unknown_key
-from saip.engine.keys.plain import NAMES_OF_ITS_OWN
+from saip.engine.keys.plain import NAMES_OF_ITS_OWN, runner_keys
 from saip.engine.keys.registered import Keys
 from saip.engine.keys.spelling import is_slip
 
@@ -14,5 +14,6 @@ __all__ = [
     'allowed_keys',
     'check_keys',
     'is_slip',
+    'runner_keys',
     'unknown_key',
 ]

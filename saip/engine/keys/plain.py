@@ -10,7 +10,7 @@ from typing import Any
 import torch.distributed
 from mmengine.dist import init_dist
 from mmengine.evaluator import Evaluator
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, set_random_seed
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, set_random_seed
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
@@ -108,6 +108,11 @@ def part_of(cfg: Mapping[str, Any], path: Keys) -> Mapping[str, Any]:
 def _dict(node: Any) -> Mapping[str, Any]:
     """The value itself if it is a dict, else an empty one."""
     return node if isinstance(node, Mapping) else {}
+
+
+def runner_keys() -> frozenset[str]:
+    """Top-level keys of a configuration that a run reads; all others are variables."""
+    return _parameters(Runner) | {'custom_imports', 'model_wrapper_cfg'}
 
 
 def _fields(cls: Any) -> frozenset[str]:

@@ -53,6 +53,6 @@ def _joined(name: str) -> str:
 
 
 def _unnumbered(name: str) -> str:
-    """Without digits, and without words of one letter."""
-    words = re.sub(r'\d+', '', name).split('_')
-    return '_'.join(word if len(word) > 1 else '' for word in words).rstrip('_')
+    """Without numbers, and without words of one letter."""
+    words = re.sub(r'_?\d+', '', name).split('_')
+    return '_'.join('' if len(word) == 1 else word for word in words)
