@@ -175,8 +175,10 @@ def test_a_bug_before_the_first_iteration_keeps_its_traceback(toy_config, monkey
 
 @pytest.mark.usefixtures('fresh_mmengine')
 def test_what_mmengine_refuses_is_wrong_input(toy_config):
-    with pytest.raises(launch.StartError, match="unexpected keyword argument 'dpeth'"):
-        launch.train(toy_config(**{'model.dpeth': 3}))
+    """The hook hands the rest of its arguments on, so that only building can refuse one."""
+    average = dict(type='EMAHook', depth=3)
+    with pytest.raises(launch.StartError, match="unexpected keyword argument 'depth'"):
+        launch.train(toy_config(custom_hooks=[average]))
 
 
 def test_an_unknown_arch_is_one_line_and_a_bug_of_ours_is_not(tmp_path):

@@ -27,6 +27,7 @@ from saip.engine.preflight import (
     check_config,
     check_evaluated_files,
     check_options,
+    check_parts,
     check_renamed,
     explain_missing_base,
 )
@@ -39,6 +40,7 @@ from saip.engine.start_checks import (
     check_plateau,
     refuse_used_folder,
 )
+from saip.engine.used_variables import check_used_by_options
 from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
 from saip.errors import REFUSALS, StartError, StoppedError, is_bug, one_line
@@ -194,9 +196,7 @@ def read_config(
             file=sys.stderr,
         )
     check_config(cfg)
-    check_options(cfg, options or {})
-    cfg.merge_from_dict(dict(options or {}))
-    check_renamed(cfg, '--cfg-options')
+    _merge(cfg, options or {})
     adapt_loaders(cfg)
     use_resumable_loop(cfg)
     if work_dir is not None:
@@ -206,6 +206,17 @@ def read_config(
     if Path(cfg.work_dir).is_file():
         raise StartError(f'work_dir {cfg.work_dir}: this is a file, a folder is needed')
     return cfg
+
+
+def _merge(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Check options and let them replace values of a configuration."""
+    if not options:
+        return
+    check_options(cfg, options)
+    check_used_by_options(cfg, options)
+    cfg.merge_from_dict(dict(options))
+    check_renamed(cfg, '--cfg-options')
+    check_parts(cfg, '--cfg-options')
 
 
 def use_bfloat16(cfg: Config) -> None:

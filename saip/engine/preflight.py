@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
 import sys
@@ -12,23 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import Registry, root
-from mmengine.runner import (
-    EpochBasedTrainLoop,
-    IterBasedTrainLoop,
-    LogProcessor,
-    Runner,
-    set_random_seed,
-)
-from mmengine.utils.dl_utils import set_multi_processing
-from torch.utils.data import DataLoader
 
 from saip.checkpoint.renamed import explain_option, find_renamed
+from saip.engine.keys import (
+    NAMES_OF_ITS_OWN,
+    RESERVED,
+    ConfigKeyError,
+    Keys,
+    allowed_keys,
+    check_keys,
+    is_slip,
+    runner_keys,
+    unknown_key,
+)
+from saip.engine.used_variables import check_used_by_bases
 from saip.errors import InputError
-
-
-class ConfigKeyError(InputError):
-    """A key of a configuration that nothing will ever read."""
 
 
 class ConflictError(InputError):
@@ -53,33 +50,6 @@ _READ_BESIDES_ARGUMENTS = {
     'vis_backends',
 }
 """Top-level keys that mmengine, its tools or every shipped configuration read by name."""
-
-
-def _parameters(function: Any) -> set[str]:
-    return set(inspect.signature(function).parameters) - {'self', 'cls', 'kwargs'}
-
-
-_LOADER = _parameters(DataLoader) | {'dataset', 'num_batch_per_epoch'}
-_SECTIONS: dict[str, set[str]] = {
-    'auto_scale_lr': {'base_batch_size', 'enable'},
-    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
-    'env_cfg.mp_cfg': _parameters(set_multi_processing) - {'distributed'},
-    'log_processor': _parameters(LogProcessor) | {'type'},
-    'optim_wrapper': {'type', 'optimizer', 'paramwise_cfg', 'constructor'},
-    'randomness': _parameters(set_random_seed),
-    'train_cfg': _parameters(EpochBasedTrainLoop)
-    | _parameters(IterBasedTrainLoop) - {'runner', 'dataloader'}
-    | {'by_epoch', 'type'},
-    'train_dataloader': _LOADER,
-    'val_dataloader': _LOADER,
-    'test_dataloader': _LOADER,
-}
-_OPEN = ('model.objectives', 'model.data_preprocessor.views')
-"""Dicts whose entries have names of their own."""
-"""Keys of the parts of a configuration that name no class, or that mmengine itself reads."""
-
-_SILENT_SECTIONS = ('auto_scale_lr', 'env_cfg', 'env_cfg.mp_cfg', 'randomness')
-"""Those of them in which mmengine ignores a misspelt key."""
 
 
 def explain_missing_base(error: FileNotFoundError) -> str:
@@ -108,19 +78,32 @@ def check_config(cfg: Config) -> None:
         ConfigKeyError: a misspelt key, with the name that was probably meant, or something that
             is gone, with what took its place.
     """
-    check_renamed(cfg, cfg.filename or 'configuration')
+    where = cfg.filename or 'configuration'
+    check_renamed(cfg, where)
+    _check_top(cfg, where)
+    check_parts(cfg, where)
+    check_used_by_bases(cfg)
+
+
+def check_parts(cfg: Config, where: str) -> None:
+    """Check the keys within the parts that mmengine reads, see :func:`saip.engine.keys.check_keys`.
+
+    Raises:
+        ConfigKeyError: a misspelt key, with the name that was probably meant.
+    """
+    check_keys(cfg._cfg_dict, sorted(runner_keys()), where)
+
+
+def _check_top(cfg: Config, where: str) -> None:
     known = _top_level_keys()
     for key in cfg:
-        if key in known or key.startswith('_') or _is_read(key, cfg.text):
+        if key in known or _is_read(key, cfg.text):
             continue
-        if difflib.get_close_matches(key, known, 1, cutoff=0.8):
-            raise ConfigKeyError(_message(key, '', known, cfg.filename))
-    for path in _SILENT_SECTIONS:
-        section = _find(cfg, path)
-        if isinstance(section, Mapping):
-            for key in section:
-                if key not in _SECTIONS[path]:
-                    raise ConfigKeyError(_message(key, path, _SECTIONS[path], cfg.filename))
+        others = [name for name in (*cfg, *RESERVED) if is_slip(key, name)]
+        if not key.startswith('_'):
+            others += difflib.get_close_matches(key, known, 1, cutoff=0.8)
+        if others:
+            raise ConfigKeyError(unknown_key(key, '', others, where))
 
 
 def check_renamed(cfg: Config, where: str) -> None:
@@ -158,16 +141,16 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
         if gone is not None:
             raise ConfigKeyError(f'--cfg-options {gone}')
         node: Any = cfg._cfg_dict
-        done: list[str] = []
+        done: Keys = ()
         for part in option.split('.'):
             path = '.'.join(done)
             if node is None:
                 break
             if isinstance(node, Mapping):
                 if part not in node:
-                    if path in _OPEN and f'{path}.{part}.type' in given:
+                    if path in NAMES_OF_ITS_OWN and f'{path}.{part}.type' in given:
                         break
-                    _check_new_key(cfg, node, path, part)
+                    _check_new_key(cfg, node, done, part)
                     break
                 node = node[part]
             elif isinstance(node, list | tuple):
@@ -181,7 +164,7 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
                 raise ConfigKeyError(
                     f'--cfg-options {option}: {path} is {node!r}, it has no key {part!r}'
                 )
-            done.append(part)
+            done = (*done, part)
 
 
 def check_evaluated_files(cfg: Config, part: str) -> None:
@@ -232,29 +215,27 @@ def _warn_of_a_part(dataset: Mapping[str, Any], evaluators: Any, key: str) -> No
         )
 
 
-def _check_new_key(cfg: Config, node: Mapping[str, Any], path: str, key: str) -> None:
+def _check_new_key(cfg: Config, node: Mapping[str, Any], path: Keys, key: str) -> None:
     """Check a key that a part of the configuration does not have yet."""
-    allowed = set(node)
     if not path:
-        allowed |= _top_level_keys()
-    allowed |= _SECTIONS.get(path, set())
-    takes_any = False
-    kind = node.get('type', 'OptimWrapper' if path == 'optim_wrapper' else None)
-    if kind is not None:
-        found = [_arguments(cls) for cls in _classes(kind, cfg.get('default_scope'))]
-        if not found:
-            return  # building it will say that there is no such type
-        allowed |= set().union(*(names for names, _ in found))
-        takes_any = any(anything for _, anything in found)
+        allowed, takes_any = set(node) | _top_level_keys(), False
+    else:
+        found = allowed_keys(cfg._cfg_dict, path)
+        # What a dict of unknown keys has already is all that a misspelt one can be told from.
+        takes_any = found is None or found.any_other
+        allowed = set(node) | (set() if found is None else found.names)
+    named = '.'.join(path)
     if key in allowed:
         return
-    if takes_any and not difflib.get_close_matches(key, allowed, 1, cutoff=0.8):
-        return
-    raise ConfigKeyError(_message(key, path, allowed, '--cfg-options'))
+    if takes_any and named not in NAMES_OF_ITS_OWN:
+        allowed = {name for name in allowed if is_slip(key, name)}
+        if not allowed:
+            return
+    raise ConfigKeyError(unknown_key(key, named, allowed, '--cfg-options'))
 
 
-def _top_level_keys() -> set[str]:
-    return _parameters(Runner) | _READ_BESIDES_ARGUMENTS
+def _top_level_keys() -> frozenset[str]:
+    return runner_keys() | _READ_BESIDES_ARGUMENTS
 
 
 def _is_read(name: str, text: str) -> bool:
@@ -268,39 +249,3 @@ def _find(cfg: Config, path: str) -> Any:
     for part in path.split('.'):
         node = node.get(part) if isinstance(node, Config | Mapping) else None
     return node
-
-
-def _classes(kind: Any, scope: str | None) -> list[Any]:
-    """Return what a ``type`` of a configuration may stand for."""
-    if not isinstance(kind, str):
-        return [kind]
-    found = []
-    for registry in vars(root).values():
-        if isinstance(registry, Registry):
-            with registry.switch_scope_and_registry(scope) as scoped:
-                found.append(scoped.get(kind))
-    return [cls for cls in found if cls is not None]
-
-
-def _arguments(function: Any) -> tuple[set[str], bool]:
-    """Return the arguments of a class or function, and whether it takes any others."""
-    initializers = [function]
-    if inspect.isclass(function):
-        initializers = [
-            c.__dict__['__init__'] for c in function.__mro__ if '__init__' in vars(c)
-        ]
-    names: set[str] = set()
-    for initializer in initializers:
-        parameters = inspect.signature(initializer).parameters.values()
-        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        names |= {p.name for p in parameters if p.kind in named}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names - {'self'}, False
-    return names - {'self'}, True
-
-
-def _message(key: str, path: str, allowed: Iterable[str], where: str | None) -> str:
-    place = f'in {path}' if path else 'at the top level'
-    close = difflib.get_close_matches(key, list(allowed), 1)
-    hint = f'did you mean {close[0]!r}?' if close else f'allowed: {", ".join(sorted(allowed))}'
-    return f'{where or "configuration"}: no key {key!r} {place}; {hint}'

@@ -95,8 +95,13 @@ def test_an_option_that_names_nothing_is_refused(toy_config, option, message):
         check_options(cfg, [option])
 
 
+def pretrainer(**objectives: dict) -> dict:
+    """A model with objectives, which is read, not built."""
+    return dict(type='saip.SAIP', _delete_=True, objectives=objectives)
+
+
 def test_an_objective_is_added_with_its_type(toy_config):
-    path = toy_config(**{'model.objectives': dict(csm=dict(type='A'))})
+    path = toy_config(model=pretrainer(csm=dict(type='A')))
     options = {'model.objectives.mine.type': 'B', 'model.objectives.mine.head.type': 'C'}
     cfg = launch.read_config(path, options)
     assert cfg.model.objectives.mine == {'type': 'B', 'head': {'type': 'C'}}
@@ -105,7 +110,7 @@ def test_an_objective_is_added_with_its_type(toy_config):
 
 
 def test_none_takes_an_objective_away(toy_config):
-    path = toy_config(**{'model.objectives': dict(csm=dict(type='A'), css=dict(type='B'))})
+    path = toy_config(model=pretrainer(csm=dict(type='A'), css=dict(type='B')))
     cfg = launch.read_config(path, {'model.objectives.css': None})
     assert cfg.model.objectives == {'csm': {'type': 'A'}, 'css': None}
 
