@@ -156,7 +156,7 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
         with torch.serialization.safe_globals(training_globals()):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # damaged bytes surface as any exception of the unpickler
-        raise CheckpointError(f'{path}: {_reason(error)}') from error
+        raise CheckpointError(f'{path}: {reason(error)}') from error
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     return meta if isinstance(meta, dict) else {}
 
