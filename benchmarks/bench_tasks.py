@@ -1,8 +1,8 @@
 """Every downstream task on small synthetic persons: untrained, from random weights, pretrained.
 
     python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
-        pa100k coco lip crowdhuman humanart ap10k
-    python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid parts detection
+        pa100k coco lip crowdhuman cihp humanart ap10k
+    python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid parts parsing detection
     python benchmarks/bench_tasks.py data/small STARNET.pth --encoder starnet-s3 \
         --tasks attributes pose wholebody humanart ap10k
 
@@ -147,6 +147,37 @@ def crowds(cfg: Config) -> dict[str, Any]:
     return options
 
 
+def parsed(cfg: Config) -> dict[str, Any]:
+    """192x144, a narrow neck and heads, maps of half the side, fewer proposals."""
+    scale, width = (192, 144), 64
+    options: dict[str, Any] = {
+        'model.neck.out_channels': width,
+        'model.rpn_head.in_channels': width,
+        'model.rpn_head.feat_channels': width,
+        'model.roi_head.bbox_roi_extractor.out_channels': width,
+        'model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.bbox_head.in_channels': width,
+        'model.roi_head.bbox_head.fc_out_channels': 256,
+        'model.roi_head.mask_roi_extractor.out_channels': width,
+        'model.roi_head.mask_roi_extractor.roi_layer.output_size': 16,
+        'model.roi_head.mask_head.in_channels': width,
+        'model.roi_head.mask_head.branch_channels': 32,
+        'model.roi_head.mask_head.channels': 64,
+        'model.roi_head.mask_head.dilations': (3, 6, 9),
+        'model.roi_head.mask_head.num_convs': 2,
+        'model.roi_head.max_parsed': 6,
+        'model.train_cfg.rpn_proposal.max_per_img': 200,
+        'model.train_cfg.rcnn.sampler.num': 64,
+        'model.test_cfg.rpn.max_per_img': 100,
+        'model.test_cfg.rcnn.max_per_img': 20,
+        'train_dataloader.dataset.pipeline.2.scales': [scale],
+        'optim_wrapper.paramwise_cfg': {'_delete_': True},  # random weights learn, too
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = scale
+    return options
+
+
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
     'attributes': Task('attributes/par_pa100k', 'attributes/mA', 24, 32, 1e-3, crops),
@@ -155,6 +186,7 @@ TASKS = {
     'humanart': Task('pose/vitpose_humanart', 'coco/AP', 16, 8, 1e-3, poses),
     'ap10k': Task('pose/vitpose_ap10k', 'coco/AP', 16, 8, 1e-3, poses),
     'parts': Task('part_segmentation/schp_lip', 'mIoU', 10, 8, 1e-3, parts),
+    'parsing': Task('human_parsing/parsing-rcnn_cihp', 'parsing/mIoU', 5, 4, 1e-3, parsed),
     'detection': Task('detection/crowddet_crowdhuman', 'crowd_human/mAP', 6, 4, 5e-4, crowds),
 }
 

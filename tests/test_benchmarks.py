@@ -39,7 +39,17 @@ def test_every_task_is_trained(bench):
 
 @pytest.mark.parametrize(
     'name',
-    ['reid', 'attributes', 'pose', 'wholebody', 'humanart', 'ap10k', 'parts', 'detection'],
+    [
+        'reid',
+        'attributes',
+        'pose',
+        'wholebody',
+        'humanart',
+        'ap10k',
+        'parts',
+        'parsing',
+        'detection',
+    ],
 )
 def test_options_are_of_the_configuration(bench, name, monkeypatch):
     monkeypatch.setenv('SAIP_BACKBONE', 'vit-4blocks-p16')

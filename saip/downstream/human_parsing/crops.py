@@ -17,15 +17,15 @@ from torch import Tensor
 
 
 class PartCrop(NamedTuple):
-    """The part of a person's label map that is not empty for sure.
+    """A window of a person's label map; everything outside of it is background.
 
-    A box of labels instead of a map of the whole image: a hundred people in an image of a
-    megapixel take megabytes otherwise.
+    It takes the place of a map of the whole image: for a hundred people in an image of a megapixel
+    these are a hundred megabytes.
 
     Attributes:
         left: column of the image where ``labels`` begins.
         top: row of the image where ``labels`` begins.
-        labels: (h, w) uint8; 0 is the background, as is everything outside.
+        labels: (h, w) uint8; 0 is the background.
     """
 
     left: int

@@ -67,6 +67,12 @@ def test_targets_pixel_by_pixel(side):
     assert (found > 0).any()
 
 
+def test_no_box_of_nobody_has_no_target():
+    nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    found = crop_targets(torch.zeros(0, 8, 8, dtype=torch.uint8), *nothing, 16)
+    assert found.shape == (0, 16, 16)
+
+
 def test_other_people_are_background():
     maps = torch.zeros(2, 8, 8, dtype=torch.uint8)
     maps[0, :, :4], maps[1, :, 4:] = 5, 9
