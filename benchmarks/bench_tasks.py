@@ -1,9 +1,9 @@
 """Every downstream task on small synthetic persons: untrained, from random weights, pretrained.
 
     python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
-        cuhk_pedes pa100k coco lip crowdhuman cihp humanart ap10k
+        cuhk_pedes pa100k coco lip crowdhuman cihp fashionpedia humanart ap10k
     python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid text parts parsing \
-        detection
+        detection garments
     python benchmarks/bench_tasks.py data/small STARNET.pth --encoder starnet-s3 \
         --tasks attributes pose wholebody humanart ap10k
 
@@ -191,6 +191,45 @@ def parsed(cfg: Config) -> dict[str, Any]:
     return options
 
 
+def garments(cfg: Config) -> dict[str, Any]:
+    """160x160, a narrow neck and heads, fewer proposals."""
+    scale, width = (160, 160), 64
+    options: dict[str, Any] = {
+        'model.neck.out_channels': width,
+        'model.rpn_head.in_channels': width,
+        'model.rpn_head.feat_channels': width,
+        'model.roi_head.bbox_roi_extractor.out_channels': width,
+        'model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.bbox_head.in_channels': width,
+        'model.roi_head.bbox_head.num_shared_convs': 1,
+        'model.roi_head.bbox_head.conv_out_channels': width,
+        'model.roi_head.bbox_head.fc_out_channels': 256,
+        'model.roi_head.mask_roi_extractor.out_channels': width,
+        'model.roi_head.mask_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.mask_head.in_channels': width,
+        'model.roi_head.mask_head.conv_out_channels': width,
+        'model.roi_head.mask_head.num_convs': 2,
+        'model.roi_head.human_roi_extractor.out_channels': width,
+        'model.roi_head.human_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.attribute_head.in_channels': width,
+        'model.roi_head.attribute_head.class_channels': 256,
+        'model.roi_head.attribute_head.channels': 64,
+        'model.roi_head.attribute_head.hidden': 128,
+        'model.roi_head.attribute_head.heads': 4,
+        'model.roi_head.attribute_head.layers': 1,
+        'model.roi_head.max_garments': 4,
+        'model.train_cfg.rpn_proposal.max_per_img': 200,
+        'model.train_cfg.rcnn.sampler.num': 64,
+        'model.test_cfg.rpn.max_per_img': 100,
+        'model.test_cfg.rcnn.max_per_img': 20,
+        'train_dataloader.dataset.pipeline.2.scale': scale,
+        'train_dataloader.dataset.pipeline.2.ratio_range': (1.0, 1.0),
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = scale
+    return options
+
+
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
     'text': Task('text_reid/irra_cuhk-pedes', 'text_reid/Rank-1', 12, 32, 5e-4, described),
@@ -201,6 +240,9 @@ TASKS = {
     'ap10k': Task('pose/vitpose_ap10k', 'coco/AP', 16, 8, 1e-3, poses),
     'parts': Task('part_segmentation/schp_lip', 'mIoU', 10, 8, 1e-3, parts),
     'parsing': Task('human_parsing/parsing-rcnn_cihp', 'parsing/mIoU', 5, 4, 1e-3, parsed),
+    'garments': Task(
+        'part_attributes/ke-rcnn_fashionpedia', 'fashionpedia/segm_AP', 12, 4, 1e-3, garments
+    ),
     'detection': Task('detection/crowddet_crowdhuman', 'crowd_human/mAP', 6, 4, 5e-4, crowds),
 }
 

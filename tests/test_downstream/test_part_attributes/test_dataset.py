@@ -42,6 +42,7 @@ def load(root: Path, split: str = 'train') -> Fashionpedia:
         data_prefix=dict(img=FOLDERS[split]),
         test_mode=split == 'val',
         pipeline=[],
+        serialize_data=False,  # it collects garbage first, for seconds here
     )
 
 
