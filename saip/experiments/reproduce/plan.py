@@ -203,7 +203,7 @@ def _quoted(word: str) -> str:
         return shlex.quote(word)
     name, equals, pattern = word.rpartition('=')
     if equals:  # NAME=FILE
-        return f'{name}={_assigned(pattern)}'
+        return f'{shlex.quote(name)}={_assigned(pattern)}'
     return '*'.join(shlex.quote(part) if part else '' for part in word.split('*'))
 
 

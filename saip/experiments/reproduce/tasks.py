@@ -74,12 +74,13 @@ _ALL = (
     ),
     Task(
         'cuhk-pedes', 'CUHK-PEDES', 'text_reid/irra_cuhk-pedes.py',
-        (Column('Rank-1', 'text_reid/Rank-1'),), ('CUHK-PEDES',), 'cuhk_pedes', 'text-to-image-reid',
-        tested='best',
+        (Column('Rank-1', 'text_reid/Rank-1'),), ('CUHK-PEDES',), 'cuhk_pedes',
+        'text-to-image-reid', tested='best',
     ),
     Task(
         'icfg-pedes', 'ICFG-PEDES', 'text_reid/irra_icfg-pedes.py',
-        (Column('Rank-1', 'text_reid/Rank-1'),), ('ICFG-PEDES',), 'icfg_pedes', 'text-to-image-reid',
+        (Column('Rank-1', 'text_reid/Rank-1'),), ('ICFG-PEDES',), 'icfg_pedes',
+        'text-to-image-reid',
     ),
     Task(
         'pa100k', 'PA-100K', 'attributes/par_pa100k.py',
