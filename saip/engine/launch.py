@@ -104,11 +104,11 @@ def train(
         refuse_used_folder(cfg.work_dir, resume)
     shapes = None if resume is None else prepare_resume(cfg, resume)
     join_processes(cfg, launcher)
-    progress = _Progress()
-    with _explained(progress, cfg, 'train_dataloader'):
+    progress, preemption = _Progress(), PreemptionHook()
+    with _explained(progress, cfg, 'train_dataloader'), preemption:
         runner = _build_runner(cfg)
         runner.register_hook(progress)
-        runner.register_hook(PreemptionHook())
+        runner.register_hook(preemption)
         check_runner(runner, cfg, shapes)
         runner.train()
     if not progress.started:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from saip.checkpoint import CheckpointError
 from saip.engine import launch
 from saip.engine.hooks.checkpoint import AtomicCheckpointHook
+from saip.engine.hooks.preemption import SIGNALS
 from saip.engine.resume import newest_checkpoint
 from saip.errors import InputError, StoppedError
 from tests import toy_run
@@ -58,8 +60,10 @@ def poison_file(path: Path, key: str) -> None:
 def test_a_poisoned_run_saves_nothing_and_fails(toy_config, tmp_path, monkeypatch, epoch):
     """In the last step of an epoch, and of the training, no loss shows it any more."""
     Poison(monkeypatch, 2 * epoch)
+    listening = [signal.getsignal(name) for name in SIGNALS]
     with pytest.raises(StoppedError, match=r'not finite .* state_dict\.layer\.weight') as error:
         launch.train(toy_config(**{KEEP: 1}))
+    assert [signal.getsignal(name) for name in SIGNALS] == listening
     good = f'epoch_{epoch - 1}.pth'
     assert good in str(error.value)
     assert written(tmp_path / 'work') == [good]

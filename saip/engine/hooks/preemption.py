@@ -120,6 +120,13 @@ class PreemptionHook(Hook):
             'the same command with --resume goes on'
         )
 
+    def __enter__(self) -> PreemptionHook:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Listen no longer, however the run has ended."""
+        self._restore()
+
     def _restore(self) -> None:
         for name, handler in self._former.items():
             signal.signal(name, handler)
