@@ -12,7 +12,14 @@ from tests.tiny import ROOT
 FOLDER = ROOT / 'configs/downstream'
 CONFIGS = [path.relative_to(FOLDER).with_suffix('').as_posix() for path in LEAVES]
 # The same task as another's, on a second set.
-SECOND = {'reid/transreid_msmt17', 'text_reid/irra_icfg-pedes', 'attributes/par_petazs'}
+SECOND = {
+    'reid/transreid_msmt17',
+    'text_reid/irra_icfg-pedes',
+    'attributes/par_petazs',
+    'pose/vitpose_chimpact',
+    'pose/vitpose_humanart-coco',
+    'pose/vitpose_coco-annotated-boxes',
+}
 # The same tasks in the settings of another code, which bench_settings.py trains.
 SETTINGS = {name for name in CONFIGS if '-settings_' in name}
 

@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from saip.engine.atomic_backend import NO_ROOM
 from saip.engine.records import (
     TRAINED,
     ResultRecord,
@@ -69,7 +70,7 @@ class RecordHook(Hook):
         if not metrics:
             return
         data, drawn = describe_data(runner.cfg, phase)
-        ResultRecord(
+        record = ResultRecord(
             phase=phase,
             config='/'.join(Path(runner.cfg.filename or 'unnamed').parts[-2:]),
             evaluation=evaluation_digest(runner.cfg, phase),
@@ -83,4 +84,10 @@ class RecordHook(Hook):
                 for name, value in metrics.items()
                 if isinstance(value, int | float | np.number)
             },
-        ).write(runner.work_dir)
+        )
+        try:
+            record.write(runner.work_dir)
+        except OSError as error:  # a checkpoint is worth the end of a run, a record is not
+            if error.errno not in NO_ROOM:
+                raise
+            runner.logger.error(f'{error}: the record of this evaluation is not written')

@@ -124,7 +124,7 @@ _ALL = (
             Column('box AP', 'fashionpedia/bbox_AP'),
             Column('mask AP', 'fashionpedia/segm_AP'),
         ),
-        ('fashionpedia',), 'fashionpedia', 'part-level-attribute-parsing',
+        ('fashionpedia',), 'fashionpedia', 'garments-and-their-attributes',
     ),
     Task(
         'humanart', 'HumanArt', 'pose/vitpose_humanart.py', _pose('AP'), ('HumanArt',),
