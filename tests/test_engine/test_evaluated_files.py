@@ -54,7 +54,12 @@ def test_two_files(evaluator, key):
 
 
 @pytest.mark.parametrize(
-    ('evaluator', 'warned'), [(dict(ann_file='a.json'), True), (dict(type='Other'), False)]
+    ('evaluator', 'warned'),
+    [
+        (dict(ann_file='a.json'), True),
+        (dict(type='Other'), False),
+        (dict(type='saip.FashionpediaMetric', ann_file='a.json'), False),
+    ],
 )
 def test_a_part_of_the_images_is_warned_of_where_the_whole_file_counts(
     evaluator, warned, capsys
