@@ -139,7 +139,7 @@ def _load_torch(path: Path, map_location: Any, extra_globals: Sequence[type]) ->
 
 def unsafe_allowed() -> bool:
     """Whether the user lets checkpoint files run their code."""
-    return os.environ.get(UNSAFE) == '1'
+    return os.environ.get('SAIP_UNSAFE_PICKLE') == '1'
 
 
 def read_meta(path: str | os.PathLike) -> dict[str, Any]:

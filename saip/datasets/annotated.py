@@ -17,6 +17,7 @@ from saip.datasets.canvas import decode_image, read_canvas, to_canvas
 from saip.datasets.coco import CocoBox, coco_boxes, load_json
 from saip.datasets.crops import DataError, clip_box
 from saip.datasets.files import read_text
+from saip.datasets.readable import require_readable
 from saip.errors import MissingFileError
 
 BODY_PARTS = ('background', 'head', 'upper body', 'arms', 'lower body', 'legs', 'feet')
@@ -64,6 +65,8 @@ class PartCrops(Dataset):
             raise DataError(f'{listing}: names no image')
         self.names = [names[i] for i in _spread(len(names), LIMITS[split])]
         self.table = np.array(LIP_TO_PARTS, np.uint8)
+        images = (self._image(name) for name in self.names)
+        require_readable((path for path in images if path.is_file()), str(listing))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,7 +80,7 @@ class PartCrops(Dataset):
         """
         name = self.names[index]
         path = self.root / f'{self.split}_segmentations' / f'{name}.png'
-        image = decode_image(self.root / f'{self.split}_images' / f'{name}.jpg')
+        image = decode_image(self._image(name))
         labels = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
         if labels is None:
             raise MissingFileError(f'{path}: no such label map. {LIP_LAYOUT}')
@@ -92,6 +95,9 @@ class PartCrops(Dataset):
             'image': to_canvas(image, self.size),
             'parts': torch.from_numpy(self.table[small]),
         }
+
+    def _image(self, name: str) -> Path:
+        return self.root / f'{self.split}_images' / f'{name}.jpg'
 
 
 class KeypointCrops(Dataset):
@@ -122,6 +128,8 @@ class KeypointCrops(Dataset):
         if not persons:
             raise DataError(f'{file}: no person has a keypoint')
         self.persons = [persons[i] for i in _spread(len(persons), LIMITS[split])]
+        paths = (self.folder / person.file_name for person in self.persons)
+        require_readable((path for path in paths if path.is_file()), str(file))
         self.points = [_read_points(person, str(file)) for person in self.persons]
 
     def __len__(self) -> int:

@@ -236,6 +236,29 @@ def _decode(
     return pixels, (pixels.shape[0], pixels.shape[1])
 
 
+def check_complete(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse what :func:`decode_image` would, without decoding complete JPEG and PNG files.
+
+    What only decoding shows, wrong codes inside of a complete file, goes unnoticed.
+
+    Raises:
+        PictureError: the image is damaged, too large, or no image.
+    """
+    header = plain_jpeg_header(data)
+    if header is not None:
+        check_pixels(header.height, header.width, max_pixels)
+        return
+    with open_image(data) as image:
+        check_pixels(image.height, image.width, max_pixels)
+        if image.format != 'PNG':
+            _decode_with_pillow(data, max_pixels)
+            return
+        try:
+            image.verify()
+        except Exception as error:  # as when decoding
+            raise PictureError(f'damaged or truncated ({error})') from error
+
+
 def decode_image(
     source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:

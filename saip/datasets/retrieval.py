@@ -16,6 +16,7 @@ from PIL import Image
 
 from saip.datasets.canvas import decode_image
 from saip.datasets.crops import DataError
+from saip.datasets.readable import require_readable
 from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
 
@@ -45,7 +46,8 @@ class RetrievalImages(BaseDataset):
 
     Raises:
         FileNotFoundError: a folder is missing or holds no usable image.
-        DataError: a file has another name than the layout's, or no query can be answered.
+        DataError: a file has another name than the layout's, no query can be answered, or images
+            cannot be read; see :mod:`saip.datasets.readable` for why these are not passed over.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class RetrievalImages(BaseDataset):
         gallery = read_folder(Path(self.data_prefix['gallery']), is_query=False)
         queries = keep_answerable(queries, gallery, self.data_root)
         self._metainfo['num_query'] = len(queries)
+        require_readable((r['img_path'] for r in queries + gallery), str(self.data_root))
         return queries + gallery
 
     def prepare_data(self, idx: int) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import pytest
 
 from saip.datasets.crops import DataError
-from saip.datasets.odgt import is_person, parse_odgt_line, read_odgt_text
+from saip.datasets.files import read_text
+from saip.datasets.odgt import is_person, parse_odgt_line
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,13 @@ def test_a_line_that_is_no_record_is_refused(line, error):
 
 def test_another_encoding_is_named(tmp_path):
     path = tmp_path / 'a.odgt'
-    path.write_bytes(b'{"ID": "\xe9"}')
-    with pytest.raises(DataError, match=rf'{path}: not UTF-8'):
-        read_odgt_text(path)
+    path.write_bytes(b'{}\n{"ID": "\xe9"}')
+    with pytest.raises(DataError, match=rf'{path}: not UTF-8 text .line 2:'):
+        read_text(path)
+
+
+def test_a_text_that_can_name_no_file_is_refused():
+    with pytest.raises(DataError, match=r"line 3: a text with '\\ud800', half a character"):
+        parse_odgt_line(r'{"ID": "\ud800", "gtboxes": []}', 'line 3')
+    whole = parse_odgt_line(r'{"ID": "\ud83d\ude00", "gtboxes": []}', 'line 3')
+    assert whole['ID'] == '\U0001f600'

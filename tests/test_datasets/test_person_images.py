@@ -265,7 +265,7 @@ def test_source_errors(tmp_path, folder):
         (folder, 'absent.txt', FileNotFoundError, 'no such list of images: .*absent.txt'),
         (folder, 'missing.txt', FileNotFoundError, 'names 2 images .*first nope/1.jpg'),
         (folder, 'empty.txt', DataError, 'lists no image'),
-        (folder, 'binary.txt', DataError, 'not a text file'),
+        (folder, 'binary.txt', DataError, 'not UTF-8 text'),
         (folder, 'list.csv', DataError, 'ends in .txt, .tsv or .json'),
         (folder, 'nobody.json', DataError, 'no box of a person'),
         (folder, 'dogs.json', DataError, r'no category person \(categories: dog\)'),

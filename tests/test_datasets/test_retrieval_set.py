@@ -113,9 +113,10 @@ def test_a_missing_folder_and_a_broken_image_are_named(tmp_path):
     with pytest.raises(ValueError, match='size must be'):
         RetrievalImages(str(tmp_path), size=(256,))
     root = make_set(tmp_path, QUERY, GALLERY)
-    (tmp_path / 'query' / QUERY[0]).write_text('text')
-    with pytest.raises(ValueError, match=QUERY[0]):
-        RetrievalImages(root)[0]
+    for broken in (tmp_path / 'query' / QUERY[0], tmp_path / 'bounding_box_test' / GALLERY[2]):
+        broken.write_text('text')
+    with pytest.raises(DataError, match=rf'2 of the \d+ images .*{QUERY[0]} .*{GALLERY[2]}'):
+        RetrievalImages(root)
 
 
 @pytest.mark.parametrize(

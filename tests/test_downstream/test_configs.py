@@ -74,6 +74,15 @@ def builds_with(leaf: Path, backbone: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @every_leaf
+def test_bad_images_are_counted_in_training_and_none_stands_in_for_a_tested_one(leaf):
+    cfg = read(leaf)
+    assert cfg.default_hooks.bad_files == dict(type='saip.BadFilesHook')
+    for loader in ('val_dataloader', 'test_dataloader'):
+        dataset = cfg[loader].dataset
+        assert dataset.get('test_mode') or dataset.get('split') in ('val', 'test')
+
+
+@every_leaf
 def test_opens_with_its_command_and_the_figure_of_the_paper(leaf):
     lines = leaf.read_text().splitlines()
     comment = '\n'.join(line for line in lines[:6] if line.startswith('#'))

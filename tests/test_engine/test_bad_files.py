@@ -63,8 +63,8 @@ def test_few_bad_files_are_counted_per_epoch(tmp_path):
     dataset = make_set(tmp_path / 'set', 200, {7, 110})
     runner = train(tmp_path, dataset, dict(type='saip.BadFilesHook'), epochs=2)
     hook = hook_of(runner)
-    assert (hook.seen, hook.bad) == (200, 2)
-    assert hook.names == {'0007.jpg', '0110.jpg'}
+    assert (hook.training.seen, hook.training.bad) == (200, 2)
+    assert hook.training.names == {'0007.jpg', '0110.jpg'}
     log = next((tmp_path / 'work').rglob('*.log')).read_text()
     for epoch in (1, 2):
         assert f'epoch {epoch}: 2 of 200 images could not be read: 0007.jpg, 0110.jpg' in log
@@ -84,7 +84,7 @@ def test_small_sets_are_judged_at_the_end_of_the_epoch(tmp_path):
     hook = BadFilesHook()
     with pytest.raises(TooManyBadFilesError, match=r'12 of 20 .*0005.jpg, .* and 2 more; more'):
         train(tmp_path, dataset, hook)
-    assert hook.seen == 20
+    assert hook.training.seen == 20
 
 
 def test_names_in_a_mixture(tmp_path):
@@ -108,8 +108,28 @@ def test_names_in_a_mixture(tmp_path):
 
 def test_totals_over_processes(monkeypatch):
     hook = BadFilesHook()
-    hook.seen, hook.bad, hook.names = 1000, 1, {'a.jpg'}
+    hook.training.seen, hook.training.bad, hook.training.names = 1000, 1, {'a.jpg'}
     others = [(1000, 1, {'a.jpg'}), (1000, 30, {'b.jpg'})]
     monkeypatch.setattr('mmengine.dist.all_gather_object', lambda value: others)
     with pytest.raises(TooManyBadFilesError, match=r'31 of 2000 .*: a.jpg, b.jpg; more'):
-        hook.after_train_epoch(SimpleNamespace())
+        hook.after_train_epoch(SimpleNamespace(epoch=0))
+
+
+def test_held_back_images_are_counted_in_the_validation(tmp_path):
+    """They are left out of two-view recall, which must not lose many in silence."""
+    options = make_set(tmp_path / 'set', 60, {7})
+    del options['type']
+    dataset = PersonImages(**options)
+    loader = torch.utils.data.DataLoader(dataset, 30)
+    runner = SimpleNamespace(val_dataloader=SimpleNamespace(dataset=dataset), iter=5)
+    hook = BadFilesHook(limit=0.02)
+    for _ in range(2):
+        hook.before_val_epoch(runner)
+        for number, batch in enumerate(loader):
+            hook.after_val_iter(runner, number, batch)
+        assert (hook.validation.seen, hook.validation.bad) == (60, 1)
+        hook.after_val_epoch(runner)
+    hook.limit = 0.01
+    with pytest.raises(TooManyBadFilesError, match=r'1 of 60 images .*: 0007.jpg; more than'):
+        hook.after_val_epoch(runner)
+    assert (hook.training.seen, hook.training.bad) == (0, 0)

@@ -25,8 +25,9 @@ encoder_pyramid = dict(
     encoder=dict(**_base_.backbone, init_cfg=_base_.encoder_init),
 )
 
-# default_hooks.runtime_info and .checkpoint; a leaf adds interval and save_best.
+# default_hooks.runtime_info, .bad_files and .checkpoint; a leaf adds interval and save_best.
 runtime_info = dict(type='saip.AsyncRuntimeInfoHook')
+bad_files = dict(type='saip.BadFilesHook')
 checkpoint = dict(type='saip.AtomicCheckpointHook', max_keep_ckpts=3, rule='greater')
 
 # vis_backends and visualizer.vis_backends

@@ -8,6 +8,7 @@ default_scope = 'mmseg'
 
 default_hooks = dict(
     runtime_info=dict(type='saip.AsyncRuntimeInfoHook'),
+    bad_files=dict(type='saip.BadFilesHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -60,6 +60,7 @@ train_cfg = dict(max_epochs=epochs, val_interval=interval)
 
 default_hooks = dict(
     runtime_info=_base_.runtime_info,
+    bad_files=_base_.bad_files,
     checkpoint=dict(**_base_.checkpoint, interval=interval, save_best='crowd_human/mAP'),
 )
 vis_backends = _base_.log_backends

@@ -111,6 +111,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=int
 
 default_hooks = dict(
     runtime_info=_base_.runtime_info,
+    bad_files=_base_.bad_files,
     checkpoint=dict(**_base_.checkpoint, interval=interval, save_best='parsing/mIoU'),
 )
 vis_backends = _base_.log_backends

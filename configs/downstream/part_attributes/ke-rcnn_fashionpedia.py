@@ -124,6 +124,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=int
 custom_hooks = [dict(type='saip.KnowledgeHook')]
 default_hooks = dict(
     runtime_info=_base_.runtime_info,
+    bad_files=_base_.bad_files,
     checkpoint=dict(**_base_.checkpoint, interval=interval, save_best='fashionpedia/segm_AP'),
 )
 vis_backends = _base_.log_backends

@@ -10,6 +10,7 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 
 from saip.datasets.files import require_files
+from saip.datasets.readable import StandIns
 from saip.downstream.attributes.annotations import (
     PA100K_LAYOUT,
     PETA_LAYOUT,
@@ -20,7 +21,7 @@ from saip.downstream.attributes.annotations import (
 from saip.registry import DATASETS
 
 
-class AttributeImages(BaseDataset):
+class AttributeImages(StandIns, BaseDataset):
     """Images, each with a 0 or 1 for every attribute; what the data sets here share.
 
     A record holds ``img_path`` and ``gt_score``, (A,) float32. ``metainfo['classes']`` are the
@@ -32,7 +33,8 @@ class AttributeImages(BaseDataset):
         split: ``train``, ``val``, ``trainval`` or ``test``.
         ann_file: annotation file in ``data_root``.
         data_prefix: folder of the images in ``data_root``.
-        kwargs: other arguments of mmpretrain's ``BaseDataset``, such as ``pipeline``.
+        kwargs: other arguments of mmpretrain's ``BaseDataset``, such as ``pipeline``;
+            ``test_mode`` is on for ``val`` and ``test`` unless it is given.
 
     Raises:
         FileNotFoundError: the annotation file, the folder or an image is missing.
@@ -46,6 +48,7 @@ class AttributeImages(BaseDataset):
         self, data_root: str, split: str, ann_file: str, data_prefix: str, **kwargs: Any
     ) -> None:
         self.split = split
+        kwargs.setdefault('test_mode', split in ('val', 'test'))
         super().__init__(
             ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs
         )

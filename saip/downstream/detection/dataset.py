@@ -14,6 +14,7 @@ from saip.datasets.consistency import BoxesInImages
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
 from saip.datasets.odgt import is_person
+from saip.datasets.readable import MAX_BAD, StandIns, require_readable
 from saip.registry import DATASETS
 
 from .annotations import LAYOUT, is_empty, read_odgt
@@ -23,7 +24,7 @@ _OUTSIDE = dict(bbox=[-2, -2, -1, -1], bbox_label=-1, ignore_flag=1)
 
 
 @DATASETS.register_module()
-class CrowdHuman(CrowdHumanDataset):
+class CrowdHuman(StandIns, CrowdHumanDataset):
     """mmdet's CrowdHuman data set, which looks at its files before it begins.
 
     Sizes come from the headers of the images, so nothing is decoded and nothing is written to
@@ -44,8 +45,8 @@ class CrowdHuman(CrowdHumanDataset):
     Raises:
         FileNotFoundError: the annotations, the folder of the images or an image is missing.
         DataError: a line of the annotations is no record, a training image shows no person, a
-            test image has no box at all, nobody is in the set, a file is no image, or most
-            visible boxes reach beyond their images.
+            test image has no box at all, nobody is in the set, test images or more than 1 % of
+            the training images are no images, or most visible boxes reach beyond their images.
     """
 
     def __init__(
@@ -71,13 +72,32 @@ class CrowdHuman(CrowdHumanDataset):
         if not any(is_person(box) for record in records for box in record['gtboxes']):
             raise DataError(f'{path}: no image with a person. {LAYOUT}')
         self.extra_ann_exist = True
-        self.extra_anns = {
-            record['ID']: image_size(folder / f'{record["ID"]}.jpg') for record in records
-        }
+        self.extra_anns, records = self._sizes(path, folder, records)
         _check_places(path, records, self.extra_anns)
         data_list = [self.parse_data_info(record) for record in records]
         del self.extra_anns
         return data_list
+
+    def _sizes(
+        self, path: Path, folder: Path, records: list[dict[str, Any]]
+    ) -> tuple[dict[str, tuple[int, int]], list[dict[str, Any]]]:
+        """Return (height, width) of the images by ID, and the records of those that have one.
+
+        Raises:
+            DataError: test images, or more than 1 % of the training images, cannot be read.
+        """
+        sizes: dict[str, tuple[int, int]] = {}
+        unread = []
+        for record in records:
+            image = folder / f'{record["ID"]}.jpg'
+            try:
+                sizes[record['ID']] = image_size(image)
+            except DataError:
+                unread.append(image)
+        if unread and (self.test_mode or len(unread) > MAX_BAD * len(records)):
+            require_readable(unread, str(path))
+        _warn(path, 'images that cannot be read', list(map(str, unread)))
+        return sizes, [record for record in records if record['ID'] in sizes]
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
         """Return what mmdet needs to know of an image."""

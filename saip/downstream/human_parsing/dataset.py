@@ -13,13 +13,14 @@ from mmengine.logging import print_log
 from saip.datasets.cihp import COLORS, PARTS
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
+from saip.datasets.readable import StandIns
 from saip.registry import DATASETS
 
 from .annotations import LAYOUT, ParsedImage, Person, read_cihp
 
 
 @DATASETS.register_module()
-class CIHP(BaseDetDataset):
+class CIHP(StandIns, BaseDetDataset):
     """People of CIHP in the form that Parsing R-CNN published, with a label map for each.
 
     A training leaves out boxes smaller than a pixel and images without a person, with a warning
@@ -53,6 +54,13 @@ class CIHP(BaseDetDataset):
         if self.test_mode:
             require_files((record['seg_map_path'] for record in records), str(path), LAYOUT)
         return records
+
+    def _paths(self, index: int) -> list[str]:
+        """Files of an image that its sample is read from."""
+        record = self.get_data_info(index)
+        maps = [one['parsing'] for one in record['instances'] if one['parsing'] is not None]
+        whole = [record['seg_map_path']] if self.test_mode else []
+        return [record['img_path'], *maps, *whole]
 
     def _record(self, identity: int | str, image: ParsedImage) -> dict[str, Any]:
         stem = os.path.splitext(image.file_name)[0]

@@ -22,13 +22,14 @@ from saip.datasets.fashionpedia import (
 )
 from saip.datasets.files import require_files
 from saip.datasets.knowledge import Counts, count
+from saip.datasets.readable import StandIns
 from saip.registry import DATASETS
 
 from .outlines import HUMAN_MARGIN, human_box
 
 
 @DATASETS.register_module()
-class Fashionpedia(BaseDetDataset):
+class Fashionpedia(StandIns, BaseDetDataset):
     """Garments with categories, masks and attributes, and the person who wears them.
 
     The person of an image is one more object, of the last class: its box is that of all garments,

@@ -9,6 +9,7 @@ from mmseg.datasets import LIPDataset
 
 from saip.datasets.crops import DataError
 from saip.datasets.files import read_text, require_files
+from saip.datasets.readable import StandIns
 from saip.errors import MissingFileError
 from saip.registry import DATASETS
 
@@ -20,7 +21,7 @@ LAYOUT = (
 
 
 @DATASETS.register_module()
-class LIPParts(LIPDataset):
+class LIPParts(StandIns, LIPDataset):
     """mmsegmentation's LIP data set, which looks at its files before it begins.
 
     The options are the parent's: ``ann_file`` is the list of the names, ``data_prefix`` has the

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 
+from saip.datasets.readable import StandIns
 from saip.downstream.pose.checks import Layout, is_interpolated
 from saip.downstream.pose.datasets import CheckedKeypoints
 from saip.registry import DATASETS
@@ -86,7 +87,7 @@ def _metainfo() -> dict[str, Any]:
 
 
 @DATASETS.register_module()
-class ChimpACT(CheckedKeypoints, BaseCocoStyleDataset):
+class ChimpACT(StandIns, CheckedKeypoints, BaseCocoStyleDataset):
     """ChimpACT with 16 landmarks (Ma et al., 2023); see :class:`CheckedKeypoints`.
 
     Landmarks are annotated in one frame of ten, the key frames. The others have interpolated boxes

@@ -14,6 +14,7 @@ from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from saip.datasets.coco import load_json
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
+from saip.datasets.readable import StandIns
 from saip.downstream.pose.checks import Layout, check_annotations, check_detections
 from saip.registry import DATASETS
 
@@ -127,7 +128,7 @@ def _size(image: dict) -> tuple[int, int]:
 
 
 @DATASETS.register_module()
-class CocoKeypoints(CheckedKeypoints, CocoDataset):
+class CocoKeypoints(StandIns, CheckedKeypoints, CocoDataset):
     """COCO with 17 landmarks of people (Lin et al., 2014); see :class:`CheckedKeypoints`."""
 
     layout = Layout(
@@ -138,7 +139,7 @@ class CocoKeypoints(CheckedKeypoints, CocoDataset):
 
 
 @DATASETS.register_module()
-class CocoWholeBody(CheckedKeypoints, CocoWholeBodyDataset):
+class CocoWholeBody(StandIns, CheckedKeypoints, CocoWholeBodyDataset):
     """COCO-WholeBody, 133 landmarks (Jin et al., 2020); see :class:`CheckedKeypoints`."""
 
     layout = Layout(
@@ -157,7 +158,7 @@ class CocoWholeBody(CheckedKeypoints, CocoWholeBodyDataset):
 
 
 @DATASETS.register_module()
-class HumanArt(CheckedKeypoints, HumanArtDataset):
+class HumanArt(StandIns, CheckedKeypoints, HumanArtDataset):
     """HumanArt with 17 landmarks of people (Ju et al., 2023); see :class:`CheckedKeypoints`."""
 
     layout = Layout(
@@ -169,7 +170,7 @@ class HumanArt(CheckedKeypoints, HumanArtDataset):
 
 
 @DATASETS.register_module()
-class AP10K(CheckedKeypoints, AP10KDataset):
+class AP10K(StandIns, CheckedKeypoints, AP10KDataset):
     """AP-10K, 17 landmarks of animals (Yu et al., 2021); see :class:`CheckedKeypoints`."""
 
     layout = Layout(

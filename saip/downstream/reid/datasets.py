@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from mmpretrain.datasets import BaseDataset
 
 from saip.datasets.crops import DataError
 from saip.datasets.files import read_text, require_files
+from saip.datasets.readable import MAX_STAND_INS, StandIns
 from saip.datasets.retrieval import DISTRACTOR, keep_answerable, read_folder, unanswerable
 from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
@@ -19,7 +22,7 @@ Records = list[dict[str, Any]]
 SPLITS = ('train', 'test')
 
 
-class ReIDImages(BaseDataset):
+class ReIDImages(StandIns, BaseDataset):
     """Images of persons, each with an identity and a camera.
 
     A record is ``img_path``, ``gt_label``, ``pid``, ``camid`` and ``is_query`` (1 or 0). In
@@ -67,6 +70,13 @@ class ReIDImages(BaseDataset):
         self._metainfo['classes'] = tuple(str(pid) for pid in identities)
         labels = {pid: label for label, pid in enumerate(identities)}
         return [{**record, 'gt_label': labels[record['pid']]} for record in records]
+
+    def stand_ins(self, index: int) -> Iterator[int]:
+        """Yield images of the same identity first, which a batch has several of."""
+        label = self.get_cat_ids(index)
+        others = (n for n in range(len(self)) if n != index and self.get_cat_ids(n) == label)
+        yield from islice(others, MAX_STAND_INS)
+        yield from super().stand_ins(index)
 
     def _check_queries(self, queries: Records, gallery: Records) -> Records:
         if self.skip_unanswerable:

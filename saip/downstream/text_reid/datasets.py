@@ -9,6 +9,7 @@ from mmpretrain.datasets import BaseDataset
 
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
+from saip.datasets.readable import StandIns
 from saip.downstream.text_reid.annotations import (
     DescribedImage,
     check_gaps,
@@ -19,7 +20,7 @@ from saip.errors import MissingFileError
 from saip.registry import DATASETS
 
 
-class DescribedPeople(BaseDataset):
+class DescribedPeople(StandIns, BaseDataset):
     """Images of people with captions; what the data sets here share.
 
     In training a record is one caption: ``img_path``, ``caption``, ``pid`` and ``gt_label``, which

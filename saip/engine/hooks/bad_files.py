@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from saip.datasets.readable import STANDS_IN_FOR
 from saip.engine.sample_names import sample_name
 from saip.errors import StoppedError
 from saip.registry import HOOKS
@@ -22,13 +26,60 @@ class TooManyBadFilesError(StoppedError):
     """More images are bad than a run may pass over."""
 
 
+class _Count:
+    """Images of an epoch: seen, and names of those that could not be read."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.bad = 0
+        self.names: set[str] = set()
+
+    def add(self, dataset: Dataset, batch: Any) -> None:
+        """Look at a batch on the host."""
+        if not isinstance(batch, Mapping):
+            return
+        samples, replaced = batch.get('data_samples'), batch.get('replaced')
+        if isinstance(samples, list | tuple):
+            found = [x.get(STANDS_IN_FOR) for x in samples if isinstance(x, BaseDataElement)]
+            self._add(len(found), [str(path) for path in found if path is not None])
+        elif isinstance(replaced, Tensor):
+            rows = (replaced >= 0).nonzero().flatten().tolist()
+            indices, keys = batch['index'], batch['key']
+            names = [
+                sample_name(dataset, int(indices[row]), int(keys[row]), int(replaced[row]))
+                for row in rows
+            ]
+            self._add(len(replaced), names)
+
+    def _add(self, seen: int, names: Sequence[str]) -> None:
+        self.seen += seen
+        self.bad += len(names)
+        self.names.update(names)
+
+    def over_processes(self) -> _Count:
+        """Add up what all processes have counted."""
+        total = _Count()
+        for seen, bad, names in dist.all_gather_object((self.seen, self.bad, self.names)):
+            total.seen += seen
+            total.bad += bad
+            total.names |= names
+        return total
+
+    def __str__(self) -> str:
+        shown: Sequence[str] = sorted(self.names)[:SHOWN_NAMES]
+        left = len(self.names) - len(shown)
+        more = f' and {left} more' if left else ''
+        return f'{self.bad} of {self.seen} images could not be read: {", ".join(shown)}{more}'
+
+
 @HOOKS.register_module()
 class BadFilesHook(Hook):
-    """Stop a training in which too many images are replaced, with a summary of them.
+    """Stop a run in which too many images are replaced, with a summary of them.
 
     The batches are looked at before they go to the device, so nothing is synchronized. Each
-    process checks its own images after every iteration; at the end of an epoch they are added
-    up over all processes, reported, and checked again.
+    process checks its own images after every iteration; at the end of an epoch, of training or of
+    validation, they are added up over all processes, reported, and checked again. It reads the
+    batches of ``saip.PersonImages`` and of the data sets of the downstream tasks.
 
     Args:
         limit: largest share of bad images among those seen in the epoch.
@@ -42,58 +93,60 @@ class BadFilesHook(Hook):
     def __init__(self, limit: float = 0.01, min_seen: int = 200) -> None:
         self.limit = limit
         self.min_seen = min_seen
-        self._start()
-
-    def _start(self) -> None:
-        self.seen = 0
-        self.bad = 0
-        self.names: set[str] = set()
+        self.training, self.validation = _Count(), _Count()
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Start to count."""
-        self._start()
+        self.training = _Count()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Start to count."""
+        self.validation = _Count()
 
     def after_train_iter(
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict[str, Tensor] | None = None,
+        data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
         """Count the replaced samples of the batch that was trained on."""
-        assert data_batch is not None
-        replaced = data_batch['replaced']
-        rows = (replaced >= 0).nonzero().flatten().tolist()
-        self.seen += len(replaced)
-        self.bad += len(rows)
-        for row in rows:
-            index, key = int(data_batch['index'][row]), int(data_batch['key'][row])
-            dataset = runner.train_dataloader.dataset
-            self.names.add(sample_name(dataset, index, key, int(replaced[row])))
-        if self.seen >= self.min_seen:
-            self._check(self.seen, self.bad, self.names)
+        self.training.add(runner.train_dataloader.dataset, data_batch)
+        self._check_early(self.training)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        """Count the replaced samples of a batch of the validation."""
+        self.validation.add(runner.val_dataloader.dataset, data_batch)
+        self._check_early(self.validation)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Add up over the processes, report and check."""
-        totals = dist.all_gather_object((self.seen, self.bad, self.names))
-        seen = sum(total[0] for total in totals)
-        bad = sum(total[1] for total in totals)
-        names = set().union(*(total[2] for total in totals))
-        self._check(seen, bad, names)
-        if bad:
-            # The epoch makes the line a new one: mmengine's logger drops repeated warnings.
-            text = f'epoch {runner.epoch + 1}: {self._summary(seen, bad, names)}'
-            print_log(text, 'current', logging.WARNING)
+        self._judge(self.training, f'epoch {runner.epoch + 1}')
 
-    def _check(self, seen: int, bad: int, names: set[str]) -> None:
-        if bad > self.limit * seen:
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Add up over the processes, report and check."""
+        self._judge(self.validation, f'validation at iteration {runner.iter}')
+
+    def _check_early(self, count: _Count) -> None:
+        if count.seen >= self.min_seen:
+            self._check(count)
+
+    def _judge(self, count: _Count, when: str) -> None:
+        total = count.over_processes()
+        self._check(total)
+        if total.bad:
+            # Its time makes the line a new one: mmengine's logger drops repeated warnings.
+            print_log(f'{when}: {total}', 'current', logging.WARNING)
+
+    def _check(self, count: _Count) -> None:
+        if count.bad > self.limit * count.seen:
             raise TooManyBadFilesError(
-                f'{self._summary(seen, bad, names)}; more than {self.limit:.1%} is not noise: '
-                'check the data with tools/dataset_converters/make_manifest.py'
+                f'{count}; more than {self.limit:.1%} is not noise: check the data with '
+                'tools/dataset_converters/make_manifest.py'
             )
-
-    @staticmethod
-    def _summary(seen: int, bad: int, names: set[str]) -> str:
-        shown: Sequence[str] = sorted(names)[:SHOWN_NAMES]
-        more = f' and {len(names) - len(shown)} more' if len(names) > len(shown) else ''
-        return f'{bad} of {seen} images could not be read: {", ".join(shown)}{more}'

@@ -77,6 +77,7 @@ optim_wrapper = dict(
 )
 auto_scale_lr = dict(base_batch_size=64)
 custom_hooks = [dict(type='saip.PositiveRatioHook')]
+default_hooks = dict(bad_files=dict(type='saip.BadFilesHook'))
 epochs = scaled(25, _base_.scale)
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
 # On the loss of the test set, as in the baseline.

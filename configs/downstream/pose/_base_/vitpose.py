@@ -75,6 +75,7 @@ train_cfg = dict(max_epochs=epochs, val_interval=interval)
 
 default_hooks = dict(
     runtime_info=dict(type='saip.AsyncRuntimeInfoHook'),
+    bad_files=dict(type='saip.BadFilesHook'),
     checkpoint=dict(type='saip.AtomicCheckpointHook', interval=interval, max_keep_ckpts=3),
 )
 val_evaluator = dict(collect_device='gpu')

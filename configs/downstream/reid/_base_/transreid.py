@@ -105,4 +105,7 @@ param_scheduler = [
 ]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=interval)
 # The last weights are evaluated: choosing by the test set would be choosing on it.
-default_hooks = dict(checkpoint=dict(interval=interval, save_best=None))
+default_hooks = dict(
+    checkpoint=dict(interval=interval, save_best=None),
+    bad_files=dict(type='saip.BadFilesHook'),
+)

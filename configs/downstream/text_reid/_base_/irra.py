@@ -118,5 +118,6 @@ param_scheduler = [
 ]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
 default_hooks = dict(
-    checkpoint=dict(interval=scaled(5, _base_.scale), save_best='text_reid/Rank-1')
+    checkpoint=dict(interval=scaled(5, _base_.scale), save_best='text_reid/Rank-1'),
+    bad_files=dict(type='saip.BadFilesHook'),
 )
