@@ -11,11 +11,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from saip.datasets.people.market import SIZES, write_market1501
 from saip.engine import launch
 from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.loops import ResumableEpochLoop
 from saip.errors import PreemptedError
+from saip.synthetic.market import SIZES, write_market1501
 from tests.tiny import ARCH, ROOT
 from tests.tools import call_tool
 

@@ -23,11 +23,11 @@ from saip.datasets.converters.keypoints import from_annotations
 from saip.datasets.crops import Crop
 from saip.datasets.keypoints import Keypoints, write_keypoints
 from saip.datasets.manifest import Entry, write_manifest
-from saip.datasets.people.formats.matfile import cell, save_mat
 from saip.datasets.person_images import PersonImages
 from saip.datasets.retrieval import RetrievalImages
 from saip.downstream.attributes.annotations import read_attribute_json, read_pa100k
 from saip.downstream.attributes.published import convert_petazs
+from saip.synthetic.formats.matfile import cell, save_mat
 from tests.test_fuzz.campaign import Target
 
 SIZE = (24, 16)
@@ -246,7 +246,7 @@ def peta(folder: Path) -> Target:
 
 
 def peta_pickle(folder: Path) -> Target:
-    from saip.datasets.people.formats.peta import _pickled
+    from saip.synthetic.formats.peta import _pickled
 
     split = {part: np.array([i]) for i, part in enumerate(('train', 'val', 'test'))}
     split['trainval'] = np.array([0, 1])
