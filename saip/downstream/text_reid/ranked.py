@@ -11,9 +11,9 @@ from torch import Tensor
 
 from saip.visualization.retrieval import RankedList
 
-CELL = (160, 128)
+CELL = (208, 128)
 """Width and height of a caption on the sheet."""
-FONT_SIZE, LINE, COLUMNS = 11, 14, 25
+FONT_SIZE, LINE, COLUMNS = 11, 14, 33
 """Pixels of a letter and of a line, letters in a line."""
 
 
