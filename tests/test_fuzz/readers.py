@@ -250,9 +250,9 @@ def peta_pickle(folder: Path) -> Target:
 
     split = {part: np.array([i]) for i, part in enumerate(('train', 'val', 'test'))}
     split['trainval'] = np.array([0, 1])
-    labels = np.zeros((3, 105), np.uint8)
+    rows = [{f'attribute {number}': False for number in range(35)}] * 3
     file = folder / 'dataset_zs_run0.pkl'
-    file.write_bytes(_pickled(labels, split))
+    file.write_bytes(_pickled(rows, split))
     return Target(file, lambda: convert_petazs(file, folder / 'out.json'))
 
 
