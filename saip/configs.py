@@ -39,6 +39,7 @@ VARIABLES = {
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
     'SAIP_SCHEDULE': 'a share of the full schedule, above 0 and at most 1, such as 0.25',
+    'SAIP_TOKENIZER': "the file of a tokenizer's weights",
 }
 """Environment variables that configurations read, and what they hold."""
 

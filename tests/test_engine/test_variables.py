@@ -26,6 +26,7 @@ FROM_DINO = (
 )
 COMPARE = ROOT / ('configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py')
 HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
+TOKENS = ROOT / 'configs/pretrain/cae/cae-dvae_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_DATA': REID,
@@ -39,6 +40,7 @@ READERS = {
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,
     'SAIP_SCHEDULE': REID,
+    'SAIP_TOKENIZER': TOKENS,
 }
 AWKWARD = (
     "/data/bob's crops",
