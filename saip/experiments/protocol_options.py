@@ -132,8 +132,6 @@ def _dense(compared: ComparedEncoders, args: argparse.Namespace) -> dict[str, An
     return {
         'protocol': 'dense',
         'feature': 'patch tokens',
-        'images': 'all',
         'tested': images,
-        'classes': 'body parts and keypoints',
         'rows': rows,
     }

@@ -47,12 +47,12 @@ def format_labeled(result: Mapping[str, Any]) -> str:
     lines = [['features', *columns]]
     for name, row in result['rows'].items():
         lines.append([name, *(f'{row[c]:.1f}' if c in row else '-' for c in columns)])
-    title = (
-        f'{result["protocol"]}, percent: {result["classes"]} classes, {result["images"]} images to '
-        f'learn from, {result["tested"]} to test on; feature {result["feature"]}'
-    )
+    about = f'{result["tested"]} images to test on; feature {result["feature"]}'
+    if 'classes' in result:
+        learnt = f'{result["classes"]} classes, {result["images"]} images to learn from'
+        about = f'{learnt}, {about}'
     told = f', λ = {result["condition"]:g}' if 'condition' in result else ''
-    return f'{title}{told}\n{align(lines)}'
+    return f'{result["protocol"]}, percent: {about}{told}\n{align(lines)}'
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:
