@@ -35,6 +35,7 @@ VARIABLES = {
     'SAIP_FOLDER': 'a folder of person crops',
     'SAIP_INIT': 'an exported backbone, or none for random weights',
     'SAIP_KEYPOINTS': "the file of a data set's keypoints, or none",
+    'SAIP_LABELED': 'a folder of class folders, or none',
     'SAIP_METHOD': 'the name of a file of configs/pretrain/_base_/methods, such as saip-small',
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
