@@ -36,11 +36,13 @@ VARIABLES = {
     'SAIP_FOLDER': 'a folder of person crops',
     'SAIP_INIT': 'an exported backbone, or none for random weights',
     'SAIP_KEYPOINTS': "the file of a data set's keypoints, or none",
+    'SAIP_LABELED': 'a folder of class folders, or none',
     'SAIP_METHOD': 'the name of a file of configs/pretrain/_base_/methods, such as saip-small',
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
     'SAIP_SCHEDULE': 'a share of the full schedule, above 0 and at most 1, such as 0.25',
     'SAIP_TEXT_INIT': 'a converted text transformer of CLIP, or none for random weights',
+    'SAIP_TOKENIZER': "the file of a tokenizer's weights",
 }
 """Environment variables that configurations read, and what they hold."""
 

@@ -3,9 +3,12 @@
     python tools/eval_frozen.py work_dirs/RUN/epoch_300.pth data/market1501
     python tools/eval_frozen.py BACKBONE.pth FOLDER_OF_IMAGES --json result.json
     python tools/eval_frozen.py random data/market1501
+    python tools/eval_frozen.py BACKBONE.pth data/imagenet --protocol knn
+    python tools/eval_frozen.py BACKBONE.pth data/lip --protocol dense --keypoints data/coco
 
 A folder in Market-1501 layout gives Rank-1, Rank-5 and mAP across cameras; any other folder of
-images gives two-view recall, which needs no labels.
+images gives two-view recall, which needs no labels. --protocol chooses another measure; those by
+labels read class folders, ImageNet's layout, PA-100K and Market-1501 (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -15,13 +18,19 @@ import json
 from pathlib import Path
 
 from saip.datasets.files import write_atomic
+from saip.datasets.labeled import has_classes
 from saip.errors import InputError, one_line_errors
 from saip.experiments.compared_encoders import (
     evaluate_compared_encoders,
     find_compared_encoders,
 )
 from saip.experiments.frozen_options import add_frozen_options, frozen_settings
-from saip.experiments.table import format_table
+from saip.experiments.protocol_options import (
+    add_protocol_options,
+    check_protocol_options,
+    evaluate_protocol,
+)
+from saip.experiments.table import format_labeled, format_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,9 +53,11 @@ def parse_args() -> argparse.Namespace:
         'default: the one that its training evaluated with',
     )
     add_frozen_options(parser)
+    add_protocol_options(parser)
     parser.add_argument('--json', type=Path, metavar='OUT', help='also write the results here')
     args = parser.parse_args()
     args.settings = frozen_settings(parser, args)
+    check_protocol_options(args)
     if args.feature and args.checkpoint in ('histogram', 'pixels'):
         raise InputError(
             f'--feature {args.feature}: {args.checkpoint} is no network and has one feature; '
@@ -60,8 +71,20 @@ def main() -> None:
     """Evaluate, print the table, write the record."""
     args = parse_args()
     compared = find_compared_encoders(args.checkpoint, args.config, args.condition)
-    result = evaluate_compared_encoders(compared, args.data, **args.settings)
-    print(format_table(result))
+    if args.protocol in (None, 'two-view', 'retrieval'):
+        result = evaluate_compared_encoders(
+            compared, args.data, protocol=args.protocol, **args.settings
+        )
+        print(format_table(result))
+        if (
+            args.protocol is None
+            and result['protocol'] == 'two-view'
+            and has_classes(args.data)
+        ):
+            print('its class folders allow --protocol knn, lowshot, linear, attentive as well')
+    else:
+        result = evaluate_protocol(compared, args)
+        print(format_labeled(result))
     if args.json:
         inputs = {'checkpoint': args.checkpoint, 'data': args.data}
         record = {**inputs, 'about': compared.about, **result}

@@ -72,7 +72,7 @@ def training_globals() -> list[Any]:
 
 
 def load_checkpoint_file(
-    path: str | os.PathLike, extra_globals: Sequence[type] = ()
+    path: str | os.PathLike, extra_globals: Sequence[Any] = ()
 ) -> dict[str, Any]:
     """Read a checkpoint on the CPU: safetensors by its suffix, everything else by torch.
 
@@ -159,6 +159,24 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
         raise CheckpointError(f'{path}: {reason(error)}') from error
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     return meta if isinstance(meta, dict) else {}
+
+
+def read_torch_file(path: str | os.PathLike, allowed: Sequence[Any]) -> Any:
+    """Read what ``torch.save`` wrote, with no code but that of ``allowed``.
+
+    Args:
+        path: the file.
+        allowed: classes that the file may hold beside tensors and plain values, or pairs of a
+            class and the full name for which it stands.
+
+    Raises:
+        CheckpointError: the file is truncated, damaged, or asks to run other code.
+    """
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # damaged bytes surface as any exception of the unpickler
+        raise CheckpointError(f'{path}: {reason(error)}') from error
 
 
 def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:

@@ -19,6 +19,7 @@ from saip.checkpoint.controller import (
     has_controller,
 )
 from saip.checkpoint.io import load_checkpoint_file, not_finite
+from saip.checkpoint.layer_scale import fold_layer_scale, has_layer_scale
 from saip.checkpoint.meta import stored_architecture
 from saip.errors import InputError
 
@@ -28,7 +29,15 @@ REMEDY = (
     "write init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') with a FILE "
     'made by tools/export_backbone.py, and build the model as that file says'
 )
-USES = {'img_size', 'grid', 'feature_level', 'pos_interp', 'libraries', 'controller'}
+USES = {
+    'img_size',
+    'grid',
+    'feature_level',
+    'pos_interp',
+    'libraries',
+    'controller',
+    'layer_scale',
+}
 """Entries of an architecture that say how the weights are used: they may differ."""
 
 KNOWN_SIZES = (
@@ -102,7 +111,8 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     """Load the weights that ``init_cfg`` names into an encoder; every tensor has to match.
 
     Only position embeddings of another patch grid are adapted, by 2-D bicubic interpolation, and
-    a controller that the file has and the encoder has not is folded into its norms.
+    what the file has and the encoder has not is folded: a controller into its norms, gains of
+    LayerScale into the linear layers before them. The function stays the same.
 
     Args:
         module: the encoder, in its final shape.
@@ -126,6 +136,9 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     source = stored_architecture(dict(meta))
     _check_architecture(source, module.architecture(), str(path))  # before norms are looked for
     state_dict = _fold(module, state_dict, source, init_cfg.get('condition'))
+    if has_layer_scale(state_dict) and not has_layer_scale(module.state_dict()):
+        state_dict = fold_layer_scale(state_dict)
+        print_log('LayerScale is folded into the layers before it', logger='current')
     state_dict, source_grid, target_grid = fit_encoder(module, state_dict, meta, str(path))
     check_tensors(state_dict, module.state_dict(), str(path))
     module.load_state_dict(state_dict, strict=True)

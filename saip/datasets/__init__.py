@@ -3,6 +3,6 @@
 Importing this registers them.
 """
 
-from saip.datasets import canvas, person_images, retrieval
+from saip.datasets import canvas, labeled, person_images, retrieval
 
-__all__ = ['canvas', 'person_images', 'retrieval']
+__all__ = ['canvas', 'labeled', 'person_images', 'retrieval']

@@ -118,6 +118,7 @@ def evaluate_compared_encoders(
     data: str | Path,
     holdout: float | int = 0,
     feature: Feature | None = None,
+    protocol: str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate networks and what they should beat on a folder of images.
@@ -127,6 +128,7 @@ def evaluate_compared_encoders(
         data: see :func:`open_images`, as for ``holdout``.
         holdout: the part of unlabeled images.
         feature: what is read of a network; None takes the one of the training.
+        protocol: ``two-view``, ``retrieval``, or None for what the folder's layout allows.
         settings: of :func:`saip.experiments.frozen_eval.evaluate_frozen`, which says what
             comes back. Where λ of a controller was fixed, it is added as ``condition``.
 
@@ -135,7 +137,7 @@ def evaluate_compared_encoders(
         ValueError: the folder or what it holds cannot be used, or it is labeled and therefore
             has no part that is held back.
     """
-    images = open_images(data, compared.size, holdout)
+    images = open_images(data, compared.size, holdout, protocol)
     if holdout and isinstance(images, RetrievalImages):
         raise InputError(
             f'--holdout {holdout:g}: {data} is a labeled set ({"/, ".join(MARKET_FOLDERS)}/), of '
@@ -231,7 +233,12 @@ def random_twin(encoder: BaseEncoder, seed: int = 0) -> BaseEncoder:
     return twin
 
 
-def open_images(root: str | Path, size: tuple[int, int], holdout: float | int = 0) -> Dataset:
+def open_images(
+    root: str | Path,
+    size: tuple[int, int],
+    holdout: float | int = 0,
+    protocol: str | None = None,
+) -> Dataset:
     """Open a folder: with query and gallery where it has them, else as unlabeled images.
 
     Args:
@@ -239,15 +246,24 @@ def open_images(root: str | Path, size: tuple[int, int], holdout: float | int = 
         size: (h, w) at which the images will be encoded.
         holdout: of unlabeled images take those that a training with this ``holdout`` leaves
             out, see ``saip.PersonImages``; 0 takes all.
+        protocol: ``two-view`` takes any folder as unlabeled images, ``retrieval`` needs the
+            layout of Market-1501; None looks at the folder.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: there is no such folder, or the layout that is needed is missing.
         ValueError: the folder holds half of a Market-1501 layout, or no image.
     """
     root = Path(root).expanduser()
     if not root.exists():  # an LMDB may be a file
         raise MissingFileError(f'{root}: no such folder')
     found = [name for name in MARKET_FOLDERS if (root / name).is_dir()]
+    if protocol == 'two-view':
+        found = []
+    elif protocol == 'retrieval' and not found:
+        raise MissingFileError(
+            f'{root}: --protocol retrieval needs the layout of Market-1501, that is '
+            f'{"/ and ".join(MARKET_FOLDERS)}/'
+        )
     if len(found) == len(MARKET_FOLDERS):
         return DATASETS.build(
             {'type': 'saip.RetrievalImages', 'data_root': str(root), 'size': size}

@@ -41,6 +41,20 @@ def format_table(result: Mapping[str, Any]) -> str:
     return f'{title}; feature {result["feature"]}{told}\n{align(lines)}'
 
 
+def format_labeled(result: Mapping[str, Any]) -> str:
+    """Write what ``saip.experiments.labeled_eval.evaluate_labeled`` returned."""
+    columns = list(dict.fromkeys(name for row in result['rows'].values() for name in row))
+    lines = [['features', *columns]]
+    for name, row in result['rows'].items():
+        lines.append([name, *(f'{row[c]:.1f}' if c in row else '-' for c in columns)])
+    about = f'{result["tested"]} images to test on; feature {result["feature"]}'
+    if 'classes' in result:
+        learnt = f'{result["classes"]} classes, {result["images"]} images to learn from'
+        about = f'{learnt}, {about}'
+    told = f', λ = {result["condition"]:g}' if 'condition' in result else ''
+    return f'{result["protocol"]}, percent: {about}{told}\n{align(lines)}'
+
+
 def align(lines: Sequence[Sequence[str]]) -> str:
     """Write cells in columns, the first to the left and the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]

@@ -1,6 +1,15 @@
 """Encoders, experts, objectives and algorithms."""
 
-from saip.models import backbones, heads, necks, objectives, schedules, selfsup
+from saip.models import (
+    backbones,
+    heads,
+    necks,
+    objectives,
+    schedules,
+    selfsup,
+    targets,
+    tokenizers,
+)
 from saip.models.data_preprocessor import ViewsPreprocessor
 from saip.models.experts import EMAExpert, OfficialEMAExpert
 from saip.models.frozen_expert import FrozenExpert
@@ -16,4 +25,6 @@ __all__ = [
     'objectives',
     'schedules',
     'selfsup',
+    'targets',
+    'tokenizers',
 ]

@@ -20,6 +20,7 @@ from saip.views.official import OfficialCrop, OfficialRescale, OfficialScene
 from saip.views.ops import RenderOps, render
 from saip.views.random import uniforms
 from saip.views.recipe import Recipe, ViewPlan
+from saip.views.recut import Recut
 from saip.views.reference import ReferenceOps
 from saip.views.rescale import Rescale
 from saip.views.same import Same
@@ -48,6 +49,7 @@ __all__ = [
     'PartMask',
     'RandomMask',
     'Recipe',
+    'Recut',
     'ReferenceOps',
     'RenderOps',
     'Rescale',

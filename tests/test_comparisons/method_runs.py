@@ -65,6 +65,12 @@ def shrink(model: ConfigDict) -> ConfigDict:
     for view in model.data_preprocessor.views.values():
         if 'size' in view:
             view.size = SMALL
+        if view.get('mask', {}).get('type') == 'BlockMask':
+            view.mask.min_patches = 2
+            if 'hidden' in view.mask:  # half of the patches of SIZE
+                view.mask.hidden = 4
+        if view.get('type') == 'Recut' and view.get('size'):
+            view.size = SMALL
         if view.get('mask', {}).get('type') == 'PartMask':
             view.mask.update(on_missing='template', min_patches=2)
     for objective in model.objectives.values():

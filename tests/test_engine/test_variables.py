@@ -27,6 +27,7 @@ FROM_DINO = (
 COMPARE = ROOT / ('configs/pretrain/compare/any-method_any-backbone_1xb32-amp-coslr_folder.py')
 HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
 TEXT_REID = ROOT / 'configs/downstream/text_reid/irra_cuhk-pedes.py'
+TOKENS = ROOT / 'configs/pretrain/cae/cae-dvae_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_BPE': TEXT_REID,
@@ -37,11 +38,13 @@ READERS = {
     'SAIP_FOLDER': FOLDER,
     'SAIP_INIT': REID,
     'SAIP_KEYPOINTS': HAP,
+    'SAIP_LABELED': DATA,
     'SAIP_METHOD': COMPARE,
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,
     'SAIP_SCHEDULE': REID,
     'SAIP_TEXT_INIT': TEXT_REID,
+    'SAIP_TOKENIZER': TOKENS,
 }
 AWKWARD = (
     "/data/bob's crops",

@@ -178,11 +178,13 @@ def _heads(weights: StateDict) -> int:
 def _stock_config(architecture: dict[str, Any]) -> dict[str, Any]:
     """Configuration of mmpretrain's own class for an architecture of ours."""
     if architecture['type'] == 'saip.ViTEncoder':
+        gain = architecture.get('layer_scale')
         return {
             'type': 'mmpretrain.VisionTransformer',
             'arch': dict(architecture['arch']),
             'img_size': tuple(architecture['img_size']),
             'patch_size': architecture['patch_size'],
+            **({'layer_scale_init_value': gain} if gain else {}),
         }
     if architecture['type'] == 'saip.TimmEncoder':
         if architecture.get('output_stride'):

@@ -20,6 +20,7 @@ from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.backbones.token_pack import TokenPack, Told
 from saip.models.ops.attention import attend
+from saip.models.ops.blocks import is_gain
 from saip.models.ops.controller import Stage
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
 from saip.registry import MODELS
@@ -45,6 +46,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1); ``sincos`` is MAE's fixed
             table, which is not trained: 0 for the image token, see ``sincos_positions``.
         drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
+        layer_scale: initial gain of both residual branches of every block, one learnt number per
+            channel (LayerScale; CAE takes 0.1, and 1e-5 for large models); 0 for none.
         out_indices: blocks whose output :meth:`forward` returns.
         out_type: what :meth:`forward` returns, see mmpretrain; ``image_token`` is its
             ``cls_token``.
@@ -66,6 +69,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         pos_interp: PosInterp = 'grid2d',
         pos_init: PosInit = 'trunc_normal',
         drop_path_rate: float = 0.0,
+        layer_scale: float = 0.0,
         out_indices: int | list[int] = -1,
         out_type: str = 'featmap',
         controller: dict[str, Any] | None = None,
@@ -75,11 +79,14 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             raise InputError(
                 f'img_size={tuple(img_size)} is not a whole number of {patch_size}-pixel patches'
             )
+        if not is_gain(layer_scale):
+            raise InputError(f'layer_scale={layer_scale!r}: a number from 0 on; 0 for none')
         super().__init__(
             arch=dict(arch) if isinstance(arch, dict) else arch,
             img_size=tuple(img_size),
             patch_size=patch_size,
             drop_path_rate=drop_path_rate,
+            layer_scale_init_value=float(layer_scale),
             out_indices=list(out_indices) if not isinstance(out_indices, int) else out_indices,
             out_type='cls_token' if out_type == 'image_token' else out_type,
             init_cfg=init_cfg,
@@ -96,6 +103,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.feature_level = feature_level
         self.pos_interp = pos_interp
         self.pos_init = pos_init
+        self.layer_scale = float(layer_scale)
         self.patch_stride = patch_size
         self.patch_dims = self.dense_dims = self.embed_dims
         self.map_channels = {patch_size: self.embed_dims}
@@ -133,6 +141,10 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             table = sincos_positions(self.patch_resolution, self.embed_dims)
             nn.init.zeros_(self.pos_embed)
             self.pos_embed.data[0, extra:].copy_(table)
+        if self.layer_scale:
+            for layer in self.layers:
+                nn.init.constant_(layer.attn.gamma1.weight, self.layer_scale)
+                nn.init.constant_(layer.ffn.gamma2.weight, self.layer_scale)
         if self.controller is not None:
             self.controller.reset_parameters()
 
@@ -219,6 +231,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             'patch_size': int(self.patch_stride),
             'feature_level': self.feature_level,
             'pos_interp': self.pos_interp,
+            **({'layer_scale': self.layer_scale} if self.layer_scale else {}),
             **self._describe_controller(),
             'grid': [int(side) for side in self.patch_resolution],
         }
@@ -251,9 +264,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
         rows = pack.rows
         rate = layer.attn.out_drop.drop_prob if self.training else 0.0
-        branch = layer.attn.proj(attended)
+        branch = layer.attn.gamma1(layer.attn.proj(attended))
         rows = rows + (pack.drop_path(branch, rate) if rate else branch)
-        branch = layer.ffn.layers(pack.normed(layer.ln2, rows, told))
+        branch = layer.ffn.gamma2(layer.ffn.layers(pack.normed(layer.ln2, rows, told)))
         return rows + (pack.drop_path(branch, rate) if rate else branch)
 
     def _last_block(

@@ -2,6 +2,7 @@
 
 from saip.models.objectives.attention_relation import AttentionRelationDistillation
 from saip.models.objectives.base import BaseObjective, Parts
+from saip.models.objectives.context_autoencoder import ContextAutoencoder
 from saip.models.objectives.csm import CrossScaleMatching, OfficialCrossScaleMatching
 from saip.models.objectives.csr import CrossScaleReconstruction
 from saip.models.objectives.css import CrossScaleSearch
@@ -14,6 +15,7 @@ from saip.models.objectives.semantic_parts import SemanticParts
 __all__ = [
     'AttentionRelationDistillation',
     'BaseObjective',
+    'ContextAutoencoder',
     'CrossScaleMatching',
     'CrossScaleReconstruction',
     'CrossScaleSearch',

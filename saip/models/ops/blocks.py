@@ -106,6 +106,11 @@ class ConditionedBlock(nn.Module):
         return self.cross(x + self.attn(self.norm1(x)), memory)
 
 
+def is_gain(value: object) -> bool:
+    """Whether a value can be the initial gain of residual branches: a number from 0 on."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
 def init_linear(module: nn.Module) -> None:
     """Xavier-uniform linear layers and attention projections, zero biases (Appendix A)."""
     if isinstance(module, nn.Linear):

@@ -41,6 +41,7 @@ class BlockMask(RatioMasker):
         where: the recipe's entry, for messages.
         frame: what all views of the recipe refer to.
         ratio: share of hidden patches.
+        hidden: number of hidden patches on every grid, in place of the share; None takes it.
         min_patches: area of the smallest block.
         min_aspect: smallest height / width of a block; the largest is its reciprocal.
 
@@ -55,8 +56,10 @@ class BlockMask(RatioMasker):
         ratio: float = 0.5,
         min_patches: int = 16,
         min_aspect: float = 0.3,
+        hidden: int | None = None,
     ) -> None:
         super().__init__(where, frame, ratio)
+        self.hidden = None if hidden is None else check_count(f'{where}.hidden', hidden)
         self.min_patches = check_count(f'{where}.min_patches', min_patches)
         self.min_aspect = check_inner_share(f'{where}.min_aspect', min_aspect)
 
@@ -68,12 +71,23 @@ class BlockMask(RatioMasker):
         """
         super().check(view, recipe)
         patches = min(h * w for h, w in view.grids())
-        hidden = patches - kept_patches(patches, self.ratio)
+        if self.hidden is not None and self.hidden >= patches:
+            raise InputError(
+                f'view recipe, {self.where}: hidden={self.hidden}, but the smallest grid '
+                f'{view.grids()[0]} has {patches} patches, of which at least one stays visible'
+            )
+        hidden = patches - self._kept(patches)
         if self.min_patches > hidden:
             raise InputError(
                 f'view recipe, {self.where}: min_patches={self.min_patches}, but only {hidden} '
                 f'patches of the smallest grid {view.grids()[0]} are hidden'
             )
+
+    def _kept(self, patches: int) -> int:
+        """How many of ``patches`` stay visible."""
+        return (
+            kept_patches(patches, self.ratio) if self.hidden is None else patches - self.hidden
+        )
 
     def draw(
         self,
@@ -85,7 +99,7 @@ class BlockMask(RatioMasker):
     ) -> MaskDraw:
         """Propose a block for every image at once, again and again."""
         patches = grid[0] * grid[1]
-        kept = kept_patches(patches, self.ratio)
+        kept = self._kept(patches)
         numbers = clock.of_images(stream, batch.keys, 4 * ROUNDS + patches)
         proposals = numbers[:, : 4 * ROUNDS].reshape(-1, ROUNDS, 4)
         hidden = np.zeros((len(batch.keys), patches), dtype=bool)

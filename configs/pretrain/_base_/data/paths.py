@@ -5,14 +5,16 @@
 # tools/dataset_converters. See docs/data.md.
 #
 # SAIP_RETRIEVAL names a set in Market-1501 layout, on which the frozen features are validated
-# after every epoch. Without it a hundredth of the training images, at most 1,000, is held back
+# after every epoch; SAIP_LABELED one with class folders, on which a k-NN classifier does it
+# (docs/evaluation.md). Without both a hundredth of the training images, at most 1,000, is held back
 # and validation asks for two-view recall among them.
 _base_ = []  # only with it mmengine lets a configuration of this style import
 from saip.configs import variable
 
 pretrain_root = variable('SAIP_DATA', 'data')
 retrieval_root = variable('SAIP_RETRIEVAL', 'none')
-labeled = retrieval_root != 'none'
+classes_root = variable('SAIP_LABELED', 'none')
+labeled = retrieval_root != 'none' or classes_root != 'none'
 holdout = 0 if labeled else 0.01
 person_sets = dict(
     LUP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/LUP1M', holdout=holdout),
@@ -21,7 +23,11 @@ person_sets = dict(
     HP1M=dict(type='saip.PersonImages', data_root=pretrain_root + '/HP1M', holdout=holdout),
     IN1K=dict(type='saip.PersonImages', data_root=pretrain_root + '/IN1K', holdout=holdout),
 )
-retrieval_set = dict(type='saip.RetrievalImages', data_root=retrieval_root, size=(256, 128))
+retrieval_set = (
+    dict(type='saip.RetrievalImages', data_root=retrieval_root, size=(256, 128))
+    if classes_root == 'none'
+    else dict(type='saip.LabeledParts', data_root=classes_root, size=(256, 128), limit=50000)
+)
 train_dataloader = dict(
     batch_size=256,
     num_workers=8,
@@ -41,6 +47,8 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'),
 )
 val_evaluator = dict(type='saip.RetrievalMetric' if labeled else 'saip.TwoViewRecall')
+if classes_root != 'none':
+    val_evaluator = dict(type='saip.KNNMetric')
 val_cfg = dict()
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

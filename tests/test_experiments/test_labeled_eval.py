@@ -1,0 +1,223 @@
+"""Evaluation by labels: what the sets are, and every protocol on small images of two colors."""
+
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saip.checkpoint import export_backbone
+from saip.datasets.crops import DataError
+from saip.datasets.labeled import LabeledImages, LabeledParts, has_classes, read_classes
+from saip.errors import InputError
+from saip.experiments.labeled_eval import (
+    PROTOCOLS,
+    LabeledSettings,
+    evaluate_labeled,
+    open_labeled,
+)
+from saip.models.backbones import ViTEncoder
+from saip.registry import MODELS
+from tests.tiny import ARCH, ROOT
+
+SIZE = (32, 32)
+COLORS = {'blue': (20, 30, 200), 'green': (30, 190, 40), 'red': (220, 20, 30)}
+
+
+def paint(path, color, seed):
+    """An image of nearly one color."""
+    rng = np.random.default_rng(seed)
+    pixels = np.clip(np.array(color) + rng.integers(-20, 20, (40, 36, 3)), 0, 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope='module')
+def colors(tmp_path_factory):
+    root = tmp_path_factory.mktemp('colors')
+    for number, (name, color) in enumerate(COLORS.items()):
+        for i in range(10):
+            paint(root / name / f'{i}.png', color, 10 * number + i)
+    return root
+
+
+def encoder():
+    torch.manual_seed(0)
+    made = ViTEncoder(arch=ARCH, img_size=SIZE, feature_level=2)
+    made.init_weights()
+    return made
+
+
+def preprocessor():
+    return MODELS.build(dict(type='saip.ViewsPreprocessor', size=SIZE, patch_size=16, views={}))
+
+
+SETTINGS = LabeledSettings(
+    size=SIZE, batch_size=8, num_workers=0, device='cpu', epochs=6, seeds=2, progress=False
+)
+
+
+def test_a_fifth_of_each_class_is_tested(colors):
+    labeled = read_classes(colors)
+    assert labeled.names == ('blue', 'green', 'red')
+    assert has_classes(colors)
+    assert not has_classes(colors / 'red')
+    for part, count in (('train', 8), ('test', 2)):
+        assert np.bincount(labeled.targets[part]).tolist() == [count] * 3
+        for path, target in zip(labeled.paths[part], labeled.targets[part], strict=True):
+            assert f'/{labeled.names[target]}/' in path
+    assert not set(labeled.paths['train']) & set(labeled.paths['test'])
+
+
+def test_a_class_with_one_image_is_refused(tmp_path):
+    paint(tmp_path / 'cat/0.png', (0, 0, 0), 0)
+    with pytest.raises(FileNotFoundError, match='1 folders with images; labels are needed'):
+        read_classes(tmp_path)
+    for i in range(2):
+        paint(tmp_path / f'dog/{i}.png', (0, 0, 0), i)
+    with pytest.raises(DataError, match=r'class cat has a single image \(.*cat/0\.png\)'):
+        read_classes(tmp_path)
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        read_classes(tmp_path / 'none')
+
+
+def test_imagenets_layout(tmp_path):
+    for part, count in (('train', 3), ('val', 1)):
+        for name in ('n01', 'n02'):
+            for i in range(count):
+                paint(tmp_path / part / name / f'{part}_{i}.png', (9, 9, 9), i)
+    labeled = open_labeled(tmp_path)
+    assert (len(labeled.paths['train']), len(labeled.paths['test'])) == (6, 2)
+    assert all('/val/' in path for path in labeled.paths['test'])
+    paint(tmp_path / 'train/n03/0.png', (9, 9, 9), 0)
+    with pytest.raises(DataError, match=r'different classes, such as n03'):
+        open_labeled(tmp_path)
+
+
+def test_identities_of_market1501(tmp_path):
+    for pid in (2, 7):
+        for camera in (1, 2, 3):
+            name = f'{pid:04d}_c{camera}s1_000451_03.png'
+            paint(tmp_path / 'bounding_box_train' / name, (9, 9, 9), camera)
+    labeled = open_labeled(tmp_path)
+    assert labeled.names == ('0002', '0007')
+    assert labeled.targets['train'].tolist() == [0, 0, 1, 1]
+    assert labeled.targets['test'].tolist() == [0, 1]
+
+
+def test_random_parts_depend_on_image_and_epoch_alone(colors):
+    labeled = read_classes(colors)
+    images = LabeledImages(labeled, 'train', SIZE, augment=True)
+    first = images[3]['image']
+    assert torch.equal(first, images[3]['image'])
+    images.set_epoch(1)
+    assert not torch.equal(first, images[3]['image'])
+    assert images[3]['image'].shape == (3, *SIZE)
+
+
+def test_whole_images_of_squares_lose_their_border_and_persons_nothing(tmp_path):
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[:, :16] = 255  # a white strip at the left
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    for name in ('x', 'y'):
+        for i in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / name / f'{i}.png')
+    labeled = read_classes(tmp_path)
+    square = LabeledImages(labeled, 'train', (32, 32))[0]['image']
+    person = LabeledImages(labeled, 'train', (64, 32))[0]['image']
+    assert square.max() < 30
+    assert person[:, :, 0].min() > 225
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_every_protocol_tells_colors_apart(protocol, colors):
+    settings = SETTINGS
+    if protocol == 'attentive':
+        settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (3.0,)})
+    elif protocol in ('linear', 'linear-cached'):
+        settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (30.0, 100.0), 'epochs': 40})
+    elif protocol == 'linear-dino':
+        settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (1.0, 3.0)})
+    model = encoder()
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    result = evaluate_labeled(
+        {'student': model}, read_classes(colors), preprocessor(), protocol, settings
+    )
+    row = result['rows']['student']
+    assert max(row.values()) == 100
+    assert (result['images'], result['tested'], result['classes']) == (24, 6, 3)
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
+    assert not model.training
+    if protocol == 'lowshot':
+        assert {'1 %', '1 % sd', '10 %', '100 %'} <= set(row)
+        assert '100 % sd' not in row
+
+
+def test_pa100k_has_attributes(tmp_path):
+    from tests.test_downstream.test_attributes.attribute_files import write_pa100k
+
+    write_pa100k(tmp_path)
+    labeled = open_labeled(tmp_path)
+    assert labeled.has_attributes
+    assert len(labeled.names) == 26
+    settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (1.0,), 'epochs': 1})
+    for protocol in ('knn', 'lowshot', 'linear-dino'):
+        result = evaluate_labeled(
+            {'student': encoder()}, labeled, preprocessor(), protocol, settings
+        )
+        for value in result['rows']['student'].values():
+            assert 0 <= value <= 100
+
+
+def test_the_set_of_a_validation_has_both_parts(colors):
+    images = LabeledParts(str(colors), SIZE, limit=12)
+    labels = [(int(s['target']), int(s['is_test'])) for s in images]
+    assert len(labels) == 12 + 6
+    assert sum(test for _, test in labels) == 6
+    assert {target for target, test in labels if not test} == {0, 1, 2}
+
+
+def test_the_tool_chooses_protocols_and_refuses_what_does_not_fit(
+    colors, tmp_path, monkeypatch, capsys
+):
+    model = encoder()
+    checkpoint = {
+        'state_dict': {f'backbone.{key}': x for key, x in model.state_dict().items()},
+        'meta': {'architecture': model.architecture()},
+    }
+    path = export_backbone(checkpoint, tmp_path, formats=('pth',))
+    tool = [str(ROOT / 'tools/eval_frozen.py'), str(path), str(colors)]
+    common = ['--workers', '0', '--device', 'cpu', '--json', str(tmp_path / 'out.json')]
+
+    def run(*options):
+        monkeypatch.setattr(sys, 'argv', [*tool, *common, *options])
+        code = 0
+        try:
+            runpy.run_path(tool[0], run_name='__main__')
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    code, said, error = run('--protocol', 'knn', '--no-baselines')
+    assert code == 0, error
+    assert 'knn, percent: 3 classes, 24 images to learn from, 6 images to test on' in said
+    record = json.loads((tmp_path / 'out.json').read_text())
+    assert set(record['rows']) == {'student'}
+    code, said, error = run()
+    assert code == 0, error
+    assert 'two-view recall at 1' in said
+    assert 'its class folders allow --protocol knn, lowshot, linear' in said
+    code, _, error = run('--protocol', 'retrieval')
+    assert code == 2
+    assert '--protocol retrieval needs the layout of Market-1501' in error
+    code, _, error = run('--epochs', '3')
+    assert (code, '--epochs and --rates are for --protocol linear' in error) == (2, True)
+
+
+def test_an_unknown_protocol_is_refused(colors):
+    with pytest.raises(InputError, match='--protocol svm: choose one of knn'):
+        evaluate_labeled({}, read_classes(colors), preprocessor(), 'svm', SETTINGS)
