@@ -80,8 +80,8 @@ def require_readable(paths: Iterable[str | os.PathLike[str]], where: str) -> Non
 class StandIns:
     """For data sets of the OpenMMLab libraries, before them in the list of bases.
 
-    In training, an image (or label map) that cannot be read is named in a warning, once in each
-    worker process, and a sample of :meth:`stand_ins` is taken, whose ``data_samples`` then has the
+    In training, an image that cannot be read is named in a warning, once in each worker process,
+    and a sample of :meth:`stand_ins` is taken, whose ``data_samples`` then has the
     field ``stands_in_for``. With ``test_mode`` all images are looked at first.
 
     Raises:
@@ -150,7 +150,7 @@ class StandIns:
 
     def _paths(self, index: int) -> list[str]:
         record = self.get_data_info(index)  # type: ignore[attr-defined]
-        return [record[key] for key in ('img_path', 'seg_map_path') if record.get(key)]
+        return [record['img_path']]
 
     def _name(self, text: str) -> None:
         named = self.__dict__.setdefault('_named', set())

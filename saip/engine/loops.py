@@ -50,6 +50,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
 
+def unwrapped(batches: Any) -> Any:
+    """The batch sampler of a loader, without the layer that leaves batches out."""
+    return batches.all if isinstance(batches, _LaterBatches) else batches
+
+
 class _LaterBatches:
     """A batch sampler without its first batches."""
 
@@ -66,6 +71,11 @@ class _LaterBatches:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    @property
+    def all(self) -> Any:
+        """The batch sampler with all of them."""
+        return self._all
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._all, name)  # batch_size, sampler: hooks and checks ask for them

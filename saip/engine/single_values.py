@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler
 
+from saip.engine.loops import unwrapped
 from saip.models.ops.batch_norm import CPUSyncBatchNorm
 
 _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -17,7 +18,7 @@ _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 def smallest_batch(loader: Any) -> int | None:
     """Number of images in the smallest batch of a loader; None if its sampler does not say."""
-    batches = loader.batch_sampler
+    batches = unwrapped(loader.batch_sampler)
     if type(batches) is not BatchSampler or batches.drop_last:
         return getattr(batches, 'batch_size', None)
     return len(batches.sampler) % batches.batch_size or batches.batch_size  # type: ignore[arg-type]

@@ -157,6 +157,7 @@ def runner(tmp_path: Path) -> Any:
         cfg=preset_config('saip'),
         model=model,
         work_dir=str(tmp_path / 'run'),
+        message_hub=SimpleNamespace(get_info=lambda key: 'this run'),
         epoch=1,
         iter=4,
         _train_loop=None,  # not built, so no steps are counted

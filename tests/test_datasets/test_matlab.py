@@ -109,7 +109,7 @@ def test_little_that_unfolds_to_much_is_refused(
         matrix(9, (1 << 20, 1), struct.pack('<II', 2, 1 << 20) + bytes(1 << 20))
     )
     (tmp_path / 'a.mat').write_bytes(content)
-    with pytest.raises(DataError, match=r'variable a: more than 10,000 bytes'):
+    with pytest.raises(DataError, match=r'byte 128: more than 10,000 bytes'):
         read_mat(tmp_path / 'a.mat', ['a'])
 
 

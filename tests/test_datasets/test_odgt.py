@@ -39,7 +39,7 @@ def test_a_line_is_read_as_it_is():
         ('', 'not JSON'),
         ('{"ID": ', 'not JSON'),
         ('[' * 100_000, 'not JSON'),
-        ('[]', 'no "ID" or no list "gtboxes"'),
+        ('[]', 'no object, but'),
         ('{"ID": "", "gtboxes": []}', 'no "ID" or no list "gtboxes"'),
         ('{"ID": 3, "gtboxes": []}', 'no "ID" or no list "gtboxes"'),
         ('{"ID": "x", "gtboxes": {}}', 'no "ID" or no list "gtboxes"'),

@@ -243,7 +243,7 @@ def test_places_and_weights_are_no_settings(run_dir, task, fragments):
 
 
 def test_the_metric_is_what_checkpoints_are_chosen_by(run_dir, task, fragments):
-    best = "default_hooks = dict(checkpoint=dict(save_best='images'))"
+    best = "default_hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='images'))"
     Path(task.config).write_text(f'{TASK}{best}\n')
     assert 'images' in finetuning_curve(run_dir, task, fragments)[0].splitlines()[0]
     table, _ = finetuning_curve(run_dir, task, fragments, metric='val_score')

@@ -261,6 +261,7 @@ def market_names(folder: Path) -> Target:
     image(folder / 'query/0002_c1s1_000451_03.jpg')
     gallery = folder / 'bounding_box_test'
     gallery.mkdir()
+    content = (folder / 'query/0002_c1s1_000451_03.jpg').read_bytes()
     file = folder / 'names'
     file.write_text('0002_c2s1_000451_03.jpg\n-1_c1s1_000401_03.jpg\n0000_c1s2_000301_00.jpg\n')
 
@@ -271,7 +272,7 @@ def market_names(folder: Path) -> Target:
             if line and b'/' not in line and b'\0' not in line and len(line) < 256:
                 name = line.decode('utf-8', 'surrogateescape')
                 if name not in ('.', '..'):
-                    (gallery / name).touch()
+                    (gallery / name).write_bytes(content)
         RetrievalImages(str(folder), (8, 4)).full_init()
 
     return Target(file, read, names=('bounding_box_test', 'query', str(folder)))

@@ -77,7 +77,7 @@ def test_the_sheet_shows_views_scene_and_masks(config, run, tmp_path) -> None:
         (['{config}', '--index', '5'], '--index 5: the training set has 5 images'),
         (['{config}', '--cfg-options', 'modle.type=x'], "no key 'modle'"),
         (['{config}', '--cfg-options', '{views}.anchor.augment.flip=2'], 'flip: a number'),
-        (['{config}', '--cfg-options', '{views}.anchor.flip=2'], "no option 'flip'"),
+        (['{config}', '--cfg-options', '{views}.anchor.flip=2'], "no key 'flip'"),
         (['{config}', '--cfg-options', '{views}.anchor.type=Kropp'], "no view type 'Kropp'"),
         (
             ['{config}', '--cfg-options', 'model.data_preprocessor.flip=2'],

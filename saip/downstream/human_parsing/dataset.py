@@ -55,13 +55,6 @@ class CIHP(StandIns, BaseDetDataset):
             require_files((record['seg_map_path'] for record in records), str(path), LAYOUT)
         return records
 
-    def _paths(self, index: int) -> list[str]:
-        """Files of an image that its sample is read from."""
-        record = self.get_data_info(index)
-        maps = [one['parsing'] for one in record['instances'] if one['parsing'] is not None]
-        whole = [record['seg_map_path']] if self.test_mode else []
-        return [record['img_path'], *maps, *whole]
-
     def _record(self, identity: int | str, image: ParsedImage) -> dict[str, Any]:
         stem = os.path.splitext(image.file_name)[0]
         width, height = image.size

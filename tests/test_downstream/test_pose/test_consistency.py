@@ -40,7 +40,7 @@ def people(document):
 
 
 @pytest.mark.parametrize('tested', [True, False])
-@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('task', FOLDERS)
 def test_annotation_ids_that_begin_again_in_each_image_are_refused(place, task, tested):
     root, file = place(task)
 
@@ -62,7 +62,7 @@ def test_annotation_ids_that_begin_again_in_each_image_are_refused(place, task, 
 
 
 @pytest.mark.parametrize('tested', [True, False])
-@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('task', FOLDERS)
 def test_two_images_with_one_id_are_refused(place, task, tested):
     root, file = place(task)
     edit(file, lambda d: d['images'][2].update(id=d['images'][0]['id']))
@@ -379,7 +379,7 @@ def test_species_that_no_detection_shows_are_named(place, tmp_path, caplog):
     assert any(said in line and absent in line for line in caplog.messages)
 
 
-@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('task', FOLDERS)
 def test_other_annotations_for_the_set_than_for_the_metric_are_refused(
     task, drawn, monkeypatch
 ):
