@@ -184,9 +184,12 @@ def test_the_checkpoint_hook_describes_a_pretraining(runner, tmp_path: Path) -> 
 
 def test_the_checkpoint_hook_leaves_other_runs_as_they_are() -> None:
     checkpoint: dict[str, Any] = {'meta': {'epoch': 1}}
-    other = SimpleNamespace(cfg=Config({}), model=nn.Linear(1, 1), _train_loop=None)
+    hub = SimpleNamespace(get_info=lambda key: 'this run')
+    other = SimpleNamespace(
+        cfg=Config({}), model=nn.Linear(1, 1), _train_loop=None, message_hub=hub
+    )
     AtomicCheckpointHook().before_save_checkpoint(other, checkpoint)
-    assert checkpoint['meta'] == {'epoch': 1}
+    assert checkpoint['meta'] == {'epoch': 1, 'run_id': 'this run'}
 
 
 def test_exports_while_training_need_no_hook_and_no_text(runner) -> None:

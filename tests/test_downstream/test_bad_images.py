@@ -221,11 +221,13 @@ def test_of_a_person_without_another_image_anybody_stands_in(tmp_path):
     assert int(found['data_samples'].gt_label) == 2
 
 
-def test_a_broken_label_map_is_replaced_with_its_image(tmp_path):
-    paths, build = prepare('part_segmentation', tmp_path)
+def test_a_broken_label_map_stops_since_it_is_annotation(tmp_path):
+    _, build = prepare('part_segmentation', tmp_path)
     data = build()
-    (tmp_path / 'maps/02.png').write_bytes(b'')
-    assert path_of(data[2]) == str(paths[3])
+    path = tmp_path / 'maps/02.png'
+    path.write_bytes(b'')
+    with pytest.raises(DataError, match=str(path)):
+        data[2]
 
 
 def test_crowdhuman_leaves_out_training_images_whose_size_cannot_be_read(tmp_path, monkeypatch):

@@ -231,7 +231,7 @@ def start(changes: dict) -> Module:
     """The model when a training has begun, before its first iteration."""
     runner = Runner.from_cfg(launch.read_config(str(CONFIG), changes))
 
-    def stop(*_):
+    def stop(*_, **__):
         raise EnoughError
 
     runner.model.train_step = stop
