@@ -107,7 +107,7 @@ def _head(runner: Runner) -> KEHead:
 
 def _check_columns(head: KEHead, dataset: BaseDataset) -> None:
     expected = tuple(head.attribute_ids.tolist())
-    found = tuple(dataset.metainfo['attribute_ids'])
+    found = tuple(dataset.metainfo.get('attribute_ids', ()))
     if found != expected:
         other = min(set(found) ^ set(expected))
         raise InputError(
