@@ -12,6 +12,7 @@ from torch import nn
 
 from saip.checkpoint import CheckpointError, WeightsError
 from saip.engine.converters.dalle import dalle_to_saip
+from saip.engine.converters.tokenizer import export_tokenizer
 from saip.errors import InputError
 from saip.models.targets import HOGTarget, PixelTarget, TokenTarget
 from saip.models.targets.base import Pixels
@@ -307,3 +308,20 @@ def test_a_view_that_the_recipe_does_not_make_is_refused():
     cfg.view = 'anchor'
     with pytest.raises(InputError, match=r"model\.view='anchor': .* makes crop"):
         MODELS.build(cfg)
+
+
+def test_the_tokenizer_of_a_training_is_exported(tmp_path):
+    trainer = small_trainer()
+    settings = dict(type='saip.DiscreteVAE', **TINY)
+    text = f"model = dict(type='saip.TokenizerTrainer', tokenizer={settings!r})\n"
+    path = tmp_path / 'epoch_20.pth'
+    torch.save({'state_dict': trainer.state_dict(), 'meta': {'cfg': text}}, path)
+    said = str(export_tokenizer(path, tmp_path / 'own.pth'))
+    assert f'SAIP_TOKENIZER={tmp_path / "own.pth"}' in said
+    target = TokenTarget(PIXELS, settings, str(tmp_path / 'own.pth'))
+    images = torch.rand(2, 3, 32, 16)
+    expected = trainer.tokenizer.codes(images)
+    assert torch.equal(target.tokenizer().codes(images), expected)
+    torch.save({'state_dict': {}, 'meta': {}}, path)
+    with pytest.raises(CheckpointError, match=r'no checkpoint of a tokenizer, .*configs/tok'):
+        export_tokenizer(path, tmp_path / 'own.pth')
