@@ -50,7 +50,7 @@ def place(tmp_path):
     return make
 
 
-@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('task', FILES)
 def test_perfect_heatmaps_of_real_samples_score_one(task, place, tmp_path, monkeypatch):
     scores = evaluate(task, tmp_path, monkeypatch, **place(task))
     prefix = TASKS[task].prefix
