@@ -77,7 +77,7 @@ def check_beginning(cfg: Config, tell: Tell, processes: int = 1) -> None:
     tell('step', f'loss {found.loss:.4g}, {median(found.seconds):.3g} s')
     tell('save', f'{size(found.checkpoint_bytes)}, written and read back')
     budget = budget_of(cfg, found.length, found.checkpoint_bytes, found.backbone_bytes)
-    check_disk(folder, budget, 'default_hooks.checkpoint.max_keep_ckpts')
+    check_disk(folder, budget)
     tell('disk', _needs(budget, folder))
     tell('time', _estimate(found, processes))
 
@@ -91,6 +91,10 @@ def _rehearsed(cfg: Config) -> Rehearsed:
             return rehearse(runner, temporary)
     except StoppedError as error:
         raise StartError(one_line(error)) from error
+    except OSError as error:
+        if error.filename is None:  # not raised about a path that a user gave
+            raise
+        raise StartError(f'work_dir {cfg.work_dir}: {one_line(error)}') from error
 
 
 def _needs(budget: Budget, folder: Path) -> str:

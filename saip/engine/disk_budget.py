@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+
+from saip.engine.unwrap import unwrap
 from saip.errors import StartError
+
+KEY = 'default_hooks.checkpoint.max_keep_ckpts'
+"""The option that makes a run keep less."""
 
 MARGIN = 1.05
 """Logs and curves beside the checkpoints."""
@@ -63,6 +70,35 @@ def _exporting(cfg: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield entry
 
 
+def warn_of_room(runner: Runner) -> None:
+    """Tell a run that is about to begin that the disk will be full before its end.
+
+    The size of a checkpoint is estimated: an optimizer keeps up to two numbers per weight. What
+    an earlier part of the run has left in the folder counts as room.
+    """
+    model: nn.Module = unwrap(runner.model)
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    checkpoint = sum(value.nbytes for value in model.state_dict().values()) + 2 * trained
+    counts_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    length = runner.max_epochs if counts_epochs else runner.max_iters
+    budget = budget_of(runner.cfg, length, checkpoint, backbone_bytes(runner))
+    folder = Path(runner.work_dir)
+    there = sum(path.stat().st_size for path in folder.glob('*.pth'))
+    free = free_bytes(folder)
+    if free + there < budget.bytes:
+        runner.logger.warning(
+            f'{folder}: the run keeps up to about {size(budget.bytes)} ({described(budget)}), and '
+            f'{size(free)} are free: make room, or lower {KEY}'
+        )
+
+
+def backbone_bytes(runner: Runner) -> int:
+    """Size of the tensors of an exported backbone; of the whole model where it has none."""
+    model: nn.Module = unwrap(runner.model)
+    encoder = dict(model.named_children()).get('backbone', model)
+    return sum(value.nbytes for value in encoder.state_dict().values())
+
+
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, which need not exist yet."""
     return shutil.disk_usage(existing(folder)).free
@@ -74,13 +110,12 @@ def existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
-def check_disk(folder: Path, budget: Budget, interval_key: str) -> None:
+def check_disk(folder: Path, budget: Budget) -> None:
     """Refuse a run that cannot keep what it will write.
 
     Args:
         folder: of the run.
         budget: what it keeps.
-        interval_key: option that makes it less.
 
     Raises:
         StartError: says how much is missing.
@@ -90,7 +125,7 @@ def check_disk(folder: Path, budget: Budget, interval_key: str) -> None:
         raise StartError(
             f'work_dir {folder}: the run keeps up to {size(budget.bytes)} '
             f'({described(budget)}), and {size(free)} are free: {size(budget.bytes - free)} are '
-            f'missing. Make room, choose another disk with --work-dir, or lower {interval_key}'
+            f'missing. Make room, choose another disk with --work-dir, or lower {KEY}'
         )
 
 

@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import load_checkpoint_file
+from saip.engine.disk_budget import warn_of_room
 from saip.engine.explain import explain_step
 from saip.engine.held_back import check_held_back
 from saip.engine.log_names import escape_names
@@ -85,6 +86,7 @@ def train(
         runner = build_runner(cfg)
         runner.register_hook(progress)
         check_runner(runner, cfg, shapes)
+        warn_of_room(runner)
         runner.train()
     if not progress.started:
         print(f'{cfg.load_from}: all {runner.max_epochs} epochs are done; nothing was trained')

@@ -17,11 +17,9 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import nn
 
 from saip.checkpoint import load_checkpoint_file
-from saip.engine.disk_budget import existing
-from saip.engine.unwrap import unwrap
+from saip.engine.disk_budget import backbone_bytes, existing
 from saip.errors import StartError
 
 TIMED = 3
@@ -89,7 +87,8 @@ class _FirstSteps(Hook):
         now = time.perf_counter()
         self.found.seconds.append(now - self.last)
         self.last = now
-        self.found.loss = float((outputs or {}).get('loss', math.nan))
+        loss = torch.as_tensor((outputs or {}).get('loss', math.nan))
+        self.found.loss = float(loss.detach())
         if len(self.found.seconds) >= self.steps:
             self._save(runner)
             raise _DoneError
@@ -100,10 +99,7 @@ class _FirstSteps(Hook):
         path = Path(runner.work_dir, 'rehearsal.pth')
         self.found.checkpoint_bytes = path.stat().st_size
         load_checkpoint_file(path)
-        model: nn.Module = unwrap(runner.model)
-        encoder = dict(model.named_children()).get('backbone', model)
-        state = encoder.state_dict().values()
-        self.found.backbone_bytes = sum(value.nbytes for value in state)
+        self.found.backbone_bytes = backbone_bytes(runner)
 
 
 def rehearse(runner: Runner, cfg: Config) -> Rehearsed:
