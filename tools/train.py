@@ -7,8 +7,9 @@ import argparse
 import os
 
 from saip.engine import launch
+from saip.engine.check_run import check_run
 from saip.engine.options import OptionAction
-from saip.errors import one_line_errors
+from saip.errors import InputError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +38,11 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='replace parts of the configuration, such as model.objectives.css=None',
     )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='do what tools/check.py does first: a batch, a step, a checkpoint, room on the disk',
+    )
     parser.add_argument('--launcher', choices=launch.LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
@@ -44,10 +50,33 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def check_first(args: argparse.Namespace) -> None:
+    """Check the run, and say what was found.
+
+    Raises:
+        InputError: it cannot start, or several processes are to share it.
+    """
+    if args.launcher != 'none' or args.resume:
+        raise InputError(
+            '--check is for a new run of one process; for others call tools/check.py before'
+        )
+    check_run(
+        args.config,
+        lambda name, found: print(f'{name}: {found}'),
+        work_dir=args.work_dir,
+        amp=args.amp,
+        validate=not args.no_validate,
+        auto_scale_lr=args.auto_scale_lr,
+        options=args.cfg_options,
+    )
+
+
 @one_line_errors()
 def main() -> None:
     """Train."""
     args = parse_args()
+    if args.check:
+        check_first(args)
     launch.train(
         args.config,
         work_dir=args.work_dir,

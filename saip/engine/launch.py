@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from saip.checkpoint import load_checkpoint_file
+from saip.engine.disk_budget import warn_of_room
 from saip.engine.explain import explain_step
 from saip.engine.held_back import check_held_back
 from saip.engine.hooks import PreemptionHook
@@ -80,6 +81,41 @@ def train(
         ConflictError: data set and evaluator of the validation have different annotations.
         StartError: the run could not start.
     """
+    cfg = prepare_run(config, work_dir, amp, validate, auto_scale_lr, options)
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    if resume != 'auto':
+        refuse_used_folder(cfg.work_dir, resume)
+    shapes = None if resume is None else prepare_resume(cfg, resume)
+    join_processes(cfg, launcher)
+    progress, preemption = Progress(), PreemptionHook()
+    with explained(progress, cfg, 'train_dataloader'), preemption:
+        runner = build_runner(cfg)
+        runner.register_hook(progress)
+        runner.register_hook(preemption)
+        check_runner(runner, cfg, shapes)
+        warn_of_room(runner)
+        runner.train()
+    if not progress.started:
+        print(f'{cfg.load_from}: all {runner.max_epochs} epochs are done; nothing was trained')
+    _leave_processes()
+
+
+def prepare_run(
+    config: str,
+    work_dir: str | None = None,
+    amp: bool = False,
+    validate: bool = True,
+    auto_scale_lr: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read the configuration of a training and check what it says; arguments as of :func:`train`.
+
+    Raises:
+        ConfigKeyError: the configuration or the options name a key that does not exist.
+        ConflictError: data set and evaluator of the validation have different annotations.
+        StartError: the run could not start.
+    """
     cfg = read_config(config, options, work_dir)
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -98,22 +134,7 @@ def train(
     check_plateau(cfg)
     check_keypoints(cfg)
     check_held_back(cfg, 'val_dataloader', ', or train with --no-validate')
-    if resume is None and cfg.get('resume'):
-        resume = cfg.get('load_from') or 'auto'
-    if resume != 'auto':
-        refuse_used_folder(cfg.work_dir, resume)
-    shapes = None if resume is None else prepare_resume(cfg, resume)
-    join_processes(cfg, launcher)
-    progress, preemption = _Progress(), PreemptionHook()
-    with _explained(progress, cfg, 'train_dataloader'), preemption:
-        runner = _build_runner(cfg)
-        runner.register_hook(progress)
-        runner.register_hook(preemption)
-        check_runner(runner, cfg, shapes)
-        runner.train()
-    if not progress.started:
-        print(f'{cfg.load_from}: all {runner.max_epochs} epochs are done; nothing was trained')
-    _leave_processes()
+    return cfg
 
 
 def evaluate(
@@ -152,8 +173,8 @@ def evaluate(
     if show_dir is not None and not draw_predictions(cfg, show_dir):
         raise StartError(f'--show-dir: {config} has nothing that draws predictions')
     join_processes(cfg, launcher)
-    with _explained(_Progress(), cfg, 'test_dataloader'):
-        runner = _build_runner(cfg)
+    with explained(Progress(), cfg, 'test_dataloader'):
+        runner = build_runner(cfg)
         compare_model(runner, cfg, shapes, checkpoint, testing=True)
         metrics = runner.test()
     _leave_processes()
@@ -319,20 +340,22 @@ def join_processes(cfg: Config, launcher: str) -> None:
     )
 
 
-class _Progress(Hook):
+class Progress(Hook):
     """Knows whether a first iteration has been done."""
 
     started = False
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Note it."""
         self.started = True
 
     def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Note it."""
         self.started = True
 
 
 @contextmanager
-def _explained(progress: _Progress, cfg: Config, loader: str) -> Iterator[None]:
+def explained(progress: Progress, cfg: Config, loader: str) -> Iterator[None]:
     """Raise a StartError for what goes wrong with the input before the first iteration.
 
     Wrong input is what this package says about it, and what the libraries refuse. What an option
@@ -351,7 +374,8 @@ def _explained(progress: _Progress, cfg: Config, loader: str) -> Iterator[None]:
         raise StartError(one_line(error)) from error
 
 
-def _build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config) -> Runner:
+    """Build what a configuration describes."""
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     escape_names(runner.logger)
     runner.register_hook(WorkerErrorsHook())
