@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from mmengine.logging import print_log
@@ -112,7 +113,7 @@ class StandIns:
         asked = range(len(self))[idx]  # type: ignore[arg-type]
         if self.test_mode:
             return self._prepare(asked, complete=True)
-        for position in (asked, *self.stand_ins(asked)):
+        for position in chain((asked,), self.stand_ins(asked)):
             try:
                 sample = self._prepare(position)
             except PictureError as error:

@@ -242,3 +242,15 @@ def test_crowdhuman_leaves_out_training_images_whose_size_cannot_be_read(tmp_pat
     monkeypatch.setattr('saip.downstream.detection.dataset.MAX_BAD', 0.1)
     assert len(build()) == COUNT - 1
     assert str(paths[7]) in said[0]
+
+
+def test_nobody_is_searched_for_a_stand_in_of_a_whole_image(tmp_path, monkeypatch):
+    """Which takes a look at all records of a set."""
+    _, build = prepare('reid', tmp_path)
+    data = build()
+
+    def search(index: int) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(data, 'get_cat_ids', search)
+    assert [path_of(data[i]) for i in range(COUNT)]
