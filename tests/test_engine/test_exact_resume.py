@@ -16,6 +16,7 @@ from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.loops import ResumableEpochLoop
 from saip.errors import PreemptedError
 from saip.synthetic.market import SIZES, write_market1501
+from tests.processes import in_processes
 from tests.tiny import ARCH, ROOT
 from tests.tools import call_tool
 
@@ -134,6 +135,37 @@ def test_a_run_that_was_asked_to_stop_goes_on_with_the_same_bits(
     DefaultScope._instance_dict.clear()
     launch.train(config, work_dir=str(parts), validate=False, resume='auto')
     assert_same_bits(parts / 'epoch_3.pth', whole / 'epoch_3.pth')
+
+
+def train_in_process(config: str, work: str, asked: int | None) -> str:
+    """Train as one of several processes; the second is asked to stop. How it ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        if asked is not None and os.environ['RANK'] == '1':
+            asked_at(patch, asked)
+        try:
+            launch.train(
+                config, work_dir=work, validate=False, resume='auto', launcher='pytorch'
+            )
+        except PreemptedError as error:
+            return str(error)
+    return 'done'
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+@pytest.mark.parametrize('backbone', [VIT, RESNET], ids=['vit', 'batch_norm'])
+def test_two_processes_go_on_with_the_same_bits(people, tmp_path, monkeypatch, backbone):
+    monkeypatch.setenv('SAIP_PEOPLE', str(people))
+    monkeypatch.setenv('SAIP_EPOCHS', '4')
+    config = write(tmp_path, 'saip-small', backbone, 0, 1)
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    ends = [
+        in_processes(2, tmp_path, train_in_process, config, str(folder), asked)
+        for folder, asked in ((whole, None), (parts, 3), (parts, None))
+    ]
+    assert ends[0] == ends[2] == ['done', 'done']
+    assert all(re.search(r'after 5 of 12 iterations', text) for text in ends[1]), ends
+    assert_same_bits(parts / 'epoch_4.pth', whole / 'epoch_4.pth')
 
 
 def test_half_a_gradient_is_never_a_resume_point(people, tmp_path, monkeypatch):
