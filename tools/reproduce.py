@@ -101,6 +101,8 @@ def main() -> None:
     if args.run:
         _run(args.table, args.run, settings)
     report = _report(args.table, settings, args.records or [Path('work_dirs'), args.out])
+    if args.slurm and not any(line.steps for line in report.lines):
+        raise InputError(f'--slurm: {args.table} has nothing to run')
     jobs = [(line.name, line.steps) for line in report.lines if line.steps]
     page = write_markdown(report, args.commands)
     texts = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -245,6 +246,11 @@ def _check_outline(outline: Any, size: tuple[int, int], place: str) -> None:
         case [_, *_] if all(map(_is_polygon, outline)):
             return
         case {'size': [h, w], 'counts': list() | str()} if (h, w) == (height, width):
+            if _covered(outline) != width * height:
+                raise DataError(
+                    f'{place} has run lengths {outline["counts"]!r:.60} that are damaged: they do '
+                    f'not cover the {width * height} pixels of the image'
+                )
             return
         case {'size': [h, w], 'counts': list() | str()}:
             raise DataError(
@@ -258,4 +264,40 @@ def _check_outline(outline: Any, size: tuple[int, int], place: str) -> None:
 
 
 def _is_polygon(points: Any) -> bool:
-    return isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0
+    return (
+        isinstance(points, list)
+        and len(points) >= 6
+        and len(points) % 2 == 0
+        and all(type(value) in (int, float) and math.isfinite(value) for value in points)
+    )
+
+
+def _covered(outline: dict[str, Any]) -> int:
+    """Pixels that run lengths cover; -1 where they cannot be read."""
+    counts = outline['counts']
+    runs = _unpacked(counts) if isinstance(counts, str) else counts
+    if any(type(run) is not int or run < 0 for run in runs):
+        return -1
+    return sum(runs)
+
+
+def _unpacked(text: str) -> list[int]:
+    """Run lengths of COCO's text: five bits a letter, from the fourth on as differences.
+
+    Text that is none gives a negative run, which no mask has.
+    """
+    runs: list[int] = []
+    value = bits = 0
+    for letter in text:
+        code = ord(letter) - 48
+        if not 0 <= code < 64:
+            return [-1]
+        value |= (code & 31) << bits
+        bits += 5
+        if code & 32:  # goes on in the next letter
+            continue
+        if code & 16:  # negative
+            value -= 1 << bits
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = bits = 0
+    return [-1] if bits else runs

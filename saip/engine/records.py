@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -90,11 +91,13 @@ def _plain(node: Any, root: str, key: str = '') -> Any:
         }
     if isinstance(node, list | tuple):
         return [_plain(item, root, key) for item in node]
+    if key == 'keypoints':  # a file of the training images', wherever it lies
+        return '$SAIP_KEYPOINTS'
     if node is None or isinstance(node, bool | int | float):
         return node
     text = str(node)
-    if key == 'keypoints':  # a file of the training images', wherever it lies
-        return '$SAIP_KEYPOINTS'
+    if key == 'vocabulary' and Path(text).is_file():  # the same file in any place
+        return f'sha256:{file_sha256(text)}'
     placed = key in ('data_root', 'ann_file', 'bbox_file')
     if placed and (text == root or text.startswith(f'{root}/')):
         return f'$SAIP_DATA{text.removeprefix(root)}'
@@ -123,9 +126,15 @@ def describe_training(cfg: Any, processes: int) -> dict[str, Any]:
         'processes': processes,
         'epochs': (cfg.get('train_cfg') or {}).get('max_epochs'),
         'schedule': float(os.environ.get('SAIP_SCHEDULE', 1)),
-        'encoder': os.environ.get('SAIP_BACKBONE', ''),
+        'encoder': os.environ.get('SAIP_BACKBONE') or _default_encoder(cfg),
         'weights': [_describe_file(key, path) for key, path in _weights(cfg)],
     }
+
+
+def _default_encoder(cfg: Any) -> str:
+    """The encoder that a configuration has where SAIP_BACKBONE is not set; '' if it reads none."""
+    found = re.search(r'\$SAIP_BACKBONE:([\w.-]+)', cfg.text or '')
+    return found[1] if found else ''
 
 
 def _weights(cfg: Any) -> Iterator[tuple[str, str]]:
@@ -158,6 +167,11 @@ def _describe_file(key: str, path: str) -> dict[str, Any]:
         'epoch': meta.get('epoch'),
         TRAINED: meta.get(TRAINED),
     }
+
+
+def is_encoder(file: Mapping[str, Any]) -> bool:
+    """Whether a file of a description holds the encoder that is trained, and no other part."""
+    return str(file['key']).startswith('model.backbone.')
 
 
 def continued(former: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:

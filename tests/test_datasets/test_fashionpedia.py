@@ -1,9 +1,11 @@
 """Fashionpedia's annotations: what is read, counted and refused."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
+import pycocotools.mask
 import pytest
 
 from saip.datasets.crops import DataError
@@ -140,6 +142,27 @@ def change_row(**changes):
             change_row(segmentation=dict(size=[30, 20], counts=[600])),
             'run lengths of 20 x 30 pixels in an image of 30 x 20',
         ),
+        *(
+            (
+                change_row(segmentation=dict(size=[20, 30], counts=counts)),
+                'annotation 1 has run lengths .* that are damaged',
+            )
+            for counts in (
+                [599],
+                [601],
+                [700, -100],
+                [300.0, 300],
+                ['600'],
+                [True, 599],
+                'h',
+                '',
+                'hb0{',
+            )
+        ),
+        *(
+            (change_row(segmentation=[[2, 3, 12, 3, value, 15]]), 'neither polygons of three')
+            for value in (math.nan, None, '12', True)
+        ),
         (change_row(image_id=5), 'unknown image 5'),
         (lambda c: c['annotations'].clear(), 'no image with a garment'),
     ],
@@ -152,6 +175,23 @@ def test_other_annotations_are_refused(tmp_path, change, message):
         read_fashionpedia(path)
     assert str(path) in str(caught.value)
     assert LAYOUT in str(caught.value)
+
+
+def test_run_lengths_as_text_are_those_of_pycocotools(tmp_path):
+    content = document()
+    generator = np.random.default_rng(0)
+    masks = [generator.random((20, 30)) < share for share in (0.0, 0.01, 0.5, 1.0)]
+    for row, mask in zip(content['annotations'], masks, strict=False):
+        encoded = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        row['segmentation'] = encoded | {'counts': encoded['counts'].decode()}
+    garments = read_fashionpedia(write(tmp_path, content)).images[7].garments
+    for garment, mask in zip(garments, masks, strict=False):
+        assert pycocotools.mask.decode(garment.segmentation).astype(bool).tolist() == (
+            mask.tolist()
+        )
+    content['annotations'][2]['segmentation']['counts'] += '1'
+    with pytest.raises(DataError, match='annotation 3 has run lengths .* damaged'):
+        read_fashionpedia(write(tmp_path, content))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -10,8 +10,10 @@ from saip.engine import launch
 from saip.engine.launch import read_config
 from saip.engine.records import (
     TRAINED,
+    describe_training,
     evaluation_digest,
     find_results,
+    is_encoder,
     read_result,
     training_digest,
 )
@@ -112,6 +114,43 @@ def test_the_place_of_data_and_weights_does_not_matter(monkeypatch):
             cfg = read_config(config)
             digests |= {training_digest(cfg), evaluation_digest(cfg, 'test')}
     assert len(digests) == 2 * 3
+
+
+def test_files_of_the_data_are_the_same_in_any_place(monkeypatch, tmp_path):
+    hap = str(ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py')
+    digests = set()
+    monkeypatch.delenv('SAIP_KEYPOINTS', raising=False)
+    digests.add(training_digest(read_config(hap)))
+    monkeypatch.setenv('SAIP_KEYPOINTS', 'keypoints.npz')
+    digests.add(training_digest(read_config(hap)))
+    assert len(digests) == 1
+    digests.clear()
+    text = str(ROOT / 'configs/downstream/text_reid/irra_cuhk-pedes.py')
+    for folder, content in (('a', b'one'), ('b', b'one'), ('c', b'other')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'bpe.gz').write_bytes(content)
+        monkeypatch.setenv('SAIP_BPE', str(tmp_path / folder / 'bpe.gz'))
+        digests.add(training_digest(read_config(text)))
+    assert len(digests) == 2
+
+
+def test_the_encoder_of_a_config_is_recorded_where_no_variable_names_one(monkeypatch):
+    monkeypatch.delenv('SAIP_BACKBONE', raising=False)
+    assert describe_training(read_config(REID), 1)['encoder'] == 'vit-tiny-p16'
+    monkeypatch.setenv('SAIP_BACKBONE', 'starnet-s3')
+    assert describe_training(read_config(REID), 1)['encoder'] == 'starnet-s3'
+
+
+def test_both_files_of_text_reid_are_described(monkeypatch, tmp_path):
+    for name in ('SAIP_INIT', 'SAIP_TEXT_INIT'):
+        torch.save({'state_dict': {}}, tmp_path / f'{name}.pth')
+        monkeypatch.setenv(name, str(tmp_path / f'{name}.pth'))
+    text = str(ROOT / 'configs/downstream/text_reid/irra_cuhk-pedes.py')
+    files = describe_training(read_config(text), 1)['weights']
+    assert [(is_encoder(file), file['file']) for file in files] == [
+        (True, 'SAIP_INIT.pth'),
+        (False, 'SAIP_TEXT_INIT.pth'),
+    ]
 
 
 @pytest.mark.parametrize(

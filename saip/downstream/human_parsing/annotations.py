@@ -18,6 +18,9 @@ from saip.datasets.coco import (
 from saip.datasets.crops import DataError
 from saip.errors import MissingFileError
 
+RESPELT = 3
+"""Part names that copies of the annotations may write otherwise, as "Tosor-skin"."""
+
 LAYOUT = (
     'CIHP is a folder with annotations/CIHP_{train,val}.json, {train,val}_img/*.jpg, '
     '{train,val}_parsing/*.png with the labels of one person each, and {train,val}_seg/*.png with '
@@ -98,6 +101,20 @@ def _check_parts(category: dict[str, Any], where: str) -> None:
             f'{where}: category {category["name"]!r:.40} names {found} of the parts in "parsing", '
             f'not the {len(PARTS)} of CIHP, {PARTS[0]} to {PARTS[-1]}'
         )
+    others = [
+        f'{number} is {str(name)!r:.40}, not {part!r}'
+        for number, (name, part) in enumerate(zip(parts, PARTS, strict=True))
+        if _letters(name) != _letters(part)
+    ]
+    if len(others) > RESPELT:
+        raise DataError(
+            f'{where}: category {category["name"]!r:.40} names other parts than CIHP in '
+            f'"parsing", or in another order: {others[0]}'
+        )
+
+
+def _letters(name: Any) -> str:
+    return ''.join(letter for letter in str(name).lower() if letter.isalpha())
 
 
 def _person(found: CocoBox, where: str) -> Person:

@@ -69,3 +69,5 @@ class ParsingFlip(RandomFlip):
         super()._flip(results)
         maps = results['gt_masks']
         results['gt_masks'] = BitmapMasks(self.table[maps.masks], maps.height, maps.width)
+        if 'gt_seg_map' in results:
+            results['gt_seg_map'] = self.table[results['gt_seg_map']]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,15 @@ from saip.engine.records import (
     ResultRecord,
     evaluation_digest,
     find_results,
+    is_encoder,
 )
 from saip.experiments.finetune_job import environment
-from saip.experiments.reproduce.plan import Settings, digest_of, weights_file
+from saip.experiments.reproduce.plan import Settings, digest_of, matching, weights_file
 from saip.experiments.reproduce.tables import Cell, Row
 from saip.experiments.reproduce.weights import Weights
+
+_TEXT = 'model.text.'
+"""Keys of the files that a text transformer begins with."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Records:
             assert record.trained is not None
             if not beginning.is_of(record.trained['weights']):
                 continue
-            reason = wanted.differs(record)
+            reason = beginning.differs(record.trained['weights']) or wanted.differs(record)
             if reason:
                 passed.append(f'{record.phase} of {record.date[:10]}: {reason}')
             elif record.phase == 'test':
@@ -103,6 +108,7 @@ class _Wanted:
     data: str
     processes: int
     tested: str
+    text: str | None
 
     @classmethod
     def of(cls, row: Row, cell: Cell, settings: Settings) -> _Wanted:
@@ -119,6 +125,7 @@ class _Wanted:
             str(Path(cfg.test_dataloader.dataset.data_root).resolve()),
             settings.processes(config),
             cell.task.tested,
+            _sum_of_text(cell),
         )
 
     def differs(self, record: ResultRecord) -> str:
@@ -131,6 +138,9 @@ class _Wanted:
             return 'trained with another configuration, other options or another version of it'
         if trained['batch'] != self.batch:
             return f'a batch of {trained["batch"]}, not {self.batch}'
+        text = _text_of(trained)
+        if text and self.text and text['sha256'] != self.text:
+            return f'its text transformer began with another {text["file"]} than SAIP_TEXT_INIT'
         if record.data != self.data:
             return f'on {record.data}, not {self.data}'
         if record.evaluation != self.evaluations[record.phase]:
@@ -171,10 +181,27 @@ def _remarks(record: ResultRecord, wanted: _Wanted) -> Iterator[str]:
     assert record.trained is not None
     if record.drawn:
         yield 'people drawn by code'
+    if wanted.text is not None:
+        text = _text_of(record.trained)
+        yield f'text transformer from {text["file"] if text else "random weights"}'
     if wanted.share < 1:
         yield f'{wanted.share:.0%} of the schedule'
     if record.trained['processes'] != wanted.processes:
         yield f'{record.trained["processes"]} processes'
+
+
+def _text_of(trained: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The file that a training's text transformer began with."""
+    files = (file for file in trained['weights'] if file['key'].startswith(_TEXT))
+    return next(files, None)
+
+
+def _sum_of_text(cell: Cell) -> str | None:
+    """SHA-256 of the file that SAIP_TEXT_INIT names, '' if of none; None for other tasks."""
+    if not cell.task.variables:
+        return None
+    file = Path(os.environ.get('SAIP_TEXT_INIT') or 'none')
+    return file_sha256(file) if file.is_file() else ''
 
 
 class _Beginning:
@@ -187,14 +214,20 @@ class _Beginning:
             self.sha256 = file_sha256(file) if file.is_file() else None
         elif weights.pretraining:
             self.pretraining, self.epochs, self.batch = _pretraining(weights, settings)
+            self.file = weights_file(weights, settings)
+            self.sums = [file_sha256(path) for path in matching(Path(self.file))]
+            self.expert = _sum_of_expert(weights)
 
     def is_of(self, files: list[dict[str, Any]]) -> bool:
         """Whether a record names these weights and no others."""
-        if not self.weights.published and not self.weights.pretraining:
-            return files == []
-        if len(files) != 1:
+        own = [file for file in files if is_encoder(file)]
+        if any(not file['key'].startswith(_TEXT) for file in files if file not in own):
             return False
-        (file,) = files
+        if not self.weights.published and not self.weights.pretraining:
+            return own == []
+        if len(own) != 1:
+            return False
+        (file,) = own
         if self.weights.published:
             return self.sha256 is not None and file['sha256'] == self.sha256
         trained = file.get(TRAINED) or {}
@@ -203,6 +236,26 @@ class _Beginning:
             and trained.get('batch') == self.batch
             and file['epoch'] == self.epochs
         )
+
+    def differs(self, files: list[dict[str, Any]]) -> str:
+        """Why weights of this row's kind are not those that lie there now; '' if they are."""
+        if not self.weights.pretraining:
+            return ''
+        (file,) = (file for file in files if is_encoder(file))
+        if self.sums and file['sha256'] not in self.sums:
+            return f'began with another {file["file"]} than {self.file}'
+        experts = (f for f in file[TRAINED]['weights'] if f['key'].startswith('model.expert.'))
+        for expert in experts:
+            if self.expert and expert['sha256'] != self.expert:
+                return f'its expert was another {expert["file"]} than SAIP_EXPERT'
+        return ''
+
+
+def _sum_of_expert(weights: Weights) -> str:
+    """SHA-256 of the pretrained expert of a row; '' without one or without its file."""
+    name, usual, _ = weights.variable or ('', '', '')
+    file = Path(os.environ.get(name) or usual or 'none')
+    return file_sha256(file) if name == 'SAIP_EXPERT' and file.is_file() else ''
 
 
 def _pretraining(weights: Weights, settings: Settings) -> tuple[str, int, int]:

@@ -16,6 +16,8 @@ from saip.experiments.reproduce.plan import (
     Settings,
     Step,
     describe_options,
+    short_path,
+    tool_path,
     weights_file,
     weights_steps,
 )
@@ -121,7 +123,7 @@ def _drawing(
     shown = [(method, pretrained(method, VIT)) for method in methods]
     out = settings.folder / 'figures' / f'{name}.png'
     files = [f'{method}={weights_file(weights, settings)}' for method, weights in shown]
-    tool = str(Path('tools/visualization/draw_attention.py'))
+    tool = tool_path(settings, 'visualization/draw_attention.py')
     command = (
         'python',
         tool,
@@ -195,15 +197,16 @@ def _curve(task: Task, weights: Weights, pretraining: list[Step], settings: Sett
     config = settings.root / 'configs/downstream' / task.config
     cfg = Config.fromfile(config)
     options = [*settings.options, *settings.batch_option(config, cfg)]
-    command = ['python', 'tools/analysis_tools/epoch_curve.py', str(run)]
-    command += ['--task', f'configs/downstream/{task.config}']
+    out = settings.folder / 'figures/curves'
+    command = ['python', tool_path(settings, 'analysis_tools/epoch_curve.py'), str(run)]
+    command += ['--task', short_path(config, settings), '--out', str(out)]
     command += ['--metric', task.columns[0].metric, '--gpus', str(settings.processes(config))]
     if options:
         command += ['--cfg-options', *options]
     share = max(settings.schedule, task.least)
     variables = {} if share == 1 else {'SAIP_SCHEDULE': f'{share:g}'}
     # The image is drawn when all backbones have been fine-tuned.
-    image = run / 'epoch_curve' / f'{config.stem}.png'
+    image = out / f'{config.stem}.png'
     step = Step('draw', f'curve of {task.title}', tuple(command), variables, run, image)
     found = _best_epoch(image.with_suffix('.json'), task.columns[0].metric)
     needs = (*_needs_of([weights], settings), *task_needs(task, settings))

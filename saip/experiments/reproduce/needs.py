@@ -64,14 +64,21 @@ def weights_needs(weights: Weights, settings: Settings) -> Iterator[Need]:
         how = CONVERTERS + _PRETRAINING_DATA[name].format(data=settings.data)
         yield Need(str(folder), folder.is_dir(), f'{how} (docs/data.md#the-sets-of-the-paper)')
     if weights.variable:
-        name, how = weights.variable
-        file = os.environ.get(name, '')
-        there = bool(file) and (file == 'none' or Path(file).is_file())
-        yield Need(f'{name}={file}' if file else name, there, how)
+        name, usual, how = weights.variable
+        yield _named_file(name, usual, how.format(data=settings.data))
+
+
+def _named_file(name: str, usual: str, how: str) -> Need:
+    """A file that a variable names, or that lies where the configurations look without it."""
+    file = os.environ.get(name) or usual
+    return Need(f'{name}={file}' if file else name, Path(file).is_file(), how)
 
 
 def task_needs(task: Task, settings: Settings) -> Iterator[Need]:
-    """What a task needs."""
+    """What a task needs; ``none`` in a variable of its own is a trial, which its figure says."""
+    for name, how in task.variables:
+        if os.environ.get(name) != 'none':
+            yield _named_file(name, '', f'{how}; {name}=none begins without it, for trials')
     for name in task.data:
         path = Path(settings.data) / name
         yield Need(

@@ -70,7 +70,8 @@ class Settings:
 
     def share_of(self, cell: Cell) -> float:
         """Share of a cell's schedule, not below the shortest that its task can be trained for."""
-        return max(cell.share * self.schedule, min(cell.task.least, cell.share))
+        share = max(cell.share * self.schedule, min(cell.task.least, cell.share))
+        return float(f'{share:g}')  # as the fine-tuning reads it from SAIP_SCHEDULE
 
     def task_config(self, cell: Cell) -> Path:
         """Configuration of a cell's fine-tuning."""
@@ -192,6 +193,15 @@ class Step:
         return ' '.join([*words, *(_quoted(word) for word in self.command)])
 
 
+def matching(pattern: Path) -> list[Path]:
+    """Files of a pattern, which may have stars in any part, sorted."""
+    parts = pattern.parts
+    first = next((i for i, part in enumerate(parts) if '*' in part), len(parts))
+    if first == len(parts):
+        return [pattern] if pattern.exists() else []
+    return sorted(Path(*parts[:first]).glob(str(Path(*parts[first:]))))
+
+
 def is_pattern(word: str) -> bool:
     """Whether a word of a command stands for the one file that it fits."""
     return '*' in word and word.endswith('.pth')
@@ -252,7 +262,7 @@ def task_steps(row: Row, cell: Cell, settings: Settings) -> list[Step]:
     test = [str(tested), '--work-dir', str(work_dir / 'test')]
     if settings.options:
         test += ['--cfg-options', *settings.options]
-    tool = _tool(settings, 'test.py')
+    tool = tool_path(settings, 'test.py')
     return [
         Step(
             'finetune',
@@ -266,7 +276,7 @@ def task_steps(row: Row, cell: Cell, settings: Settings) -> list[Step]:
         Step(
             'test',
             f'test of {what}',
-            ('python', tool, _short(config, settings), *test),
+            ('python', tool, short_path(config, settings), *test),
             variables,
             work_dir / 'test',
             work_dir / 'test/records/test_*.json',
@@ -309,17 +319,18 @@ def _train(
     tail = ['--work-dir', str(work_dir), '--resume', 'auto']
     if options:
         tail += ['--cfg-options', *options]
-    name = _short(config, settings)
+    name = short_path(config, settings)
     if processes == 1:
-        return ('python', _tool(settings, 'train.py'), name, *tail)
-    return ('bash', _tool(settings, 'dist_train.sh'), name, str(processes), *tail)
+        return ('python', tool_path(settings, 'train.py'), name, *tail)
+    return ('bash', tool_path(settings, 'dist_train.sh'), name, str(processes), *tail)
 
 
-def _tool(settings: Settings, name: str) -> str:
-    return _short(settings.root / 'tools' / name, settings)
+def tool_path(settings: Settings, name: str) -> str:
+    """A tool as a command names it."""
+    return short_path(settings.root / 'tools' / name, settings)
 
 
-def _short(path: Path, settings: Settings) -> str:
+def short_path(path: Path, settings: Settings) -> str:
     """Relative to the repository where that is the present folder, as its documents have it."""
     inside = settings.root.resolve() == Path.cwd()
     return str(path.resolve().relative_to(settings.root.resolve()) if inside else path)

@@ -109,7 +109,8 @@ def _hours(cells: Sequence[Cell]) -> str:
     known = ', '.join(f'{task.title} {task.hours}' for task in tasks if task.hours)
     return (
         f'Hours of one recent GPU for a fine-tuning, estimated in docs/downstream.md: {known}. '
-        'Others and pretrainings have no estimate there.'
+        'A pretraining of 300 epochs on the million images of LUP1M takes 120 to 145 hours of one '
+        "H100, by the time of a step of SAIP's ViT-Tiny (benchmarks/results/2026-11-27_h100.md)."
     )
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from saip.checkpoint import load_checkpoint_file
-from saip.engine.records import TRAINED
+from saip.checkpoint import file_sha256, load_checkpoint_file
+from saip.engine.records import TRAINED, is_encoder
 from saip.errors import InputError, MissingFileError
 from saip.experiments.reproduce.needs import Need
-from saip.experiments.reproduce.plan import Settings, Step, is_pattern
+from saip.experiments.reproduce.plan import Settings, Step, is_pattern, matching
 from saip.experiments.training_process import run_training, say
 
 _OUTSIDE = ('SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_BACKBONE')
@@ -40,7 +40,7 @@ def run_steps(steps: Sequence[Step], needs: Sequence[Need], settings: Settings) 
     for number, step in enumerate(steps):
         begin = f'[{number + 1}/{len(steps)}] {step.what}'
         if step.digest:
-            _check_work_dir(step.work_dir, step.digest)
+            _check_work_dir(step)
         if found := matching(step.makes):
             say(f'{begin}: there already, {found[-1]}')
             continue
@@ -52,29 +52,29 @@ def run_steps(steps: Sequence[Step], needs: Sequence[Need], settings: Settings) 
             raise InputError(f'{step.what} ended without an error, but made no {step.makes}')
 
 
-def matching(pattern: Path) -> list[Path]:
-    """Files of a pattern, which may have stars in any part, sorted."""
-    parts = pattern.parts
-    first = next((i for i, part in enumerate(parts) if '*' in part), len(parts))
-    if first == len(parts):
-        return [pattern] if pattern.exists() else []
-    return sorted(Path(*parts[:first]).glob(str(Path(*parts[first:]))))
-
-
-def _check_work_dir(work_dir: Path, digest: str) -> None:
-    """Refuse to go on with a training of another configuration."""
-    pointer = work_dir / 'last_checkpoint'
+def _check_work_dir(step: Step) -> None:
+    """Refuse to go on with a training of another configuration or from other weights."""
+    pointer = step.work_dir / 'last_checkpoint'
     if not pointer.is_file():
         return
-    last = Path(pointer.read_text(encoding='utf-8').strip())
+    last = step.work_dir / pointer.read_text(encoding='utf-8').strip()
     if not last.is_file():
         return
     trained = (load_checkpoint_file(last).get('meta') or {}).get(TRAINED) or {}
-    if trained.get('configs') != [digest]:
+    if trained.get('configs') != [step.digest]:
         raise InputError(
-            f'{work_dir} holds a training of another configuration: it, a file that it inherits, '
-            'or a variable that one of them reads has been changed since. Undo that, remove the '
-            'folder, or name another --out'
+            f'{step.work_dir} holds a training of another configuration: it, a file that it '
+            'inherits, or a variable that one of them reads has been changed since. Undo that, '
+            'remove the folder, or name another --out'
+        )
+    if 'SAIP_INIT' not in step.variables:
+        return
+    file = _resolved(step)['SAIP_INIT']
+    begun = [entry['sha256'] for entry in trained['weights'] if is_encoder(entry)]
+    if begun != ([] if file == 'none' else [file_sha256(file)]):
+        raise InputError(
+            f'{step.work_dir} holds a training that did not begin with {file} as it is now. Put '
+            'the former file back, remove the folder, or name another --out'
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from saip.experiments.reproduce.plan import Settings, Step
 
@@ -38,10 +39,11 @@ def slurm_script(jobs: Sequence[Job], settings: Settings, gpus: int) -> str:
 
 def _begin(settings: Settings) -> Iterator[str]:
     yield 'set -euo pipefail'
-    yield f'cd {shlex.quote(str(settings.root.resolve()))}'
+    yield f'cd {shlex.quote(str(Path.cwd()))}'  # --out and SAIP_DATA are relative to it
     yield 'unset SAIP_INIT SAIP_SCHEDULE SAIP_BACKBONE'
     yield f'export SAIP_DATA={shlex.quote(settings.data)}'
-    yield 'export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"'
+    root = shlex.quote(str(settings.root.resolve()))
+    yield f'export PYTHONPATH={root}"${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
 def _once(jobs: Sequence[Job]) -> Iterator[str]:

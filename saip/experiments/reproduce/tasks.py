@@ -42,6 +42,7 @@ class Task:
         hours: on one recent GPU, an estimate of docs/downstream.md; '' where it has none.
         tested: the weights whose figure counts, the last or the best on a validation part.
         least: the shortest share of its schedule that it can be trained for.
+        variables: each has to name a file beside the encoder's weights; with what makes it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Task:
     hours: str = ''
     tested: Literal['last', 'best'] = 'last'
     least: float = 0.0
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 def _pose(*titles: str, prefix: str = 'coco') -> tuple[Column, ...]:
@@ -63,6 +65,10 @@ def _pose(*titles: str, prefix: str = 'coco') -> tuple[Column, ...]:
 _REID = 'person-reid'
 _ATTRIBUTES = 'person-attributes'
 _POSE = 'pose-and-whole-body-landmarks'
+_CLIP = (
+    ('SAIP_TEXT_INIT', 'python tools/model_converters/clip_text_to_saip.py CLIP.pt text.pth'),
+    ('SAIP_BPE', 'CLIP publishes bpe_simple_vocab_16e6.txt.gz with its code'),
+)
 _ALL = (
     Task(
         'market1501', 'Market-1501', 'reid/transreid_market1501.py',
@@ -75,12 +81,12 @@ _ALL = (
     Task(
         'cuhk-pedes', 'CUHK-PEDES', 'text_reid/irra_cuhk-pedes.py',
         (Column('Rank-1', 'text_reid/Rank-1'),), ('CUHK-PEDES',), 'cuhk_pedes',
-        'text-to-image-reid', tested='best',
+        'text-to-image-reid', '1 to 3', tested='best', variables=_CLIP,
     ),
     Task(
         'icfg-pedes', 'ICFG-PEDES', 'text_reid/irra_icfg-pedes.py',
         (Column('Rank-1', 'text_reid/Rank-1'),), ('ICFG-PEDES',), 'icfg_pedes',
-        'text-to-image-reid',
+        'text-to-image-reid', '1 to 2', variables=_CLIP,
     ),
     Task(
         'pa100k', 'PA-100K', 'attributes/par_pa100k.py',
@@ -116,7 +122,7 @@ _ALL = (
     Task(
         'cihp', 'CIHP', 'human_parsing/parsing-rcnn_cihp.py',
         (Column('mIoU', 'parsing/mIoU'), Column('APp', 'parsing/APp_vol')), ('CIHP',), 'cihp',
-        'multiple-human-parsing',
+        'multiple-human-parsing', '15 to 25',
     ),
     Task(
         'fashionpedia', 'Fashionpedia', 'part_attributes/ke-rcnn_fashionpedia.py',
@@ -125,6 +131,7 @@ _ALL = (
             Column('mask AP', 'fashionpedia/segm_AP'),
         ),
         ('fashionpedia',), 'fashionpedia', 'garments-and-their-attributes',
+        '25 to 40',
     ),
     Task(
         'humanart', 'HumanArt', 'pose/vitpose_humanart.py', _pose('AP'), ('HumanArt',),
@@ -132,7 +139,7 @@ _ALL = (
     ),
     Task(
         'chimpact', 'ChimpACT', 'pose/vitpose_chimpact.py', _pose('AP'), ('ChimpACT',),
-        'chimpact', _POSE, tested='best',
+        'chimpact', _POSE, '1 to 2', tested='best',
     ),
     Task(
         'ap10k', 'AP-10K', 'pose/vitpose_ap10k.py', _pose('AP'), ('ap10k',), 'ap10k', _POSE,

@@ -47,7 +47,8 @@ class Weights:
         options: of the pretraining, ``KEY=VALUE``.
         published: in place of a pretraining.
         data: folders of the pretraining below SAIP_DATA.
-        variable: that has to name a file for it, and what makes that file.
+        variable: that names a file for it, the file where it is not set, or '', and what makes
+            that file.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Weights:
     options: tuple[str, ...] = ()
     published: Published | None = None
     data: tuple[str, ...] = ()
-    variable: tuple[str, str] | None = None
+    variable: tuple[str, str, str] | None = None
 
 
 def _timm(
@@ -124,11 +125,13 @@ _FOLDERS = {
 _FILES = {
     'HAP': (
         'SAIP_KEYPOINTS',
+        '',
         'python tools/dataset_converters/make_keypoints.py model POSE_CONFIG pose.pth '
-        'data/LUP1M lup1m.npz (docs/data.md#keypoints)',
+        '{data}/LUP1M lup1m.npz; export SAIP_KEYPOINTS=lup1m.npz (docs/data.md#keypoints)',
     ),
     'SAIP*': (
         'SAIP_EXPERT',
+        'data/experts/path_vit-base-p16.pth',  # as configs/pretrain/_base_/experts has it
         'python tools/model_converters/path_to_saip.py RELEASED.pth '
         'data/experts/path_vit-base-p16.pth',
     ),

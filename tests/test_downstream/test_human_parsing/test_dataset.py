@@ -115,6 +115,10 @@ def set_parsing(content, value):
             'category \'person\' names 19 of the parts in "parsing", not the 20 of CIHP',
         ),
         (lambda c: c['categories'][0].pop('parsing'), 'names none of the parts'),
+        (
+            lambda c: c['categories'][0].update(parsing=[PARTS[0], *PARTS[:0:-1]]),
+            "in another order: 1 is 'right shoe', not 'hat'",
+        ),
         (lambda c: c['images'][0].pop('width'), r'image 7\.jpg has no width and height'),
         (lambda c: set_parsing(c, None), 'annotation 1 has parsing None, not the name'),
         (lambda c: set_parsing(c, 3), 'annotation 1 has parsing 3, not the name'),

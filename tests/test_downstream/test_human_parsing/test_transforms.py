@@ -35,6 +35,17 @@ def test_a_mirror_image_exchanges_sides():
     assert flipped['gt_bboxes'].tensor.tolist() == [[5, 0, 10, 9], [1, 0, 4, 9]]
 
 
+def test_a_map_of_all_people_exchanges_sides_too():
+    one = blocks((14, 0, 4, 0, 3), (5, 4, 9, 0, 5))
+    given = results(one[None], [[0, 0, 5, 9]]) | {
+        'gt_seg_map': one,
+        'seg_fields': ['gt_seg_map'],
+    }
+    flipped = ParsingFlip(prob=1.0)(given)
+    assert np.array_equal(flipped['gt_seg_map'], blocks((15, 0, 4, 7, 10), (5, 4, 9, 5, 10)))
+    assert np.array_equal(flipped['gt_seg_map'], flipped['gt_masks'].masks[0])
+
+
 def test_twice_mirrored_is_as_before():
     maps = np.random.default_rng(1).integers(0, 20, (3, 12, 17)).astype(np.uint8)
     before = results(maps, [[0.5, 1, 4, 8]])

@@ -28,8 +28,17 @@ def record(row: Row, cell: Cell, one: Settings, **changes) -> ResultRecord:
     weights = []
     if row.weights.pretraining:
         wanted = _Beginning(row.weights, one)
-        trained = {'configs': [wanted.pretraining], 'batch': wanted.batch}
-        weights = [{'sha256': 'f' * 64, 'epoch': wanted.epochs, 'trained': trained}]
+        trained = {'configs': [wanted.pretraining], 'batch': wanted.batch, 'weights': []}
+        key = 'model.backbone.init_cfg.checkpoint'
+        weights = [
+            {
+                'key': key,
+                'file': 'b.pth',
+                'sha256': 'f' * 64,
+                'epoch': wanted.epochs,
+                'trained': trained,
+            }
+        ]
     trained = {
         'config': cell.task.config,
         'configs': [digest_of(cfg, one)],

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from saip.experiments.reproduce.found import Records
+from saip.experiments.reproduce.plan import weights_file
 from saip.experiments.reproduce.report import report_table
 from saip.experiments.reproduce.tables import TABLES
 
@@ -14,6 +16,7 @@ from .reproduce_files import record, settings
 TABLE = TABLES['table6']
 ROW = TABLE.find('1')
 CELL = ROW.cells[0]  # Market-1501
+KEY = 'model.backbone.init_cfg.checkpoint'
 
 
 def found(tmp_path, record_, one=None, row=ROW, cell=CELL):
@@ -57,8 +60,15 @@ def test_results_of_other_settings_are_not_shown_and_say_why(tmp_path, changes, 
     'weights',
     [
         [],
-        [{'sha256': 'f' * 64, 'epoch': 300, 'trained': None}],
-        [{'sha256': 'f' * 64, 'epoch': 300, 'trained': {'configs': ['0' * 64], 'batch': 2048}}],
+        [{'key': KEY, 'sha256': 'f' * 64, 'epoch': 300, 'trained': None}],
+        [
+            {
+                'key': KEY,
+                'sha256': 'f' * 64,
+                'epoch': 300,
+                'trained': {'configs': ['0' * 64], 'batch': 2048},
+            }
+        ],
     ],
 )
 def test_results_of_other_weights_are_another_rows(tmp_path, weights):
@@ -73,6 +83,65 @@ def test_an_earlier_backbone_or_another_batch_is_another_weight(tmp_path, epoch,
     (file,) = test.trained['weights']
     weights = [{**file, 'epoch': epoch, 'trained': {**file['trained'], 'batch': batch}}]
     assert found(tmp_path, record(ROW, CELL, settings(tmp_path), weights=weights)).value is None
+
+
+TEXT = {'key': 'model.text.init_cfg.checkpoint', 'file': 'text.pth', 'sha256': 'e' * 64}
+
+
+@pytest.mark.parametrize(
+    ('added', 'remark'),
+    [([TEXT], 'text transformer from text.pth'), ([], 'text transformer from random weights')],
+)
+def test_a_row_of_text_reid_says_where_its_text_began(tmp_path, monkeypatch, added, remark):
+    monkeypatch.delenv('SAIP_TEXT_INIT', raising=False)
+    one, row = settings(tmp_path), TABLES['table1'].find('saip_vit-tiny-p16')
+    cell = next(cell for cell in row.cells if cell.task.name == 'cuhk-pedes')
+    own = record(row, cell, one).trained['weights']
+    shown = found(tmp_path, record(row, cell, one, weights=[*own, *added]), one, row, cell)
+    assert shown.value == 0.5
+    assert shown.remarks == (remark,)
+    file = tmp_path / 'text.pth'
+    file.write_bytes(b'another')
+    monkeypatch.setenv('SAIP_TEXT_INIT', str(file))
+    again = Records.read([tmp_path / 'work']).of(row, cell, one)
+    if added:
+        assert again.value is None
+        assert 'another text.pth than SAIP_TEXT_INIT' in again.passed_over[0]
+    else:
+        assert again.remarks == (remark,)
+
+
+def test_a_training_that_began_with_more_than_the_encoder_is_no_rows(tmp_path):
+    one = settings(tmp_path)
+    own = record(ROW, CELL, one).trained['weights']
+    more = [*own, {'key': 'load_from', 'file': 'x.pth', 'sha256': 'd' * 64}]
+    assert found(tmp_path, record(ROW, CELL, one, weights=more)).value is None
+
+
+def test_a_pretraining_done_anew_or_another_expert_is_another_beginning(tmp_path, monkeypatch):
+    one, row = settings(tmp_path), TABLES['table1'].find('saip-star_vit-tiny-p16')
+    cell = row.cells[0]
+    for name in ('expert.pth', 'other.pth'):
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.setenv('SAIP_EXPERT', str(tmp_path / 'expert.pth'))
+    (file,) = record(row, cell, one).trained['weights']
+    expert = {
+        'key': 'model.expert.init_cfg.checkpoint',
+        'file': 'expert.pth',
+        'sha256': sha256(b'expert.pth').hexdigest(),
+    }
+    begun = file | {'trained': file['trained'] | {'weights': [expert]}}
+    test = record(row, cell, one, weights=[begun])
+    assert found(tmp_path, test, one, row, cell).value == 0.5
+    monkeypatch.setenv('SAIP_EXPERT', str(tmp_path / 'other.pth'))
+    shown = found(tmp_path, test, one, row, cell)
+    assert 'another expert.pth than SAIP_EXPERT' in shown.passed_over[0]
+    monkeypatch.setenv('SAIP_EXPERT', str(tmp_path / 'expert.pth'))
+    path = Path(weights_file(row.weights, one).replace('*', '1a2b3c4d'))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'trained again')
+    shown = found(tmp_path, test, one, row, cell)
+    assert 'began with another b.pth than' in shown.passed_over[0]
 
 
 def test_a_checkpoint_that_says_nothing_is_nobodys(tmp_path):
@@ -115,7 +184,7 @@ def test_random_weights_and_published_ones(tmp_path):
     file.parent.mkdir(parents=True)
     file.write_bytes(b'weights')
     digest = sha256(b'weights').hexdigest()
-    files = [{'sha256': digest, 'epoch': None, 'trained': None}]
+    files = [{'key': KEY, 'sha256': digest, 'epoch': None, 'trained': None}]
     shown = found(tmp_path, record(supervised, CELL, one, weights=files), one, supervised)
     assert shown.value == 0.5
 

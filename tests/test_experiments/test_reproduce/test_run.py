@@ -4,10 +4,12 @@ import runpy
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from saip.checkpoint import file_sha256
 from saip.errors import InputError, MissingFileError
 from saip.experiments.reproduce import run
 from saip.experiments.reproduce.needs import row_needs
@@ -149,9 +151,14 @@ def fake(tmp_path, monkeypatch):
             if step.what == what:
                 path = type(step.makes)(str(step.makes).replace('*', '1a2b'))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                torch.save({'meta': {'trained': {'configs': [step.digest]}}}, path)
+                trained = {'configs': [step.digest], 'weights': []}
+                if init := variables.get('SAIP_INIT'):
+                    file = {'key': 'model.backbone.init_cfg.checkpoint'}
+                    trained['weights'] = [file | {'sha256': file_sha256(init)}]
+                torch.save({'meta': {'trained': trained}}, path)
                 if step.digest:
-                    (step.work_dir / 'last_checkpoint').write_text(str(path))
+                    name = str(path.relative_to(step.work_dir))
+                    (step.work_dir / 'last_checkpoint').write_text(name)
 
     monkeypatch.setattr(run, 'run_training', process)
     one = settings(tmp_path)
@@ -185,6 +192,62 @@ def test_a_folder_of_another_configuration_is_refused(fake):
     torch.save({'meta': {'trained': {'configs': ['another']}}}, last)
     with pytest.raises(InputError, match=r'holds a training of another configuration'):
         run.run_steps(steps, [], one)
+
+
+def test_a_training_from_a_file_that_was_replaced_is_refused(fake):
+    one, steps, ran, _ = fake
+    run.run_steps(steps, [], one)
+    (weights,) = steps[0].makes.parent.glob('*.pth')
+    torch.save({'meta': {'trained': {'configs': [steps[0].digest]}}, 'other': 1}, weights)
+    ran.clear()
+    with pytest.raises(InputError, match=rf'did not begin with {weights} as it is now'):
+        run.run_steps(steps, [], one)
+    assert ran == []
+
+
+@pytest.mark.parametrize('schedule', [0.02, 0.03, 0.1, 1 / 3])
+def test_a_share_is_what_the_training_reads(tmp_path, schedule):
+    one = settings(tmp_path, schedule=schedule)
+    for table, row in ROWS:
+        for cell in row.cells:
+            told = one.variables(row.weights, one.share_of(cell)).get('SAIP_SCHEDULE', '1')
+            assert float(told) == one.share_of(cell), (table.name, row.name)
+
+
+def test_text_reid_needs_clip_or_says_that_it_goes_without(tmp_path, monkeypatch):
+    one, row = settings(tmp_path), TABLES['table1'].find('saip_vit-tiny-p16')
+    for name in ('SAIP_TEXT_INIT', 'SAIP_BPE'):
+        monkeypatch.delenv(name, raising=False)
+
+    def missing() -> list[str]:
+        needs = row_needs(row, one, 'cuhk-pedes')
+        return [need.what for need in needs if need.what.startswith('SAIP') and not need.there]
+
+    assert missing() == ['SAIP_TEXT_INIT', 'SAIP_BPE']
+    monkeypatch.setenv('SAIP_TEXT_INIT', 'none')
+    (tmp_path / 'bpe.gz').touch()
+    monkeypatch.setenv('SAIP_BPE', str(tmp_path / 'bpe.gz'))
+    assert missing() == []
+    monkeypatch.setenv('SAIP_BPE', 'gone.gz')
+    assert missing() == ['SAIP_BPE=gone.gz']
+
+
+def test_an_expert_where_the_configurations_look_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('SAIP_EXPERT', raising=False)
+    star = TABLES['table1'].find('saip-star_vit-tiny-p16')
+    cfg = settings(tmp_path).read_pretraining(star.weights)
+
+    def expert():
+        needs = row_needs(star, settings(tmp_path))
+        (found,) = [need for need in needs if need.what.startswith('SAIP_EXPERT')]
+        return found
+
+    assert not expert().there
+    file = Path(cfg.expert_checkpoint)
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert expert().there
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, fake):
@@ -227,6 +290,7 @@ def test_weights_of_others_are_named_with_their_converter(tmp_path, monkeypatch)
         (['table6', '--schedule', '2'], '--schedule 2: above 0 and at most 1'),
         (['table6', '--gpus', '0'], '--gpus 0: at least 1'),
         (['table8', '--run', 'x'], '--run x: table8 has nothing to run'),
+        (['table9', '--slurm', 'x.sh'], '--slurm: table9 has nothing to run'),
     ],
 )
 def test_wrong_flags_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
