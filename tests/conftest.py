@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 
 # Before torch is imported anywhere: several test processes share few cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -11,6 +12,18 @@ from mmengine.utils import ManagerMixin
 
 from tests import toy_run
 from tests.processes import free_port, set_process
+
+
+@pytest.hookimpl(tryfirst=True)  # before those marked slow are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all but every n-th case of a test as slow where ``sampled(n)`` says so."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if marker := item.get_closest_marker('sampled'):
+            name = item.nodeid.split('[')[0]
+            if seen[name] % marker.args[0]:
+                item.add_marker(pytest.mark.slow)
+            seen[name] += 1
 
 
 @pytest.fixture(autouse=True)

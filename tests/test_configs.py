@@ -95,6 +95,7 @@ def test_a_leaf_exists_for_each_encoder_that_the_paper_pretrains():
     assert {'vit-tiny-p16', 'starnet-s3', 'tinyvit-5m', 'any-backbone'} <= on_lup1m
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('path', ANY_BACKBONE, ids=lambda path: path.stem)
 @pytest.mark.parametrize('fragment', FRAGMENTS, ids=lambda path: path.stem)
 def test_any_backbone(path, fragment, monkeypatch):

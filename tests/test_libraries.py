@@ -155,6 +155,7 @@ def assert_same_features(source: Any, model: Any, size: tuple[int, int]) -> None
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('library', LIBRARIES)
 @pytest.mark.parametrize('name', FRAGMENTS)
 @pytest.mark.parametrize('size', SIZES, ids=lambda size: f'{size[0]}x{size[1]}')

@@ -190,7 +190,7 @@ def test_run_lengths_as_text_are_those_of_pycocotools(tmp_path):
             mask.tolist()
         )
     content['annotations'][2]['segmentation']['counts'] += '1'
-    with pytest.raises(DataError, match='annotation 3 has run lengths .* damaged'):
+    with pytest.raises(DataError, match=r'annotation 3 has run lengths .* damaged'):
         read_fashionpedia(write(tmp_path, content))
 
 

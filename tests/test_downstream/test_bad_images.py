@@ -13,8 +13,10 @@ import pytest
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
+from saip.datasets.cihp import PARTS
 from saip.datasets.crops import DataError
 from saip.engine.hooks.bad_files import BadFilesHook, TooManyBadFilesError
+from saip.synthetic.formats import ontology
 from tests.test_datasets.image_files import encode, pixels
 from tests.test_fuzz.readers import coco_document, dump
 
@@ -106,12 +108,74 @@ def detection(root: Path, tested: bool) -> Made:
     return write(root / 'images', [f'{name}.jpg' for name in names]), {**options, **kind}
 
 
+def text_reid(root: Path, tested: bool) -> Made:
+    names = [f'{i:02d}.jpg' for i in range(COUNT)]
+    split = 'test' if tested else 'train'
+    rows = [
+        dict(id=i // 2 + 1, file_path=name, captions=[f'person {i}'], split=split)
+        for i, name in enumerate(names)
+    ]
+    dump(root / 'reid_raw.json', rows)
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='PackInputs', algorithm_keys=('pid', 'captions' if tested else 'caption')),
+    ]
+    return write(root / 'imgs', names), dict(
+        type='saip.CUHKPEDES', split=split, pipeline=pipeline
+    )
+
+
+def human_parsing(root: Path, tested: bool) -> Made:
+    names = [f'{i:02d}' for i in range(COUNT)]
+    document = coco_document([f'{name}.jpg' for name in names])
+    document['categories'] = [dict(id=1, name='person', parsing=list(PARTS))]
+    for kind in ('parsing', 'seg'):
+        for row in document['annotations']:
+            row['parsing'] = f'{row["id"]}.png'
+        listed = [row['parsing'] for row in document['annotations']]
+        for name in listed if kind == 'parsing' else [f'{name}.png' for name in names]:
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            (root / kind / name).write_bytes(encode(pixels(*SIZE)[..., 0] % 20, 'PNG'))
+    dump(root / 'people.json', document)
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='PackDetInputs', meta_keys=('img_path', 'ori_shape')),
+    ]
+    options = dict(
+        ann_file='people.json', data_prefix=dict(img='images', parsing='parsing', seg='seg')
+    )
+    kind = dict(type='saip.CIHP', test_mode=tested, pipeline=pipeline)
+    return write(root / 'images', [f'{name}.jpg' for name in names]), {**options, **kind}
+
+
+def part_attributes(root: Path, tested: bool) -> Made:
+    names = [f'{i:02d}.jpg' for i in range(COUNT)]
+    document = coco_document(names)
+    document['categories'] = [dict(entry) for entry in ontology.CATEGORIES]
+    document['attributes'] = [dict(entry) for entry in ontology.ATTRIBUTES]
+    for row in document['annotations']:
+        row['attribute_ids'] = []
+    dump(root / 'garments.json', document)
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='PackDetInputs', meta_keys=('img_path', 'ori_shape')),
+    ]
+    options = dict(ann_file='garments.json', data_prefix=dict(img='images'))
+    kind = dict(type='saip.Fashionpedia', test_mode=tested, pipeline=pipeline)
+    return write(root / 'images', names), {**options, **kind}
+
+
 TASKS: dict[str, tuple[str, str, Callable[[Path, bool], Made]]] = {
     'reid': ('mmpretrain', 'reid', reid),
     'attributes': ('mmpretrain', 'attributes', attributes),
     'pose': ('mmpose', 'pose', pose),
     'part_segmentation': ('mmseg', 'part_segmentation', segmentation),
     'detection': ('mmdet', 'detection', detection),
+    'text_reid': ('mmpretrain', 'text_reid', text_reid),
+    'human_parsing': ('mmdet', 'human_parsing', human_parsing),
+    'part_attributes': ('mmdet', 'part_attributes', part_attributes),
 }
 every_task = pytest.mark.parametrize('task', TASKS)
 
@@ -160,7 +224,7 @@ def test_another_image_stands_in_in_training(task, damage, tmp_path, monkeypatch
     assert re.search(rf'bad image replaced: {paths[4]}: ', said[0])
     hook = BadFilesHook()
     runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=data), epoch=0)
-    collate = default_collate if task in ('reid', 'attributes') else pseudo_collate
+    collate = default_collate if TASKS[task][0] == 'mmpretrain' else pseudo_collate
     hook.after_train_iter(runner, 0, collate(samples))
     assert (hook.training.seen, hook.training.bad) == (COUNT, 1)
     with pytest.raises(TooManyBadFilesError, match=rf'1 of 12 .*: {paths[4]}; more than 1'):

@@ -45,6 +45,7 @@ def encoder_config(cfg: Config) -> Config:
     return cfg.model.backbone.get('encoder', cfg.model.backbone)
 
 
+@pytest.mark.sampled(2)
 @every_leaf
 @pytest.mark.parametrize('backbone', PRETRAINED)
 def test_builds_with_each_pretrained_encoder(leaf, backbone, monkeypatch):

@@ -54,6 +54,7 @@ def test_variables_of_a_config_are_no_typos(tmp_path):
     check_config(Config.fromfile(path))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_no_false_alarm_on_shipped_configs(path):
     check_config(Config.fromfile(path))

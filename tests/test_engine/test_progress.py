@@ -66,6 +66,7 @@ def watched(
     return runner, watch
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_no_leaf_keeps_its_training_state_in_the_list_of_custom_hooks(path):
     cfg = Config.fromfile(path)

@@ -68,6 +68,7 @@ def test_masks_of_parts_need_keypoints_or_what_stands_in_for_them(monkeypatch):
         check_keypoints(launch.read_config(path, {}))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_loaders_without_workers_need_one_option(path):
     for library in ('mmdet', 'mmpose', 'mmseg'):
@@ -84,6 +85,7 @@ def test_loaders_without_workers_need_one_option(path):
         assert list(torch.utils.data.DataLoader([1], **options)) == [1]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('labeled', [True, False])
 @pytest.mark.parametrize('path', PRETRAIN, ids=lambda path: path.stem)
 def test_every_pretraining_validates_with_and_without_labels(path, labeled, monkeypatch):
