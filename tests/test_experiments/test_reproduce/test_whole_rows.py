@@ -1,5 +1,6 @@
 """A row of every task, from pretraining to the figure in its table, on people drawn by code."""
 
+import json
 import re
 import shutil
 
@@ -50,6 +51,10 @@ def test_a_row_runs_to_its_figure(work, monkeypatch, capsys, task):
     if task == 'market1501':
         people = {p.name[:4] for p in (work / 'people/LUP1M').glob('*.jpg')}
         options.append(f'model.head.num_classes={len(people)}')
+    if task == 'cuhk-pedes':
+        rows = json.loads((work / 'people/CUHK-PEDES/reid_raw.json').read_text())
+        people = {row['id'] for row in rows if row['split'] == 'train'}
+        options.append(f'model.head.num_classes={len(people)}')
     arguments = [
         table, '--run', f'{row}:{task}', '--schedule', '0.02', '--gpus', '1',
         '--pretrain-options', 'train_dataloader.batch_size=8', *LOADERS[:2],
@@ -66,7 +71,8 @@ def test_a_row_runs_to_its_figure(work, monkeypatch, capsys, task):
         r'\*\*\d+\.\d \([+-]\d+\.\d\)\*\* '
         rf'\[people drawn by code, {text}{share} of the schedule, '
     )
-    assert len(re.findall(figure, line)) == (1 if table in ('table1', 'table7') else 2)
+    # Tasks that ran before may stand in the same line.
+    assert len(re.findall(figure, line)) >= (1 if table in ('table1', 'table7') else 2)
     capsys.readouterr()
     # Everything is there now, and nothing is done again.
     assert call_tool(monkeypatch, 'reproduce.py', *arguments) == 0
