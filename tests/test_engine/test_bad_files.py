@@ -34,7 +34,7 @@ def make_set(folder, count, bad):
     return dict(type='saip.PersonImages', data_root=str(folder), canvas=(8, 4))
 
 
-def train(tmp_path, dataset, hook, epochs=1):
+def train(tmp_path, dataset, hook, epochs=1, done=0):
     runner = Runner(
         model=Mean(),
         work_dir=str(tmp_path / 'work'),
@@ -45,12 +45,13 @@ def train(tmp_path, dataset, hook, epochs=1):
             collate_fn=dict(type='default_collate'),
             dataset=dataset,
         ),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=dict(type='saip.ResumableEpochLoop', max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
         custom_hooks=[hook],
         default_hooks=dict(checkpoint=None),
         experiment_name=tmp_path.name,
     )
+    runner.train_loop._iter = done
     runner.train()
     return runner
 
@@ -71,12 +72,55 @@ def test_few_bad_files_are_counted_per_epoch(tmp_path):
 
 
 def test_many_bad_files_stop_the_run_within_the_epoch(tmp_path):
-    dataset = make_set(tmp_path / 'set', 300, {3, 150, 250})
+    dataset = make_set(tmp_path / 'set', 150, {3, *range(90, 110)})
     hook = BadFilesHook(min_seen=100)
     with pytest.raises(
-        TooManyBadFilesError, match=r'2 of 160 .*0003.jpg, 0150.jpg; more than 1.0%'
+        TooManyBadFilesError, match=r'11 of 100 .*0003.jpg, 0090.jpg.*; more than 1.0%'
     ):
         train(tmp_path, dataset, hook)
+
+
+def epochs_of(hook, bad, seen=1000, first=0):
+    """The end of an epoch whose first images, and no others, are bad."""
+    runner = SimpleNamespace(epoch=0, train_dataloader=SimpleNamespace(dataset=[]))
+    hook.before_train_epoch(runner)
+    for number in range(seen // 100):
+        replaced = torch.full((100,), -1)
+        replaced[: max(0, bad - 100 * number)] = 0
+        rows = torch.arange(100)
+        batch = dict(replaced=replaced, index=rows, key=rows)
+        hook.after_train_iter(runner, first + number, batch)
+    hook.after_train_epoch(runner)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'seen', 'first', 'stops'),
+    [
+        (4, 1000, 0, None),  # chance: 2 % of the first 200
+        (14, 1000, 0, 200),  # no chance
+        (11, 1000, 0, 1000),  # a whole epoch is judged by the limit itself
+        (11, 1000, 3, None),  # the rest of an epoch that was resumed is not
+        (4, 100, 7, None),
+        (12, 100, 7, 100),
+    ],
+)
+def test_a_part_of_an_epoch_is_judged_with_care(bad, seen, first, stops):
+    hook = BadFilesHook()
+    if stops is None:
+        epochs_of(hook, bad, seen, first)
+        assert hook.training.bad == bad
+        return
+    with pytest.raises(TooManyBadFilesError, match=f'{bad} of {stops} images'):
+        epochs_of(hook, bad, seen, first)
+
+
+def test_a_resumed_epoch_is_a_part(tmp_path):
+    """The hook is told the number of the batch within its epoch."""
+    dataset = make_set(tmp_path / 'set', 60, {55})
+    hook = BadFilesHook()
+    train(tmp_path, dataset, hook, done=4)
+    assert hook.training.is_rest
+    assert (hook.training.seen, hook.training.bad) == (20, 1)
 
 
 def test_small_sets_are_judged_at_the_end_of_the_epoch(tmp_path):

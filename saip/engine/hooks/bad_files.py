@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,12 +28,13 @@ class TooManyBadFilesError(StoppedError):
 
 
 class _Count:
-    """Images of an epoch: seen, and names of those that could not be read."""
+    """Images of an epoch, or of its rest after a resume: seen, and names of the unreadable."""
 
     def __init__(self) -> None:
         self.seen = 0
         self.bad = 0
         self.names: set[str] = set()
+        self.is_rest = False
 
     def add(self, dataset: Dataset, batch: Any) -> None:
         """Look at a batch on the host."""
@@ -78,11 +80,13 @@ class BadFilesHook(Hook):
 
     The batches are looked at before they go to the device, so nothing is synchronized. Each
     process checks its own images after every iteration; at the end of an epoch, of training or of
-    validation, they are added up over all processes, reported, and checked again. It reads the
-    batches of ``saip.PersonImages`` and of the data sets of the downstream tasks.
+    validation, they are added up over all processes, reported, and checked again. A part of an
+    epoch, such as the rest of a resumed one, has to exceed the limit by far more than chance: a
+    few of the first images may be bad by chance, and every resume would meet them again. It reads
+    the batches of ``saip.PersonImages`` and of the data sets of the downstream tasks.
 
     Args:
-        limit: largest share of bad images among those seen in the epoch.
+        limit: largest share of bad images among those of a whole epoch.
         min_seen: number of images that a process must have seen before it may stop the run
             within an epoch.
 
@@ -111,6 +115,8 @@ class BadFilesHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Count the replaced samples of the batch that was trained on."""
+        if batch_idx and not self.training.seen:
+            self.training.is_rest = True
         self.training.add(runner.train_dataloader.dataset, data_batch)
         self._check_early(self.training)
 
@@ -135,17 +141,20 @@ class BadFilesHook(Hook):
 
     def _check_early(self, count: _Count) -> None:
         if count.seen >= self.min_seen:
-            self._check(count)
+            self._check(count, of_a_part=True)
 
     def _judge(self, count: _Count, when: str) -> None:
         total = count.over_processes()
-        self._check(total)
+        self._check(total, count.is_rest)
         if total.bad:
             # Its time makes the line a new one: mmengine's logger drops repeated warnings.
             print_log(f'{when}: {total}', 'current', logging.WARNING)
 
-    def _check(self, count: _Count) -> None:
-        if count.bad > self.limit * count.seen:
+    def _check(self, count: _Count, of_a_part: bool) -> None:
+        most = self.limit * count.seen
+        if of_a_part:
+            most += 6 * math.sqrt(most) + 3  # six standard deviations, and a few of a small part
+        if count.bad > most:
             raise TooManyBadFilesError(
                 f'{count}; more than {self.limit:.1%} is not noise: check the data with '
                 'tools/dataset_converters/make_manifest.py'
