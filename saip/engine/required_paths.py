@@ -10,7 +10,8 @@ from mmengine.config import Config
 
 from saip.errors import MissingFileError
 
-_FILES = ('ann_file', 'bbox_file', 'keypoints')
+_BELOW_ROOT = ('ann_file',)
+_FILES = ('bbox_file', 'keypoints')
 _SETS = ('train_dataloader', 'val_dataloader', 'val_evaluator')
 _NONE = (None, '', 'none')
 
@@ -61,10 +62,10 @@ def _of_data(node: Any, place: str) -> Iterator[tuple[str, str]]:
     root = '' if root in _NONE else str(root)
     if root:
         yield f'{place}.data_root', root
-    for key in _FILES:
+    for key in (*_BELOW_ROOT, *_FILES):
         if isinstance(node.get(key), str) and node[key] not in _NONE:
-            # As mmengine's data sets do; an absolute path stays what it is.
-            yield f'{place}.{key}', os.path.join(root, node[key])
+            # As the data sets do; an absolute path stays what it is.
+            yield f'{place}.{key}', os.path.join(root * (key in _BELOW_ROOT), node[key])
     for key in ('dataset', 'datasets', 'metrics'):
         yield from _of_data(node.get(key), f'{place}.{key}')
 

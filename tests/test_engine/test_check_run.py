@@ -165,7 +165,8 @@ def test_paths_are_those_of_data_and_weights(tmp_path):
                     type='ConcatDataset',
                     datasets=[
                         dict(data_root=str(tmp_path / 'here'), ann_file='a.json'),
-                        dict(data_root='absent', keypoints='none'),
+                        dict(data_root='absent', keypoints='none', bbox_file='b.json'),
+                        dict(keypoints='k.npz'),
                     ],
                 )
             ),
@@ -182,11 +183,13 @@ def test_paths_are_those_of_data_and_weights(tmp_path):
         'train_dataloader.dataset.datasets.0.data_root': str(tmp_path / 'here'),
         'train_dataloader.dataset.datasets.0.ann_file': str(tmp_path / 'here/a.json'),
         'train_dataloader.dataset.datasets.1.data_root': 'absent',
+        'train_dataloader.dataset.datasets.1.bbox_file': 'b.json',
+        'train_dataloader.dataset.datasets.2.keypoints': 'k.npz',
         'val_evaluator.0.ann_file': str(tmp_path / 'here'),
         'model.expert.checkpoint': 'expert.pth',
     }
     with pytest.raises(
-        MissingFileError, match=r'3 of 5 paths do not exist: .*a\.json; .*expert'
+        MissingFileError, match=r'5 of 7 paths do not exist: .*a\.json; .*expert'
     ):
         check_paths(cfg)
 

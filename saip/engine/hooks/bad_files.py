@@ -153,7 +153,9 @@ class BadFilesHook(Hook):
     def _check(self, count: _Count, of_a_part: bool) -> None:
         most = self.limit * count.seen
         if of_a_part:
-            most += 6 * math.sqrt(most) + 3  # six standard deviations, and a few of a small part
+            most += (
+                6 * math.sqrt(most) + 3
+            )  # six standard deviations, and a few of a small part
         if count.bad > most:
             raise TooManyBadFilesError(
                 f'{count}; more than {self.limit:.1%} is not noise: check the data with '
