@@ -175,6 +175,7 @@ def test_what_one_process_finds_all_of_them_skip(kind, accumulated, tmp_path):
     assert len(lines[1]['samples']) == 3 * (3 if accumulated and kind != 'loss' else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_statistics_of_all_processes_stay_where_they_were(tmp_path):
     case = Case('saip', 'test_resnet', processes=2)

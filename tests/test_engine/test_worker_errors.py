@@ -120,9 +120,8 @@ def shared_memory_can_be_made_small():
 
 
 @pytest.mark.skipif(not shared_memory_can_be_made_small(), reason='/dev/shm cannot be changed')
-@pytest.mark.parametrize(
-    'collate', ['default_collate', pytest.param('pseudo_collate', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('collate', ['default_collate', 'pseudo_collate'])
 def test_shared_memory_of_a_container_is_one_line(toy_config, collate):
     """64 MB, with two workers and batches of 80."""
     path = toy_config(
