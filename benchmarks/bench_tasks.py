@@ -17,6 +17,8 @@ nothing about the method on real data.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 import multiprocessing

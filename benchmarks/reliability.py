@@ -9,6 +9,8 @@ start is a process of its own that continues what the last one left.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import contextlib
 import os

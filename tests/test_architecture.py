@@ -21,7 +21,7 @@ FLOORS = (
     ('views',),
     ('checkpoint',),
     ('configs', 'datasets', 'synthetic'),
-    ('errors', 'structures', 'registry', 'version'),
+    ('errors', 'startup', 'structures', 'registry', 'version'),
 )
 """Packages from the roof to the ground; those of one floor may use each other without a circle."""
 

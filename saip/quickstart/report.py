@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from saip.datasets.person_images import PersonImages
 from saip.models.backbones import BaseEncoder
+from saip.quickstart.verdict import Verdict
 from saip.registry import MODELS
 from saip.structures import Progress
 from saip.visualization.attention import (
@@ -49,7 +50,7 @@ class Run:
         encoder: the trained student.
         result: of the frozen evaluation.
         exported: the backbone file.
-        verdict: one sentence.
+        verdict: whether it learnt.
         train_set: images trained on.
         evaluation_set: images evaluated on.
         minutes: it took.
@@ -61,7 +62,7 @@ class Run:
     encoder: BaseEncoder
     result: dict[str, Any]
     exported: Path
-    verdict: str
+    verdict: Verdict
     train_set: PersonImages
     evaluation_set: BaseDataset
     minutes: float
@@ -79,7 +80,7 @@ def write_quickstart_report(run: Run) -> Path:
     }
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     summary: dict[str, str | int | float] = {
-        'verdict': run.verdict,
+        'verdict': run.verdict.text,
         'images trained on': len(run.train_set),
         'encoder': f'{parameters:.1f} M parameters, {encoder.img_size[0]}x{encoder.img_size[1]}',
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
