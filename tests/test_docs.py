@@ -256,7 +256,7 @@ def test_documented_variables_are_read():
     ]
     read = set(
         re.findall(
-            r"(?:\{\{\$|(?:environ|variable)[^\n]{0,8}['\"])(SAIP_\w+)", _joined(sources)
+            r"(?:\{\{\$|(?:environ|variable|number)[^\n]{0,8}['\"])(SAIP_\w+)", _joined(sources)
         )
     )
     stated_in_training = set(
