@@ -10,6 +10,7 @@ import pytest
 
 from saip.synthetic import formats
 from saip.synthetic.formats import (
+    ade20k,
     ap10k,
     coco,
     crowdhuman,
@@ -38,6 +39,7 @@ FOLDERS = {
     'fashionpedia': 'fashionpedia',
     'cihp': 'CIHP',
     'cihp_raw': 'instance-level_human_parsing',
+    'ade20k': 'ADEChallengeData2016',
 }
 QUICK = ('lip', 'peta')
 DRAWN = [
@@ -108,7 +110,7 @@ def test_unknown_sizes_and_seeds_are_named(name, tmp_path):
 def test_no_size_runs_into_the_numbers_of_another_set_or_split():
     """Splits begin at least an eighth of the distance between sets apart."""
 
-    for module in (ap10k, coco, crowdhuman, humanart, lip, pa100k, peta):
+    for module in (ade20k, ap10k, coco, crowdhuman, humanart, lip, pa100k, peta):
         for spec in module.SIZES.values():
             counts = [value for value in vars(spec).values() if isinstance(value, int)]
             assert max(counts) < APART / 8

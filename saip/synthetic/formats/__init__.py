@@ -4,6 +4,7 @@ Every ``write_*`` takes ``(out, size='tiny', seed=0, workers=1)``, makes the fol
 returns whether it had to.
 """
 
+from .ade20k import write_ade20k
 from .ap10k import write_ap10k
 from .base import SIZES
 from .captions import write_cuhk_pedes, write_icfg_pedes
@@ -37,6 +38,7 @@ DATASETS = {
     'cihp': ('CIHP', write_cihp),
     'cihp_raw': ('instance-level_human_parsing', write_cihp_raw),
     'fashionpedia': ('fashionpedia', write_fashionpedia),
+    'ade20k': ('ADEChallengeData2016', write_ade20k),
 }
 
 __all__ = ['DATASETS', 'SIZES', *(f'write_{name}' for name in DATASETS)]
