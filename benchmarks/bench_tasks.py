@@ -230,6 +230,57 @@ def garments(cfg: Config) -> dict[str, Any]:
     return options
 
 
+def scenes(cfg: Config) -> dict[str, Any]:
+    """96x96, narrow heads."""
+    size = (96, 96)
+    options: dict[str, Any] = {
+        'model.data_preprocessor.size': size,
+        'model.backbone.encoder.img_size': size,
+        'model.decode_head.channels': 64,
+        'model.auxiliary_head.channels': 32,
+        'model.test_cfg.crop_size': size,
+        'model.test_cfg.stride': (64, 64),
+        'train_dataloader.dataset.pipeline.2.scale': (384, 96),
+        'train_dataloader.dataset.pipeline.2.ratio_range': (1.0, 1.5),
+        'train_dataloader.dataset.pipeline.3.crop_size': size,
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,  # random weights learn, too
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = (384, 96)
+    return options
+
+
+def objects(cfg: Config) -> dict[str, Any]:
+    """192x144, a narrow neck and heads, fewer proposals, no crops."""
+    scale, width = (192, 144), 64
+    resized = {'type': 'RandomChoiceResize', 'scales': [scale], 'keep_ratio': True}
+    options: dict[str, Any] = {
+        'model.backbone.encoder.img_size': (144, 192),
+        'model.neck.out_channels': width,
+        'model.rpn_head.in_channels': width,
+        'model.rpn_head.feat_channels': width,
+        'model.roi_head.bbox_roi_extractor.out_channels': width,
+        'model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.bbox_head.in_channels': width,
+        'model.roi_head.bbox_head.conv_out_channels': width,
+        'model.roi_head.bbox_head.fc_out_channels': 256,
+        'model.roi_head.mask_roi_extractor.out_channels': width,
+        'model.roi_head.mask_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.mask_head.in_channels': width,
+        'model.roi_head.mask_head.conv_out_channels': width,
+        'model.roi_head.mask_head.num_convs': 2,
+        'model.train_cfg.rpn_proposal.max_per_img': 200,
+        'model.train_cfg.rcnn.sampler.num': 64,
+        'model.test_cfg.rpn.max_per_img': 100,
+        'model.test_cfg.rcnn.max_per_img': 20,
+        'train_dataloader.dataset.pipeline.3.transforms': [[resized]],
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = scale
+    return options
+
+
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
     'text': Task('text_reid/irra_cuhk-pedes', 'text_reid/Rank-1', 12, 32, 5e-4, described),
@@ -244,6 +295,10 @@ TASKS = {
         'part_attributes/ke-rcnn_fashionpedia', 'fashionpedia/segm_AP', 12, 4, 1e-3, garments
     ),
     'detection': Task('detection/crowddet_crowdhuman', 'crowd_human/mAP', 6, 4, 5e-4, crowds),
+    'scenes': Task('semantic_segmentation/upernet_ade20k', 'mIoU', 10, 8, 1e-3, scenes),
+    'objects': Task(
+        'instance_segmentation/mask-rcnn_coco', 'coco/segm_mAP', 6, 4, 1e-3, objects
+    ),
 }
 
 
