@@ -13,6 +13,7 @@ from .coco import write_coco, write_wholebody
 from .crowdhuman import write_crowdhuman
 from .fashionpedia import write_fashionpedia
 from .humanart import write_humanart
+from .imagenet import write_imagenet
 from .lip import write_lip
 from .market1501 import write_market1501
 from .msmt17 import write_msmt17
@@ -37,6 +38,7 @@ DATASETS = {
     'cihp': ('CIHP', write_cihp),
     'cihp_raw': ('instance-level_human_parsing', write_cihp_raw),
     'fashionpedia': ('fashionpedia', write_fashionpedia),
+    'imagenet': ('imagenet', write_imagenet),
 }
 
 __all__ = ['DATASETS', 'SIZES', *(f'write_{name}' for name in DATASETS)]
