@@ -54,6 +54,7 @@ def test_every_task_is_trained(bench):
         'reid',
         'text',
         'attributes',
+        'classes',
         'pose',
         'wholebody',
         'humanart',

@@ -199,9 +199,21 @@ def instance_segmentation(root: Path, tested: bool) -> Made:
     return write(root / 'images', names), {**options, **kind}
 
 
+def classification(root: Path, tested: bool) -> Made:
+    split, other = ('val', 'train') if tested else ('train', 'val')
+    paths = []
+    for wnid in ('n02099712', 'n02391049'):
+        (root / other / wnid).mkdir(parents=True)
+        names = [f'{wnid}_{i:02d}.JPEG' for i in range(COUNT // 2)]
+        paths += write(root / split / wnid, names)
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    return paths, dict(type='saip.ImageNet', split=split, pipeline=pipeline)
+
+
 TASKS: dict[str, tuple[str, str, Callable[[Path, bool], Made]]] = {
     'reid': ('mmpretrain', 'reid', reid),
     'attributes': ('mmpretrain', 'attributes', attributes),
+    'classification': ('mmpretrain', 'classification', classification),
     'pose': ('mmpose', 'pose', pose),
     'part_segmentation': ('mmseg', 'part_segmentation', segmentation),
     'detection': ('mmdet', 'detection', detection),

@@ -37,6 +37,7 @@ FOLDERS = {
     'icfg_pedes': 'ICFG-PEDES',
     'chimpact': 'ChimpACT',
     'fashionpedia': 'fashionpedia',
+    'imagenet': 'imagenet',
     'cihp': 'CIHP',
     'cihp_raw': 'instance-level_human_parsing',
     'ade20k': 'ADEChallengeData2016',
@@ -70,7 +71,7 @@ def test_another_seed_gives_other_images_in_the_same_layout(name, drawn, tmp_pat
     _, write = formats.DATASETS[name]
     write(tmp_path / 'set', 'tiny', seed=1)
     one, two = read_all(drawn(name)), read_all(tmp_path / 'set')
-    images = [path for path in one if path.endswith(('.jpg', '.png'))]
+    images = [path for path in one if path.endswith(('.jpg', '.png', '.JPEG'))]
     common = [path for path in images if path in two]
     assert all(one[path] != two[path] for path in common)
     assert {Path(path).parent for path in one} == {Path(path).parent for path in two}
