@@ -86,10 +86,8 @@ def _check(document: object, where: str) -> None:
             f"{where}: {len(names)} categories, not COCO's {len(known)} in their order: the first "
             f'that differs is {found!r:.40} in place of {wanted!r}'
         )
-    for found in coco_boxes(document, where, lambda row: True):
-        _check_object(
-            found, categories, f'{where}: annotation {found.annotation.get("id")!r:.40}'
-        )
+    for box in coco_boxes(document, where, lambda row: True):
+        _check_object(box, categories, f'{where}: annotation {box.annotation.get("id")!r:.40}')
 
 
 def _check_object(found: CocoBox, categories: Mapping[int | str, str], place: str) -> None:

@@ -29,7 +29,7 @@ def run_block(layer: Any, pack: TokenPack, told: Told, biases: Biases) -> None:
     number = layer.attn.num_heads
     parts = pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, told)))
     attended = [
-        attend(*(heads(x, number) for x in part.chunk(3, -1)), bias)
+        attend(*(heads(x, number) for x in part.chunk(3, -1)), bias=bias)
         for part, bias in zip(parts, biases, strict=True)
     ]
     rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
