@@ -155,6 +155,12 @@ class BaseEncoder(BaseModule):
             InputError: the encoder has no map at one of the strides.
         """
 
+    def encode_with_maps(
+        self, images: Tensor, strides: Sequence[int]
+    ) -> tuple[EncoderOutput, list[Tensor]]:
+        """What :meth:`encode` and :meth:`feature_maps` return, where it can be from one pass."""
+        return self.encode(images), self.feature_maps(images, strides)
+
     def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
         """Maps (B, C, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
 
