@@ -9,21 +9,25 @@
 
 The shipped configurations train for minutes on a CPU, with small images, few epochs and AdamW's
 usual rate; the functions below say what else is not theirs. A plain ViT needs more than minutes for
-what depends on positions. Two jobs run beside each other, a thread each, all with the same seed.
+what depends on positions. Two jobs run beside each other, a thread each; every start has the same
+seeds.
 The figures show that a task learns and whether pretraining helps it in such a short time; they say
 nothing about the method on real data.
 """
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 import multiprocessing
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +47,7 @@ from saip.visualization.curves import read_last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-UNTRAINED, RANDOM, PRETRAINED = 'untrained', 'random weights', 'pretrained'
+UNTRAINED, RANDOM, PRETRAINED = STARTS = ('untrained', 'random', 'pretrained')
 
 
 @dataclass(frozen=True)
@@ -362,14 +366,24 @@ def options_of(task: Task, cfg: Config) -> dict[str, Any]:
     return options
 
 
-def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> dict[str, float]:
-    """One row of the table, in a process of its own.
+def run(
+    name: str,
+    data: str,
+    encoder: str,
+    weights: str | None,
+    seed: int,
+    epochs: int | None,
+    out: str,
+) -> dict[str, float]:
+    """One training of the table, in a process of its own.
 
     Args:
         name: of the task.
         data: folder of the sets.
         encoder: of ``configs/_base_/backbones``.
         weights: an exported file, ``none`` for random weights, None for no training.
+        seed: of weights and order.
+        epochs: of the training, None for the task's own number.
         out: folder for the logs.
     """
     torch.set_num_threads(1)
@@ -380,8 +394,9 @@ def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> di
         'SAIP_SCHEDULE': '1',
     }
     task = TASKS[name]
+    task = replace(task, epochs=epochs or task.epochs)
     config = str(ROOT / f'configs/downstream/{task.config}.py')
-    options = options_of(task, launch.read_config(config))
+    options = {**options_of(task, launch.read_config(config)), 'randomness.seed': seed}
     started = time.monotonic()
     if weights is None:
         cfg = launch.read_config(config, options, out)
@@ -396,6 +411,12 @@ def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> di
     return {**metrics, 'minutes': round((time.monotonic() - started) / 60, 2)}
 
 
+def spread(values: list[float]) -> str:
+    """Mean, and standard deviation where there are several."""
+    mean = f'{statistics.mean(values):.3f}'
+    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):.3f}'
+
+
 def main() -> int:
     """Train, print the table, keep all metrics."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -403,32 +424,48 @@ def main() -> int:
     parser.add_argument('weights', help='exported backbone')
     parser.add_argument('--encoder', default='vit-4blocks-p16')
     parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
+    parser.add_argument('--starts', nargs='+', choices=STARTS, default=list(STARTS))
+    parser.add_argument('--seeds', type=int, default=1, help='how many trainings of each start')
+    parser.add_argument('--epochs', type=int, help="instead of each task's own number")
+    parser.add_argument('--jobs', type=int, default=2, help='trainings beside each other')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/tasks'))
     args = parser.parse_args()
     used = [name for name in args.tasks if (args.out / name).exists()]
     if used:
         parser.error(f'{args.out / used[0]}: an earlier run; name another folder with --out')
-    starts = {UNTRAINED: None, RANDOM: 'none', PRETRAINED: args.weights}
-    rows: dict[str, dict[str, dict[str, float]]] = {}
+    weights = {UNTRAINED: None, RANDOM: 'none', PRETRAINED: args.weights}
+    rows: dict[str, dict[str, list[dict[str, float]]]] = {}
     spawn = multiprocessing.get_context('spawn')
-    with spawn.Pool(2, maxtasksperchild=1) as pool:
+    with spawn.Pool(args.jobs, maxtasksperchild=1) as pool:
         waiting = {
-            (name, start): pool.apply_async(
-                run, (name, args.data, args.encoder, weights, f'{args.out}/{name}/{start}')
+            (name, start, seed): pool.apply_async(
+                run,
+                (
+                    name,
+                    args.data,
+                    args.encoder,
+                    weights[start],
+                    seed,
+                    args.epochs,
+                    f'{args.out}/{name}/{start}/{seed}',
+                ),
             )
             for name in args.tasks
-            for start, weights in starts.items()
+            for seed in range(args.seeds)
+            for start in args.starts
         }
-        for (name, start), result in waiting.items():
-            rows.setdefault(name, {})[start] = result.get()
-            print(name, start, rows[name][start], file=sys.stderr, flush=True)
+        for (name, start, seed), result in waiting.items():
+            found = result.get()
+            rows.setdefault(name, {}).setdefault(start, []).append(found)
+            print(name, start, 'seed', seed, found, file=sys.stderr, flush=True)
             record = {'machine': machine(), 'weights': args.weights, 'rows': rows}
             text = json.dumps({**record, 'encoder': args.encoder}, indent=2)
             write_atomic(args.out / 'tasks.json', f'{text}\n'.encode())
-    table = [['task', 'metric', *starts]]
-    for name, found in rows.items():
+    table = [['task', 'metric', *args.starts]]
+    for name, starts in rows.items():
         metric = TASKS[name].metric
-        table.append([name, metric, *(f'{found[start][metric]:.3f}' for start in starts)])
+        cells = (spread([run[metric] for run in starts[start]]) for start in args.starts)
+        table.append([name, metric, *cells])
     print(align(table))
     return 0
 

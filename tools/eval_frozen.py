@@ -13,6 +13,8 @@ labels read class folders, ImageNet's layout, PA-100K and Market-1501 (docs/eval
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 from pathlib import Path

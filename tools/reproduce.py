@@ -12,6 +12,8 @@ from anywhere else. SAIP_DATA names the folder of all data sets. See docs/reprod
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import os
 from pathlib import Path
