@@ -68,13 +68,14 @@ def _covered(outline: dict[str, Any]) -> int:
 def _unpacked(text: str) -> list[int]:
     """Run lengths of COCO's text: five bits a letter, from the fourth on as differences.
 
-    Text that is none gives a negative run, which no mask has.
+    Text that is none gives a negative run, which no mask has, and so does one whose numbers no
+    image has pixels for.
     """
     runs: list[int] = []
     value = bits = 0
     for letter in text:
         code = ord(letter) - 48
-        if not 0 <= code < 64:
+        if not 0 <= code < 64 or bits > 60:
             return [-1]
         value |= (code & 31) << bits
         bits += 5

@@ -83,10 +83,10 @@ def _check(document: object, where: str) -> None:
         pairs = zip(
             [*names, *[None] * len(known)], [*known, *[None] * len(names)], strict=False
         )
-        found, wanted = next(pair for pair in pairs if pair[0] != pair[1])
+        other, wanted = next(pair for pair in pairs if pair[0] != pair[1])
         raise DataError(
             f"{where}: {len(names)} categories, not COCO's {len(known)} in their order: the first "
-            f'that differs is {found!r:.40} in place of {wanted!r}'
+            f'that differs is {other!r:.40} in place of {wanted!r}'
         )
     identities = Identities(where)
     for number, found in enumerate(coco_boxes(document, where, lambda row: True)):

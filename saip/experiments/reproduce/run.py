@@ -15,7 +15,7 @@ from saip.experiments.reproduce.needs import Need
 from saip.experiments.reproduce.plan import Settings, Step, is_pattern, matching
 from saip.experiments.training_process import run_training, say
 
-_OUTSIDE = ('SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_BACKBONE')
+_OUTSIDE = ('SAIP_INIT', 'SAIP_SCHEDULE', 'SAIP_BACKBONE', 'SAIP_LAYER_SCALE')
 """Variables that a command sets itself, and that must not come from around it."""
 
 
