@@ -8,6 +8,8 @@ their processor time. The batched rendering on this processor is reported beside
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 import os

@@ -7,6 +7,8 @@ same camera left out) of features that know nothing about people. One thread, te
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import time
 from dataclasses import replace

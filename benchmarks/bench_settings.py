@@ -13,6 +13,8 @@ one is better on real data after a full schedule.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 import multiprocessing

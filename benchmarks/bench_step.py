@@ -13,6 +13,8 @@ and the operations per second by count (``tools/analysis_tools/get_flops.py``).
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 import statistics

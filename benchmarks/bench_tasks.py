@@ -1,29 +1,33 @@
 """Every downstream task on small synthetic persons: untrained, from random weights, pretrained.
 
     python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
-        cuhk_pedes pa100k coco lip crowdhuman cihp fashionpedia humanart ap10k
+        cuhk_pedes pa100k coco lip crowdhuman cihp fashionpedia humanart ap10k imagenet
     python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid text parts parsing \
         detection garments
     python benchmarks/bench_tasks.py data/small STARNET.pth --encoder starnet-s3 \
-        --tasks attributes pose wholebody humanart ap10k
+        --tasks attributes classes pose wholebody humanart ap10k
 
 The shipped configurations train for minutes on a CPU, with small images, few epochs and AdamW's
 usual rate; the functions below say what else is not theirs. A plain ViT needs more than minutes for
-what depends on positions. Two jobs run beside each other, a thread each, all with the same seed.
+what depends on positions. Two jobs run beside each other, a thread each; every start has the same
+seeds.
 The figures show that a task learns and whether pretraining helps it in such a short time; they say
 nothing about the method on real data.
 """
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 import multiprocessing
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +47,7 @@ from saip.visualization.curves import read_last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-UNTRAINED, RANDOM, PRETRAINED = 'untrained', 'random weights', 'pretrained'
+UNTRAINED, RANDOM, PRETRAINED = STARTS = ('untrained', 'random', 'pretrained')
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,23 @@ def crops(cfg: Config) -> dict[str, Any]:
                 options[f'{place}.scale'] = (64, 128)
             if step.type == 'RandomCrop':
                 options[f'{place}.crop_size'] = (128, 64)
+    return options
+
+
+def classes(cfg: Config) -> dict[str, Any]:
+    """Animals of eight classes in 64x64, without labels that are mixed."""
+    options: dict[str, Any] = {
+        'model.backbone.img_size': (64, 64),
+        'model.head.num_classes': 8,
+        'model.data_preprocessor.num_classes': 8,
+        'model.train_cfg': None,
+        'train_dataloader.dataset.pipeline.1.scale': 64,
+        'optim_wrapper.accumulative_counts': 1,
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,  # random weights learn, too
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = 73
+        options[f'{loader}.dataset.pipeline.2.crop_size'] = (64, 64)
     return options
 
 
@@ -230,10 +251,62 @@ def garments(cfg: Config) -> dict[str, Any]:
     return options
 
 
+def scenes(cfg: Config) -> dict[str, Any]:
+    """96x96, narrow heads."""
+    size = (96, 96)
+    options: dict[str, Any] = {
+        'model.data_preprocessor.size': size,
+        'model.backbone.encoder.img_size': size,
+        'model.decode_head.channels': 64,
+        'model.auxiliary_head.channels': 32,
+        'model.test_cfg.crop_size': size,
+        'model.test_cfg.stride': (64, 64),
+        'train_dataloader.dataset.pipeline.2.scale': (384, 96),
+        'train_dataloader.dataset.pipeline.2.ratio_range': (1.0, 1.5),
+        'train_dataloader.dataset.pipeline.3.crop_size': size,
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,  # random weights learn, too
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = (384, 96)
+    return options
+
+
+def objects(cfg: Config) -> dict[str, Any]:
+    """192x144, a narrow neck and heads, fewer proposals, no crops."""
+    scale, width = (192, 144), 64
+    resized = {'type': 'RandomChoiceResize', 'scales': [scale], 'keep_ratio': True}
+    options: dict[str, Any] = {
+        'model.backbone.encoder.img_size': (144, 192),
+        'model.neck.out_channels': width,
+        'model.rpn_head.in_channels': width,
+        'model.rpn_head.feat_channels': width,
+        'model.roi_head.bbox_roi_extractor.out_channels': width,
+        'model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.bbox_head.in_channels': width,
+        'model.roi_head.bbox_head.conv_out_channels': width,
+        'model.roi_head.bbox_head.fc_out_channels': 256,
+        'model.roi_head.mask_roi_extractor.out_channels': width,
+        'model.roi_head.mask_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.mask_head.in_channels': width,
+        'model.roi_head.mask_head.conv_out_channels': width,
+        'model.roi_head.mask_head.num_convs': 2,
+        'model.train_cfg.rpn_proposal.max_per_img': 200,
+        'model.train_cfg.rcnn.sampler.num': 64,
+        'model.test_cfg.rpn.max_per_img': 100,
+        'model.test_cfg.rcnn.max_per_img': 20,
+        'train_dataloader.dataset.pipeline.3.transforms': [[resized]],
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = scale
+    return options
+
+
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
     'text': Task('text_reid/irra_cuhk-pedes', 'text_reid/Rank-1', 12, 32, 5e-4, described),
     'attributes': Task('attributes/par_pa100k', 'attributes/mA', 24, 32, 1e-3, crops),
+    'classes': Task('classification/finetune_imagenet', 'accuracy/top1', 12, 32, 1e-3, classes),
     'pose': Task('pose/vitpose_coco', 'coco/AP', 16, 8, 1e-3, poses),
     'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 32, 8, 2e-3, poses),
     'humanart': Task('pose/vitpose_humanart', 'coco/AP', 16, 8, 1e-3, poses),
@@ -244,6 +317,10 @@ TASKS = {
         'part_attributes/ke-rcnn_fashionpedia', 'fashionpedia/segm_AP', 12, 4, 1e-3, garments
     ),
     'detection': Task('detection/crowddet_crowdhuman', 'crowd_human/mAP', 6, 4, 5e-4, crowds),
+    'scenes': Task('semantic_segmentation/upernet_ade20k', 'mIoU', 10, 8, 1e-3, scenes),
+    'objects': Task(
+        'instance_segmentation/mask-rcnn_coco', 'coco/segm_mAP', 6, 4, 1e-3, objects
+    ),
 }
 
 
@@ -289,14 +366,24 @@ def options_of(task: Task, cfg: Config) -> dict[str, Any]:
     return options
 
 
-def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> dict[str, float]:
-    """One row of the table, in a process of its own.
+def run(
+    name: str,
+    data: str,
+    encoder: str,
+    weights: str | None,
+    seed: int,
+    epochs: int | None,
+    out: str,
+) -> dict[str, float]:
+    """One training of the table, in a process of its own.
 
     Args:
         name: of the task.
         data: folder of the sets.
         encoder: of ``configs/_base_/backbones``.
         weights: an exported file, ``none`` for random weights, None for no training.
+        seed: of weights and order.
+        epochs: of the training, None for the task's own number.
         out: folder for the logs.
     """
     torch.set_num_threads(1)
@@ -307,8 +394,9 @@ def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> di
         'SAIP_SCHEDULE': '1',
     }
     task = TASKS[name]
+    task = replace(task, epochs=epochs or task.epochs)
     config = str(ROOT / f'configs/downstream/{task.config}.py')
-    options = options_of(task, launch.read_config(config))
+    options = {**options_of(task, launch.read_config(config)), 'randomness.seed': seed}
     started = time.monotonic()
     if weights is None:
         cfg = launch.read_config(config, options, out)
@@ -323,6 +411,12 @@ def run(name: str, data: str, encoder: str, weights: str | None, out: str) -> di
     return {**metrics, 'minutes': round((time.monotonic() - started) / 60, 2)}
 
 
+def spread(values: list[float]) -> str:
+    """Mean, and standard deviation where there are several."""
+    mean = f'{statistics.mean(values):.3f}'
+    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):.3f}'
+
+
 def main() -> int:
     """Train, print the table, keep all metrics."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -330,32 +424,48 @@ def main() -> int:
     parser.add_argument('weights', help='exported backbone')
     parser.add_argument('--encoder', default='vit-4blocks-p16')
     parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
+    parser.add_argument('--starts', nargs='+', choices=STARTS, default=list(STARTS))
+    parser.add_argument('--seeds', type=int, default=1, help='how many trainings of each start')
+    parser.add_argument('--epochs', type=int, help="instead of each task's own number")
+    parser.add_argument('--jobs', type=int, default=2, help='trainings beside each other')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/tasks'))
     args = parser.parse_args()
     used = [name for name in args.tasks if (args.out / name).exists()]
     if used:
         parser.error(f'{args.out / used[0]}: an earlier run; name another folder with --out')
-    starts = {UNTRAINED: None, RANDOM: 'none', PRETRAINED: args.weights}
-    rows: dict[str, dict[str, dict[str, float]]] = {}
+    weights = {UNTRAINED: None, RANDOM: 'none', PRETRAINED: args.weights}
+    rows: dict[str, dict[str, list[dict[str, float]]]] = {}
     spawn = multiprocessing.get_context('spawn')
-    with spawn.Pool(2, maxtasksperchild=1) as pool:
+    with spawn.Pool(args.jobs, maxtasksperchild=1) as pool:
         waiting = {
-            (name, start): pool.apply_async(
-                run, (name, args.data, args.encoder, weights, f'{args.out}/{name}/{start}')
+            (name, start, seed): pool.apply_async(
+                run,
+                (
+                    name,
+                    args.data,
+                    args.encoder,
+                    weights[start],
+                    seed,
+                    args.epochs,
+                    f'{args.out}/{name}/{start}/{seed}',
+                ),
             )
             for name in args.tasks
-            for start, weights in starts.items()
+            for seed in range(args.seeds)
+            for start in args.starts
         }
-        for (name, start), result in waiting.items():
-            rows.setdefault(name, {})[start] = result.get()
-            print(name, start, rows[name][start], file=sys.stderr, flush=True)
+        for (name, start, seed), result in waiting.items():
+            found = result.get()
+            rows.setdefault(name, {}).setdefault(start, []).append(found)
+            print(name, start, 'seed', seed, found, file=sys.stderr, flush=True)
             record = {'machine': machine(), 'weights': args.weights, 'rows': rows}
             text = json.dumps({**record, 'encoder': args.encoder}, indent=2)
             write_atomic(args.out / 'tasks.json', f'{text}\n'.encode())
-    table = [['task', 'metric', *starts]]
-    for name, found in rows.items():
+    table = [['task', 'metric', *args.starts]]
+    for name, starts in rows.items():
         metric = TASKS[name].metric
-        table.append([name, metric, *(f'{found[start][metric]:.3f}' for start in starts)])
+        cells = (spread([run[metric] for run in starts[start]]) for start in args.starts)
+        table.append([name, metric, *cells])
     print(align(table))
     return 0
 

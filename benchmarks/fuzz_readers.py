@@ -7,6 +7,8 @@ names them, and faults: other errors, more than a second of computing, a hung or
 The files are the same in every run.
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import sys
 import tempfile

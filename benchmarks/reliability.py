@@ -10,6 +10,8 @@ docs/operations.md is broken.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import contextlib
 import os

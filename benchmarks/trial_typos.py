@@ -11,6 +11,8 @@ alone, before data or weights are touched. Each leaf as it is has to pass, or is
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import random
 import re

@@ -37,6 +37,7 @@ VARIABLES = {
     'SAIP_INIT': 'an exported backbone, or none for random weights',
     'SAIP_KEYPOINTS': "the file of a data set's keypoints, or none",
     'SAIP_LABELED': 'a folder of class folders, or none',
+    'SAIP_LAYER_SCALE': 'the LayerScale of a pretraining, 0.1 or 1e-5 of CAE, or 0 for none',
     'SAIP_METHOD': 'the name of a file of configs/pretrain/_base_/methods, such as saip-small',
     'SAIP_PEOPLE': 'a folder of synthetic persons in Market-1501 layout',
     'SAIP_RETRIEVAL': 'a set in Market-1501 layout, or none',
@@ -63,6 +64,26 @@ def variable(name: str, default: str) -> str:
     value = os.environ.get(name, default)
     if not value.strip():
         raise InputError(explain_empty(name))
+    return value
+
+
+def number(name: str, default: str) -> float:
+    """Read an environment variable in a configuration that holds a number from 0 on.
+
+    Args:
+        name: one of ``VARIABLES``.
+        default: what stands for a variable that is not set.
+
+    Raises:
+        InputError: the variable is empty, or no such number.
+    """
+    text = variable(name, default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float('inf'):
+        raise InputError(f'{name}={text}: it holds {VARIABLES[name]}')
     return value
 
 

@@ -35,7 +35,7 @@ def _seeded() -> None:
 @pytest.fixture(autouse=True)
 def _outside(monkeypatch):
     """The variables that choose encoder, weights, length and data are those of the test alone."""
-    names = ('BACKBONE', 'INIT', 'SCHEDULE', 'DATA', 'TEXT_INIT', 'BPE')
+    names = ('BACKBONE', 'INIT', 'SCHEDULE', 'DATA', 'TEXT_INIT', 'BPE', 'LAYER_SCALE')
     for name in names:
         monkeypatch.delenv(f'SAIP_{name}', raising=False)
 

@@ -13,6 +13,7 @@ from tests.tiny import ROOT
 
 FLOORS = (
     ('tools', 'quickstart'),
+    ('deploy',),
     ('downstream', 'experiments'),
     ('visualization', 'analysis'),
     ('engine',),
@@ -21,7 +22,7 @@ FLOORS = (
     ('views',),
     ('checkpoint',),
     ('configs', 'datasets', 'synthetic'),
-    ('errors', 'structures', 'registry', 'version'),
+    ('errors', 'startup', 'structures', 'registry', 'version'),
 )
 """Packages from the roof to the ground; those of one floor may use each other without a circle."""
 

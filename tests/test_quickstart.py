@@ -10,7 +10,8 @@ from mmengine.config import Config
 
 from saip.engine.launch import StartError
 from saip.quickstart import run
-from saip.quickstart.run import choose_plan, judge
+from saip.quickstart.run import choose_plan
+from saip.quickstart.verdict import judge
 from saip.registry import MODELS
 from saip.synthetic.market import SIZES, write_market1501
 from tests.tiny import ROOT
@@ -35,8 +36,8 @@ def test_another_encoder_is_expected_to_beat_itself_untrained(monkeypatch):
     assert Config.fromfile(plan.config).model.backbone.model == 'starnet_s3'
     # A few epochs on a CPU, where such an encoder takes longer; as many as others on a GPU.
     assert plan.images < choose_plan(ROOT / 'configs', False, True).images == 480_000
-    assert judge(retrieval(2.5, 2.6), plan.factor)[0]
-    assert not judge(retrieval(2.5, 2.5), plan.factor)[0]
+    assert judge(retrieval(2.5, 2.6), plan.factor).learnt
+    assert not judge(retrieval(2.5, 2.5), plan.factor).learnt
 
 
 def test_an_unknown_encoder_is_refused_before_anything_is_drawn(monkeypatch, tmp_path):
@@ -46,27 +47,42 @@ def test_an_unknown_encoder_is_refused_before_anything_is_drawn(monkeypatch, tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_missing_folder_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match='crops: no such folder'):
+        run.quickstart(ROOT / 'configs', tmp_path / 'crops', tmp_path / 'out', tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def retrieval(before: float, after: float) -> dict:
-    rows = {'random weights': before, 'student': after, 'color histogram': 9.0}
+    rows = {
+        'random weights': before,
+        'student': after,
+        'color histogram': 9.0,
+        'coarse pixels': 7.0,
+    }
     return {'protocol': 'retrieval', 'rows': {name: {'mAP': x} for name, x in rows.items()}}
 
 
 def test_three_times_the_untrained_map_is_learning():
-    learnt, words = judge(retrieval(2.5, 7.5), 3)
-    assert learnt
-    assert 'mAP 2.5 % untrained, 7.5 % trained (3.0 times' in words
-    learnt, words = judge(retrieval(2.5, 7.4), 3)
-    assert not learnt
-    assert 'NOT' in words
+    verdict = judge(retrieval(2.5, 7.5), 3)
+    assert verdict.learnt
+    assert verdict.text == (
+        'It learned: mAP 7.5 % trained, 2.5 % untrained (3.0 times, at least 3 expected), '
+        '9.0 % color histogram, 7.0 % coarse pixels.'
+    )
+    verdict = judge(retrieval(2.5, 7.4), 3)
+    assert not verdict.learnt
+    assert 'NOT' in verdict.text
 
 
 def test_more_recall_than_untrained_is_learning():
     rows = {'random weights': {'recall@1': 40.0}, 'student': {'recall@1': 60.0}}
-    learnt, words = judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8}, 3)
-    assert learnt
-    assert '40.0 % of the cases untrained, 60.0 % trained (chance 0.8 %)' in words
+    result = {'protocol': 'two-view', 'rows': rows, 'chance': 0.8}
+    verdict = judge(result, 3)
+    assert verdict.learnt
+    assert '60.0 % of the cases trained, 40.0 % untrained, 0.8 % by chance' in verdict.text
     rows['student']['recall@1'] = 40.0
-    assert not judge({'protocol': 'two-view', 'rows': rows, 'chance': 0.8}, 3)[0]
+    assert not judge(result, 3).learnt
 
 
 def test_too_few_images_and_other_runs_are_refused(tmp_path):
@@ -100,7 +116,17 @@ run.quickstart(Path('{ROOT}/configs'), Path('{images}'), Path('{tmp_path}/out'),
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     out = Path(tmp_path / 'out')
     page = (out / 'report/report.html').read_text()
-    assert page.count('<img') >= 5
+    assert page.count('<img') == page.count('<strong>Good:</strong>') >= 5
+    assert 'class="verdict' in page
     assert 'src="http' not in page
     assert len(list(out.glob('*.safetensors'))) == 1
-    assert 'two-view recall' in done.stdout
+    lines = done.stdout.splitlines()
+    assert [line[:5] for line in lines if line.startswith('[')] == [
+        f'[{n}/5]' for n in range(1, 6)
+    ]
+    assert len(lines) < 20, 'the rest belongs into the log'
+    assert 'report.html' in done.stdout
+    assert not done.stderr
+    log = (out / 'quickstart.log').read_text()
+    assert 'two-view recall' in log
+    assert 'Epoch(train)' in log

@@ -98,6 +98,16 @@ def settings_of(
     return {name: (group['lr'], group['weight_decay']) for name, group in pairs}
 
 
+LARGE = ('vit-base-p16', 'vit-large-p16')
+"""Encoders of ImageNet, of the class of vit-tiny-p16: too large to be run by tests."""
+
+SMALL_FRAGMENTS = [
+    path
+    for path in sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
+    if path.stem not in LARGE
+]
+"""Files of the other encoders, for what is tested with all of them."""
+
 STRIDE_16 = [
     pytest.param(name, marks=pytest.mark.slow)
     for name in ('starnet-s3-os16', 'tinyvit-5m-os16')

@@ -7,6 +7,8 @@ beside the work directory and removes it, and says how much disk and time the ru
 0 if the run can start, 2 with what to change if not. Nothing is left behind.
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 
 from rich.console import Console

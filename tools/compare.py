@@ -11,6 +11,8 @@ again with the same --out, it goes on where it was stopped.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import os
 from pathlib import Path

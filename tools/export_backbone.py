@@ -7,6 +7,8 @@ Prints the file, its size and a piece of configuration that loads it.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

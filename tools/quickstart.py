@@ -4,6 +4,8 @@ python tools/quickstart.py [--data FOLDER]
 SAIP_BACKBONE=starnet-s3 python tools/quickstart.py     # another file of configs/_base_/backbones
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import hashlib
 import os

@@ -3,6 +3,8 @@
 python tools/test.py CONFIG CHECKPOINT [--show-dir DIR] [--cfg-options key=value ...]
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import os
 

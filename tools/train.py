@@ -3,6 +3,8 @@
 python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import os
 

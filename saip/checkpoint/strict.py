@@ -21,6 +21,7 @@ from saip.checkpoint.controller import (
 from saip.checkpoint.io import load_checkpoint_file, not_finite
 from saip.checkpoint.layer_scale import fold_layer_scale, has_layer_scale
 from saip.checkpoint.meta import stored_architecture
+from saip.checkpoint.relative_position import tables_in
 from saip.errors import InputError
 
 Grid = tuple[int, int]
@@ -36,7 +37,6 @@ USES = {
     'pos_interp',
     'libraries',
     'controller',
-    'layer_scale',
 }
 """Entries of an architecture that say how the weights are used: they may differ."""
 
@@ -112,7 +112,8 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
 
     Only position embeddings of another patch grid are adapted, by 2-D bicubic interpolation, and
     what the file has and the encoder has not is folded: a controller into its norms, gains of
-    LayerScale into the linear layers before them. The function stays the same.
+    LayerScale into the linear layers before them. Tables of relative position bias that the
+    encoder has and the file has not begin at zero. The function stays the same.
 
     Args:
         module: the encoder, in its final shape.
@@ -136,10 +137,9 @@ def load_pretrained(module: Encoder, init_cfg: dict[str, Any]) -> LoadReport:
     source = stored_architecture(dict(meta))
     _check_architecture(source, module.architecture(), str(path))  # before norms are looked for
     state_dict = _fold(module, state_dict, source, init_cfg.get('condition'))
-    if has_layer_scale(state_dict) and not has_layer_scale(module.state_dict()):
-        state_dict = fold_layer_scale(state_dict)
-        print_log('LayerScale is folded into the layers before it', logger='current')
+    state_dict = _fold_gains(state_dict, module.state_dict(), str(path))
     state_dict, source_grid, target_grid = fit_encoder(module, state_dict, meta, str(path))
+    state_dict = _add_tables(state_dict, module.state_dict(), str(path))
     check_tensors(state_dict, module.state_dict(), str(path))
     module.load_state_dict(state_dict, strict=True)
     report = LoadReport(
@@ -169,6 +169,41 @@ def _fold(
     chosen = chosen if condition is None else condition
     print_log(f'the controller is folded at λ = {chosen}', logger='current')
     return fold_controller(state_dict, module.stages, chosen)
+
+
+def _fold_gains(
+    state_dict: dict[str, Tensor], own: Mapping[str, Tensor], path: str
+) -> dict[str, Tensor]:
+    """Fold LayerScale that the encoder does not have."""
+    there, here = has_layer_scale(state_dict), has_layer_scale(own)
+    if here and not there:
+        raise WeightsError(
+            f'{path}: has no LayerScale, but the encoder has: take layer_scale=0 (unset '
+            'SAIP_LAYER_SCALE), or weights that were trained with it'
+        )
+    if here or not there:
+        return state_dict
+    print_log(
+        'LayerScale is folded into the layers before it; layer_scale (SAIP_LAYER_SCALE) keeps it',
+        logger='current',
+    )
+    return fold_layer_scale(state_dict)
+
+
+def _add_tables(
+    state_dict: dict[str, Tensor], own: Mapping[str, Tensor], path: str
+) -> dict[str, Tensor]:
+    """Add the encoder's own tables of relative position bias, zero, where the file has none."""
+    there, here = tables_in(state_dict), tables_in(own)
+    if there and not here:
+        raise WeightsError(
+            f'{path}: has relative position bias ({next(iter(there))}), but the encoder has not: '
+            'build it with relative_position=True'
+        )
+    if there or not here:
+        return state_dict
+    print_log('relative position bias begins at zero: the file has none', logger='current')
+    return {**state_dict, **here}
 
 
 def fit_encoder(

@@ -10,6 +10,9 @@ from saip.errors import InputError, MissingFileError
 
 from .crops import DataError
 
+SYNTHETIC = 'people.json'
+"""A file that every folder of synthetic persons or animals has."""
+
 
 def write_atomic(path: str | os.PathLike[str], content: bytes, lasting: bool = False) -> None:
     """Write a file beside its place and move it there, making the folder if need be.

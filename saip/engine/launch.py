@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def train(
     auto_scale_lr: bool = False,
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
+    hooks: Sequence[Hook] = (),
 ) -> None:
     """Train what a configuration describes.
 
@@ -71,6 +72,7 @@ def train(
         auto_scale_lr: scale the learning rate with the batch size.
         options: values that replace some of the configuration, by dotted keys.
         launcher: who started the processes, one of ``LAUNCHERS``.
+        hooks: registered beside those of the configuration.
 
     Raises:
         ConfigKeyError: the configuration or the options name a key that does not exist.
@@ -91,8 +93,8 @@ def train(
     where = named_full_disk(cfg.work_dir)
     with where, explained(progress, cfg, 'train_dataloader'), preemption:
         runner = build_runner(cfg)
-        runner.register_hook(progress)
-        runner.register_hook(preemption)
+        for hook in (progress, preemption, *hooks):
+            runner.register_hook(hook)
         check_runner(runner, cfg, shapes)
         warn_of_room(runner)
         with _flushed(runner):

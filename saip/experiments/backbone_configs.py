@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from saip.checkpoint import architecture_differences
@@ -86,4 +87,6 @@ def _differences(architecture: dict[str, Any], fragment: Path) -> list[str]:
         return [
             f'type is {architecture["type"]} in the file and {backbone["type"]} in the model'
         ]
-    return architecture_differences(architecture, MODELS.build(backbone).architecture())
+    with torch.device('meta'):  # large ones would take seconds
+        encoder = MODELS.build(backbone)
+    return architecture_differences(architecture, encoder.architecture())

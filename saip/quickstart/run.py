@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from saip.startup import usable_cores
+
 import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
+from rich.console import Console
 
 from saip.checkpoint import export_backbone, load_checkpoint_file
 from saip.datasets.person_images import PersonImages
-from saip.engine.launch import StartError, read_config, train
+from saip.datasets.progress import reported
+from saip.engine.launch import read_config, train
+from saip.errors import MissingFileError, PreemptedError, StartError
 from saip.experiments.compared_encoders import find_compared_encoders, open_images
 from saip.experiments.frozen_eval import evaluate_frozen
 from saip.experiments.table import format_table
 from saip.quickstart.report import Run, write_quickstart_report
+from saip.quickstart.screen import Screen, output_to_file
+from saip.quickstart.screen_hook import ScreenHook
+from saip.quickstart.verdict import judge
 from saip.synthetic.market import SIZES, write_market1501
 
 # Images seen by a small run, which two CPU cores train in 10 to 12 minutes. Photographs vary more
@@ -33,6 +40,10 @@ FULL_IMAGES = 480_000
 LEARNT_FACTOR = 3.0
 HOLDOUT = 0.1
 CHECKPOINTS = 6
+STEPS = 5
+LOG = 'quickstart.log'
+WITH_RESUME = 'the same command with --resume goes on'
+GOES_ON = 'the same command goes on from there'
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ def choose_plan(configs: Path, folder: bool, gpu: bool) -> Plan:
 def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> bool:
     """Run everything; what was finished before is not done again.
 
+    The standard output shows the steps, their progress and the result; everything that libraries
+    print goes to ``out/quickstart.log``.
+
     Args:
         configs: folder of configs.
         data: folder of person crops; None draws people.
@@ -85,67 +99,91 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
         people: where synthetic persons are kept.
 
     Returns:
-        Whether the network learnt: on synthetic persons mAP at least three times the untrained
+        Whether the network learned: on synthetic persons mAP at least three times the untrained
         network's (with an encoder of ``SAIP_BACKBONE``, more than that), on a folder more
         two-view recall than untrained.
 
     Raises:
         FileNotFoundError: no such folder.
+        PreemptedError: Ctrl-C or SIGTERM; the same call goes on from there.
         StartError: too few images in it, or the folder of results holds another run.
     """
-    started = time.monotonic()
     plan = choose_plan(configs, data is not None, torch.cuda.is_available())
     read_config(str(plan.config))  # an encoder that does not exist is refused before all work
-    train_set = _prepare_images(data, people)
-    epochs = _count_epochs(plan, len(train_set), data or people)
-    print(f'2/5 pretraining for {epochs} epochs, log in {out}', flush=True)
-    os.environ['SAIP_EPOCHS'] = str(epochs)
-    _refuse_other_run(out, plan, epochs)
-    interval = {'default_hooks.checkpoint.interval': max(1, epochs // CHECKPOINTS)}
-    train(str(plan.config), work_dir=str(out), resume='auto', options=interval)
-    checkpoint = out / f'epoch_{epochs}.pth'
-    print('3/5 evaluating the frozen features', flush=True)
-    compared = find_compared_encoders(str(checkpoint))
-    images = open_images(data or people, compared.size, HOLDOUT if data else 0)
-    result = evaluate_frozen(
-        compared.encoders,
-        images,
-        compared.preprocessor,
-        num_workers=0,
-        feature=compared.feature,
-    )
-    print(format_table(result), flush=True)
-    print('4/5 exporting the backbone', flush=True)
-    exported = export_backbone(
-        load_checkpoint_file(checkpoint), out, name=plan.name, source=checkpoint
-    )
-    print('5/5 writing the report', flush=True)
-    learnt, verdict = judge(result, plan.factor)
-    run = Run(
-        config=Config.fromfile(plan.config),
-        out=out,
-        encoder=compared.encoders['student'],  # type: ignore[arg-type]
-        result=result,
-        exported=exported,
-        verdict=verdict,
-        train_set=train_set,
-        evaluation_set=images,
-        minutes=(time.monotonic() - started) / 60,
-        drawn=data is None,
-    )
-    report = write_quickstart_report(run)
-    print(f'\n{verdict}\nbackbone: {exported}\nreport:   {report}')
-    return learnt
+    if data is not None and not data.is_dir():
+        raise MissingFileError(f'{data}: no such folder')
+    log = out / LOG
+    with output_to_file(log) as terminal:
+        screen = Screen(Console(file=terminal, highlight=False), STEPS)
+        screen.say(f'SAIP quickstart: {plan.name}; full log: {log}')
+        try:
+            return _run(plan, data, out, people, screen)
+        except PreemptedError as error:
+            raise PreemptedError(str(error).replace(WITH_RESUME, GOES_ON)) from None
+        except KeyboardInterrupt:
+            raise PreemptedError(f'interrupted; {GOES_ON}') from None
+
+
+def _run(plan: Plan, data: Path | None, out: Path, people: Path, screen: Screen) -> bool:
+    """Do the steps; arguments and result as of :func:`quickstart`."""
+    started = time.monotonic()
+    with reported(lambda label, done, total: screen.progress(done, total)):
+        with screen.step('draw synthetic persons' if data is None else f'read {data}'):
+            train_set = _prepare_images(data, people)
+            epochs = _count_epochs(plan, len(train_set), data or people)
+            os.environ['SAIP_EPOCHS'] = str(epochs)
+            _refuse_other_run(out, plan, epochs)
+        with screen.step(f'pretrain on {len(train_set):,} images, {epochs} epochs'):
+            interval = {'default_hooks.checkpoint.interval': max(1, epochs // CHECKPOINTS)}
+            train(
+                str(plan.config),
+                work_dir=str(out),
+                resume='auto',
+                options=interval,
+                hooks=[ScreenHook(screen)],
+            )
+        checkpoint = out / f'epoch_{epochs}.pth'
+        with screen.step('evaluate frozen features'):
+            compared = find_compared_encoders(str(checkpoint))
+            images = open_images(data or people, compared.size, HOLDOUT if data else 0)
+            result = evaluate_frozen(
+                compared.encoders,
+                images,
+                compared.preprocessor,
+                num_workers=0,
+                feature=compared.feature,
+            )
+            print(format_table(result), flush=True)
+        with screen.step('export the backbone'):
+            exported = export_backbone(
+                load_checkpoint_file(checkpoint), out, name=plan.name, source=checkpoint
+            )
+        with screen.step('write the report'):
+            verdict = judge(result, plan.factor)
+            run = Run(
+                config=Config.fromfile(plan.config),
+                out=out,
+                encoder=compared.encoders['student'],  # type: ignore[arg-type]
+                result=result,
+                exported=exported,
+                verdict=verdict,
+                train_set=train_set,
+                evaluation_set=images,
+                minutes=(time.monotonic() - started) / 60,
+                drawn=data is None,
+            )
+            report = write_quickstart_report(run)
+    screen.say(f'\n{verdict.text}', 'bold green' if verdict.learnt else 'bold red')
+    screen.say(f'report:   {report}\nbackbone: {exported}')
+    return verdict.learnt
 
 
 def _prepare_images(data: Path | None, people: Path) -> PersonImages:
     """Draw people or open the folder; returns the images to train on."""
     if data is None:
-        print(f'1/5 drawing people into {people}', flush=True)
-        write_market1501(people, SIZES['quickstart'], workers=os.cpu_count() or 1)
+        write_market1501(people, SIZES['quickstart'], workers=usable_cores())
         os.environ['SAIP_PEOPLE'] = str(people)
         return PersonImages(str(people / 'bounding_box_train'))
-    print(f'1/5 looking at the images of {data}', flush=True)
     os.environ['SAIP_FOLDER'] = str(data)
     # The folder is validated by itself, whatever other runs are validated on.
     os.environ.pop('SAIP_RETRIEVAL', None)
@@ -181,31 +219,3 @@ def _refuse_other_run(out: Path, plan: Plan, epochs: int) -> None:
         )
     out.mkdir(parents=True, exist_ok=True)
     stamp.write_text(wanted)
-
-
-def judge(result: dict[str, Any], factor: float) -> tuple[bool, str]:
-    """Whether the trained network beats the untrained one, and that in words.
-
-    Args:
-        result: of :func:`saip.experiments.frozen_eval.evaluate_frozen`.
-        factor: how many times the untrained network's mAP is expected; 1 stands for more.
-    """
-    rows = result['rows']
-    if result['protocol'] == 'retrieval':
-        before, after = rows['random weights']['mAP'], rows['student']['mAP']
-        learnt = after > before and after >= factor * before
-        times = after / max(before, 1e-9)
-        expected = f'{factor:.0f} times expected' if factor > 1 else 'more than once expected'
-        said = 'It learnt' if learnt else 'It did NOT learn as it should'
-        return learnt, (
-            f'{said}: mAP {before:.1f} % untrained, {after:.1f} % trained ({times:.1f} times; '
-            f'{expected}), color histogram '
-            f'{rows["color histogram"]["mAP"]:.1f} %.'
-        )
-    before, after = rows['random weights']['recall@1'], rows['student']['recall@1']
-    learnt = after > before
-    said = 'It learnt' if learnt else 'It did NOT learn'
-    return learnt, (
-        f'{said}: the other view of a held-back image is found first in {before:.1f} % of the '
-        f'cases untrained, {after:.1f} % trained (chance {result["chance"]:.1f} %).'
-    )

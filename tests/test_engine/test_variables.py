@@ -28,6 +28,7 @@ COMPARE = ROOT / ('configs/pretrain/compare/any-method_any-backbone_1xb32-amp-co
 HAP = ROOT / 'configs/pretrain/hap/hap_any-backbone_1xb256-amp-coslr_folder.py'
 TEXT_REID = ROOT / 'configs/downstream/text_reid/irra_cuhk-pedes.py'
 TOKENS = ROOT / 'configs/pretrain/cae/cae-dvae_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
+CAE_ENCODER = ROOT / 'configs/downstream/_base_/cae_encoder.py'
 READERS = {
     'SAIP_BACKBONE': FOLDER,
     'SAIP_BPE': TEXT_REID,
@@ -39,6 +40,7 @@ READERS = {
     'SAIP_INIT': REID,
     'SAIP_KEYPOINTS': HAP,
     'SAIP_LABELED': DATA,
+    'SAIP_LAYER_SCALE': CAE_ENCODER,
     'SAIP_METHOD': COMPARE,
     'SAIP_PEOPLE': PEOPLE,
     'SAIP_RETRIEVAL': DATA,
@@ -59,7 +61,7 @@ AWKWARD = (
 
 def test_every_variable_of_a_config_is_listed_and_read():
     text = '\n'.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
-    used = re.findall(r"variable\('(\w+)'|\{\{\$(\w+):", text)
+    used = re.findall(r"(?:variable|number)\('(\w+)'|\{\{\$(\w+):", text)
     assert {one or other for one, other in used} == set(VARIABLES) == set(READERS)
     # These names are parts of paths in _base_, which no function can give.
     assert set(re.findall(r'\{\{\$(\w+):', text)) == {'SAIP_BACKBONE', 'SAIP_METHOD'}
@@ -135,3 +137,18 @@ def test_a_plain_mmengine_reads_the_same(tmp_path):
         [sys.executable, '-W', 'ignore', '-c', script], env=env, capture_output=True, text=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == AWKWARD[3], done.stderr
+
+
+@pytest.mark.parametrize('value', ['-1', 'base', 'inf', 'nan', '0,1'])
+def test_a_variable_that_is_no_number_is_named(value, monkeypatch):
+    monkeypatch.setenv('SAIP_LAYER_SCALE', value)
+    with pytest.raises(StartError, match=f'SAIP_LAYER_SCALE={value}: it holds the LayerScale'):
+        read_config(str(CAE_ENCODER))
+
+
+def test_the_layer_scale_of_cae_comes_with_its_positions(monkeypatch):
+    assert read_config(str(CAE_ENCODER)).cae_options == {}
+    monkeypatch.setenv('SAIP_LAYER_SCALE', '1e-5')
+    assert read_config(str(CAE_ENCODER)).cae_options == dict(
+        layer_scale=1e-5, pos_init='sincos'
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from saip.datasets.annotated import KeypointCrops, PartCrops
 from saip.datasets.cihp import PARTS
 from saip.datasets.coco import load_json, read_coco_persons
+from saip.datasets.coco_categories import CATEGORIES
 from saip.datasets.converters.hap_keypoints import _read as read_hap_file
 from saip.datasets.converters.hp1m_sources import parse_aic, parse_fashionpedia
 from saip.datasets.converters.keypoints import from_annotations
@@ -325,6 +326,22 @@ def crowdhuman(folder: Path) -> Target:
     return Target(file, read, 'jsonl', names=('Images',))
 
 
+def coco_objects(folder: Path) -> Target:
+    from saip.downstream.instance_segmentation import CocoInstances
+
+    names = [f'{i}.jpg' for i in range(3)]
+    for name in names:
+        image(folder / f'images/{name}')
+    document = coco_document(names)
+    document['categories'] = [dict(entry) for entry in CATEGORIES]
+    crowd = {'segmentation': {'size': list(SIZE), 'counts': [0, SIZE[0] * SIZE[1]]}}
+    document['annotations'].append(person(99, 1) | crowd | {'iscrowd': 1})
+    file = dump(folder / 'objects.json', document)
+    options = dict(data_prefix=dict(img='images'), pipeline=[], lazy_init=True)
+    data = CocoInstances(data_root=str(folder), ann_file=file.name, **options)
+    return Target(file, data.load_data_list, 'json', names=('images',))
+
+
 def lip(folder: Path) -> Target:
     from saip.downstream.part_segmentation import LIPParts
 
@@ -511,6 +528,7 @@ DOWNSTREAM: dict[str, tuple[str, Callable[[Path], Target]]] = {
     'MSMT17 lists': ('mmpretrain', msmt_lists),
     'CrowdHuman (.odgt)': ('mmdet', crowdhuman),
     'LIP list': ('mmseg', lip),
+    'COCO objects': ('mmdet', coco_objects),
     'CIHP': ('mmdet', cihp),
     'run lengths of masks': ('mmdet', run_lengths),
     'captions': ('mmpretrain', captions),

@@ -10,6 +10,8 @@ and curve are in RUN/epoch_curve.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

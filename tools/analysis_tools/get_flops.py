@@ -10,6 +10,8 @@ configuration (mean over the scales that are drawn).
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

@@ -8,6 +8,8 @@ Training checkpoints, exported and converted backbones, and files of other proje
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import sys
 from pathlib import Path

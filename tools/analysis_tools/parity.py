@@ -3,6 +3,8 @@
 python tools/analysis_tools/parity.py DUMP.pt
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import sys
 from pathlib import Path

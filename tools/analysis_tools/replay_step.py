@@ -5,6 +5,8 @@ python tools/analysis_tools/replay_step.py CONFIG WORK_DIR [--line -1] [--checkp
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import math
 from pathlib import Path

@@ -4,6 +4,8 @@ Example:
     python tools/dataset_converters/make_cihp.py instance-level_human_parsing data/CIHP --workers 8
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

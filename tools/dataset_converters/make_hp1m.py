@@ -4,6 +4,8 @@ Example:
     python tools/dataset_converters/make_hp1m.py data data/HP1M
 """
 
+from saip.startup import usable_cores  # before torch
+
 import argparse
 import os
 
@@ -22,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help=f'folder in which {MANIFEST_NAME} is written')
     parser.add_argument('--only', nargs='+', choices=SOURCES, default=[])
     parser.add_argument('--min-side', type=int, default=MIN_SIDE, help='in pixels')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--workers', type=int, default=usable_cores())
     return parser.parse_args()
 
 

@@ -4,6 +4,8 @@ Example:
     python tools/dataset_converters/make_in1k.py data/imagenet/train data/IN1K
 """
 
+from saip.startup import usable_cores  # before torch
+
 import argparse
 import os
 
@@ -18,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('source', help='folder that holds the 1,000 folders of classes')
     parser.add_argument('out', help=f'folder in which {MANIFEST_NAME} is written')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--workers', type=int, default=usable_cores())
     return parser.parse_args()
 
 

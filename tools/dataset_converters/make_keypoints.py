@@ -10,6 +10,8 @@ files, of which no pickle is executed; ``model`` runs a top-down model of mmpose
 image as the person's box.
 """
 
+from saip.startup import usable_cores  # before torch
+
 import argparse
 import os
 from functools import partial
@@ -53,7 +55,7 @@ def parse_args() -> argparse.Namespace:
         kind.add_argument('data', help='folder or LMDB of the images')
         kind.add_argument('out', help='file to write')
         kind.add_argument('--ann-file', default='', help='list of the images, relative to DATA')
-    hap.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    hap.add_argument('--workers', type=int, default=usable_cores())
     return parser.parse_args()
 
 

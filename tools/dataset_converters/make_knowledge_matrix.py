@@ -8,6 +8,8 @@ Example:
         data/fashionpedia/instances_attributes_train2020.json data/fashionpedia/knowledge.npz
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

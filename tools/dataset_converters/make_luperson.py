@@ -4,8 +4,9 @@ Example:
     python tools/dataset_converters/make_luperson.py data/LUPerson data
 """
 
+from saip.startup import usable_cores  # before torch
+
 import argparse
-import os
 
 from saip.datasets.converters.luperson import LUPERSON_SIZES, make_luperson
 from saip.datasets.converters.report import count_table, count_warnings
@@ -24,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--min-side', type=int, default=MIN_SIDE, help='in pixels')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--workers', type=int, default=usable_cores())
     return parser.parse_args()
 
 

@@ -4,6 +4,8 @@ Example:
     python tools/dataset_converters/make_manifest.py data/crops
 """
 
+from saip.startup import usable_cores  # before torch
+
 import argparse
 import os
 
@@ -28,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         '--data-prefix', default='', help='where the images are, relative to SOURCE'
     )
     parser.add_argument('--min-side', type=int, default=MIN_SIDE, help='in pixels')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--workers', type=int, default=usable_cores())
     return parser.parse_args()
 
 

@@ -10,8 +10,9 @@ quickstart pretrains on. With it, every set gets the folder below that configs e
 run with the same arguments finds the sets finished and does nothing.
 """
 
+from saip.startup import usable_cores  # before torch
+
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--size', choices=SIZES)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--workers', type=int, default=usable_cores())
     parser.add_argument(
         '--keypoints',
         type=Path,

@@ -4,6 +4,8 @@ Example:
     python tools/dataset_converters/make_petazs.py dataset_zs_run0.pkl data/PETA/peta_zs.json
 """
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 
 from saip.downstream.attributes.published import convert_petazs

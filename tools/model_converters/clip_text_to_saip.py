@@ -11,6 +11,8 @@ Nothing is downloaded.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

@@ -8,6 +8,8 @@ with its names. Name the result by SAIP_TOKENIZER; docs/cae.md says what it is f
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

@@ -7,6 +7,8 @@ Name the result by SAIP_TOKENIZER for the cae-dvae configs; docs/cae.md says how
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

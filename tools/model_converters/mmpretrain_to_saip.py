@@ -9,6 +9,8 @@ has to match. Nothing is downloaded.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

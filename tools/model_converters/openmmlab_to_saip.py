@@ -9,6 +9,8 @@ tensor of the backbone has to match the fragment's network. Nothing is downloade
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

@@ -7,6 +7,8 @@ Name the result by SAIP_EXPERT and train a saip-star config; docs/method.md says
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from io import BytesIO
 from pathlib import Path

@@ -8,6 +8,8 @@ backbone out of it.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from io import BytesIO
 from pathlib import Path

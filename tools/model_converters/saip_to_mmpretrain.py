@@ -8,6 +8,8 @@ result; it needs no SAIP.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

@@ -7,6 +7,8 @@ The source is a training checkpoint or an exported file. Prints the call that lo
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

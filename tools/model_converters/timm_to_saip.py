@@ -7,6 +7,8 @@ The classifier is dropped and named; every other tensor has to match. Nothing is
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

@@ -5,6 +5,8 @@ python tools/visualization/browse_views.py CONFIG --index 7 --epoch 3 --out view
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 from pathlib import Path
 

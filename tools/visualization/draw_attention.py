@@ -16,6 +16,8 @@ known, the share of each map that falls on them is written beside the image as J
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import json
 from pathlib import Path

@@ -11,6 +11,8 @@ directories, too.
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import argparse
 import sys
 from pathlib import Path

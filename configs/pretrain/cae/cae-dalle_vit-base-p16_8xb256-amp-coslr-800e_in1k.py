@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/methods/cae-dalle.py',
     '../_base_/data/in1k.py',
     '../_base_/schedules/adamw-coslr-800e_cae.py',
-    '../_base_/backbones/vit-base-p16.py',
+    '../../_base_/backbones/vit-base-p16.py',
     '../../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))

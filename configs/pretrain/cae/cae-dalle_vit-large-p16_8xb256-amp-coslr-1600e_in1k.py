@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/methods/cae-dalle.py',
     '../_base_/data/in1k.py',
     '../_base_/schedules/adamw-coslr-1600e_cae.py',
-    '../_base_/backbones/vit-large-p16.py',
+    '../../_base_/backbones/vit-large-p16.py',
     '../../_base_/default_runtime.py',
 ]
 gain = dict(layer_scale=1e-5)

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/methods/mae.py',
     '../_base_/data/in1k.py',
     '../_base_/schedules/adamw-coslr-1600e_mae.py',
-    '../_base_/backbones/vit-large-p16.py',
+    '../../_base_/backbones/vit-large-p16.py',
     '../../_base_/default_runtime.py',
 ]
 clean = dict(area=(0.2, 1.0), aspect=(0.75, 1.3333))

@@ -103,7 +103,7 @@ def _rename(weights: StateDict, path: str) -> StateDict:
     if relative:
         raise CheckpointError(
             f'{path}: has relative position bias ({relative[0]}), which fine-tuned models of CAE '
-            'have and saip.ViTEncoder has not; take the checkpoint of the pretraining'
+            'have; take the checkpoint of the pretraining'
         )
     rules = renaming_rules(TABLE)
     renamed: StateDict = {}

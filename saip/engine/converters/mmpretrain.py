@@ -178,6 +178,11 @@ def _heads(weights: StateDict) -> int:
 def _stock_config(architecture: dict[str, Any]) -> dict[str, Any]:
     """Configuration of mmpretrain's own class for an architecture of ours."""
     if architecture['type'] == 'saip.ViTEncoder':
+        if architecture.get('relative_position'):
+            raise CheckpointError(
+                "holds a ViT with relative position bias, which mmpretrain's VisionTransformer has "
+                "not; load the exported file with type='saip.ViTEncoder' and relative_position=True"
+            )
         gain = architecture.get('layer_scale')
         return {
             'type': 'mmpretrain.VisionTransformer',

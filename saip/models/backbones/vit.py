@@ -1,30 +1,37 @@
 """The plain vision transformer as an encoder.
 
-Legend: n requests, b images and T tokens of one request, D width, H heads, d = D / H.
+Legend: b images, L patches and K kept patches of one request, D width, H heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
+from saip.checkpoint.relative_position import TABLE, tables_in
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
+from saip.models.backbones.token_blocks import Biases, run_block, run_last_block
+from saip.models.backbones.token_outputs import output_of, reaches_the_end, read_at_the_end
 from saip.models.backbones.token_pack import TokenPack, Told
-from saip.models.ops.attention import attend
 from saip.models.ops.blocks import is_gain
 from saip.models.ops.controller import Stage
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
+from saip.models.ops.relative_position import (
+    read_table,
+    resample_table,
+    table_rows,
+    table_size,
+)
 from saip.registry import MODELS
-from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, Relations, ViewFeatures
+from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
 
 PosInit = Literal['trunc_normal', 'uniform', 'sincos']
 POS_INITS = ('trunc_normal', 'uniform', 'sincos')
@@ -48,9 +55,13 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
         layer_scale: initial gain of both residual branches of every block, one learnt number per
             channel (LayerScale; CAE takes 0.1, and 1e-5 for large models); 0 for none.
+        relative_position: add a learnt bias to the scores of attention, per head and distance of
+            two patches, in every block (BEiT, CAE's fine-tuning). It begins at zero, so that the
+            weights of a pretraining without it load and compute the same.
         out_indices: blocks whose output :meth:`forward` returns.
         out_type: what :meth:`forward` returns, see mmpretrain; ``image_token`` is its
-            ``cls_token``.
+            ``cls_token``. ``avg_featmap`` is the mean of the patch tokens, (B, D), which the final
+            norm norms after it instead of the tokens before it, as BEiT, MAE and CAE fine-tune.
         controller: ``dict(condition=λ)`` for SOLIDER's semantic controller, see
             :class:`saip.models.ops.controller.SemanticController`; None for none. It acts on both
             norms of the blocks after a quarter, a half and three quarters of the depth.
@@ -70,6 +81,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         pos_init: PosInit = 'trunc_normal',
         drop_path_rate: float = 0.0,
         layer_scale: float = 0.0,
+        relative_position: bool = False,
         out_indices: int | list[int] = -1,
         out_type: str = 'featmap',
         controller: dict[str, Any] | None = None,
@@ -88,7 +100,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             drop_path_rate=drop_path_rate,
             layer_scale_init_value=float(layer_scale),
             out_indices=list(out_indices) if not isinstance(out_indices, int) else out_indices,
-            out_type='cls_token' if out_type == 'image_token' else out_type,
+            # Of the mean mmpretrain's class would build another norm beside the final one.
+            out_type={'image_token': 'cls_token', 'avg_featmap': 'raw'}.get(out_type, out_type),
             init_cfg=init_cfg,
         )
         if feature_level is not None and not 0 <= feature_level < self.num_layers:
@@ -104,6 +117,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.pos_interp = pos_interp
         self.pos_init = pos_init
         self.layer_scale = float(layer_scale)
+        self.relative_position = relative_position
+        self.averages = out_type == 'avg_featmap'
         self.patch_stride = patch_size
         self.patch_dims = self.dense_dims = self.embed_dims
         self.map_channels = {patch_size: self.embed_dims}
@@ -111,6 +126,10 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         self.num_heads = self.arch_settings['num_heads']
         if pos_init == 'sincos':
             self.pos_embed.requires_grad_(False)
+        if relative_position:
+            table = torch.zeros(table_size(self.patch_resolution), self.num_heads)
+            for layer in self.layers:
+                layer.attn.register_parameter(TABLE.split('.')[1], nn.Parameter(table.clone()))
         for module in self.modules():
             if isinstance(module, DropPath):  # a number of numpy, on which no export can branch
                 module.drop_prob = float(module.drop_prob)
@@ -145,6 +164,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             for layer in self.layers:
                 nn.init.constant_(layer.attn.gamma1.weight, self.layer_scale)
                 nn.init.constant_(layer.ffn.gamma2.weight, self.layer_scale)
+        for table in tables_in(dict(self.named_parameters())).values():
+            nn.init.zeros_(table)
         if self.controller is not None:
             self.controller.reset_parameters()
 
@@ -160,40 +181,53 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
 
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Normed patch tokens of the last block as a map (B, D, h, w), once per stride."""
+        return self.encode_with_maps(images, strides)[1]
+
+    def encode_with_maps(
+        self, images: Tensor, strides: Sequence[int]
+    ) -> tuple[EncoderOutput, list[Tensor]]:
+        """What :meth:`encode` and :meth:`feature_maps` return."""
         check_strides(self, strides)
         output = self.encode(images)
         tokens = output.require_patch_tokens()
         maps = tokens.transpose(1, 2).unflatten(-1, output.grid).contiguous()
-        return [maps] * len(strides)
+        return output, [maps] * len(strides)
 
-    def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
-        """Maps (B, D, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
-
-        The others are the residual stream as it is.
-
-        Raises:
-            InputError: there are fewer blocks.
-        """
-        if not 1 <= number <= self.num_layers:
-            raise InputError(
-                f'{number} maps of an encoder with {self.num_layers} blocks: choose 1 to '
-                f'{self.num_layers}'
-            )
-        told = self._told([EncodeRequest(images, Outputs())])
-        tokens, grid = self._embed(images, None)
-        pack = TokenPack([tokens])
-        read = {self.num_layers * (i + 1) // number - 1 for i in range(number)}
-        found = []
-        for index, layer in enumerate(self.layers):
-            self._block(layer, pack, told(index, [0]))
+    def block_maps(
+        self, images: Tensor, shares: Sequence[Fraction], normed: bool = True
+    ) -> list[Tensor]:
+        """Maps (B, D, h, w) after these shares of its blocks, see :class:`BaseEncoder`."""
+        depth = self.num_layers
+        if len(shares) > depth:
+            raise InputError(f'{len(shares)} maps of an encoder with {depth} blocks: too few')
+        read = [int(depth * share) - 1 for share in shares]
+        found = {}
+        for index, rows, grid in self._after_blocks(images):
             if index in read:
-                last = index == self.num_layers - 1
-                (rows,) = pack.split(self.ln1(pack.rows) if last else pack.rows)
-                found.append(rows[:, 1:].transpose(1, 2).unflatten(-1, grid).contiguous())
-        return found
+                rows = self.ln1(rows) if normed and index == depth - 1 else rows
+                maps = rows[:, 1:].transpose(1, 2).unflatten(-1, grid)
+                found[index] = maps.contiguous()
+        return [found[index] for index in read]
+
+    def _after_blocks(self, images: Tensor) -> Iterator[tuple[int, Tensor, Grid]]:
+        """Yield the number of each block, (b, 1 + L, D) tokens after it, and the grid."""
+        request = EncodeRequest(images, Outputs())
+        told = self._told([request])
+        tokens, grid = self._embed(images, None)
+        biases = self._biases([request], [grid])
+        pack = TokenPack([tokens])
+        for index, layer in enumerate(self.layers):
+            run_block(layer, pack, told(index, [0]), biases(layer, [0]))
+            yield index, pack.split(pack.rows)[0], grid
 
     def forward(self, x: Tensor) -> tuple[Any, ...]:
         """(B, 3, h, w) -> what ``out_type`` says of each of ``out_indices``; contiguous maps."""
+        if self.relative_position or self.averages:
+            return tuple(
+                self._give(index, rows, grid)
+                for index, rows, grid in self._after_blocks(x)
+                if index in self.out_indices
+            )
         told = (
             nullcontext()
             if self.controller is None
@@ -202,6 +236,14 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         with told:
             outputs = super().forward(x)
         return tuple(y.contiguous() if torch.is_tensor(y) else y for y in outputs)
+
+    def _give(self, index: int, rows: Tensor, grid: Grid) -> Tensor:
+        """What :meth:`forward` returns of the tokens after a block."""
+        last = index == self.num_layers - 1
+        if self.averages:
+            mean = rows[:, 1:].mean(1)
+            return self.ln1(mean) if last else mean
+        return self._format_output(self.ln1(rows) if last else rows, grid).contiguous()
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter (embeddings, blocks, final norm) and number of layers."""
@@ -215,11 +257,16 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
     def resample_pos_embed(
         self, state_dict: dict[str, Tensor], source: Grid
     ) -> dict[str, Tensor]:
-        """Return ``state_dict`` with ``pos_embed`` moved from grid ``source`` to this grid."""
+        """Return ``state_dict`` with what belongs to grid ``source`` moved to this grid."""
         stored = state_dict['pos_embed']
         extra = self.num_extra_tokens
         rows = resample_grid(stored[0, extra:], source, self.patch_resolution)
-        return {**state_dict, 'pos_embed': torch.cat([stored[0, :extra], rows])[None]}
+        tables = {
+            name: resample_table(table, source, self.patch_resolution)
+            for name, table in tables_in(state_dict).items()
+        }
+        moved = torch.cat([stored[0, :extra], rows])[None]
+        return {**state_dict, **tables, 'pos_embed': moved}
 
     def architecture(self) -> dict[str, Any]:
         """Plain values that build this encoder again, plus its patch grid."""
@@ -232,6 +279,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             'feature_level': self.feature_level,
             'pos_interp': self.pos_interp,
             **({'layer_scale': self.layer_scale} if self.layer_scale else {}),
+            **({'relative_position': True} if self.relative_position else {}),
             **self._describe_controller(),
             'grid': [int(side) for side in self.patch_resolution],
         }
@@ -244,77 +292,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         patches = patches + rows
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))
-        token = (self.cls_token + self.pos_embed[:, :extra]).expand(len(images), -1, -1)
+        # Not len(): an exported graph would keep the size of the batch that it is traced with.
+        token = (self.cls_token + self.pos_embed[:, :extra]).expand(images.shape[0], -1, -1)
         return torch.cat([token.to(patches.dtype), patches], dim=1), grid
-
-    def _heads(self, rows: Tensor) -> Tensor:
-        """(b, T, D) -> (b, H, T, d)."""
-        return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-    def _block(self, layer: Any, pack: TokenPack, told: Told) -> None:
-        """Advance all packed tokens by one block, in place of the pack's rows."""
-        attended = [
-            attend(*(self._heads(x) for x in part.chunk(3, -1)))
-            for part in pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, told)))
-        ]
-        rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
-        pack.rows = self._residuals(layer, pack, rows, told)
-
-    def _residuals(self, layer: Any, pack: TokenPack, attended: Tensor, told: Told) -> Tensor:
-        """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
-        rows = pack.rows
-        rate = layer.attn.out_drop.drop_prob if self.training else 0.0
-        branch = layer.attn.gamma1(layer.attn.proj(attended))
-        rows = rows + (pack.drop_path(branch, rate) if rate else branch)
-        branch = layer.ffn.gamma2(layer.ffn.layers(pack.normed(layer.ln2, rows, told)))
-        return rows + (pack.drop_path(branch, rate) if rate else branch)
-
-    def _last_block(
-        self, pack: TokenPack, requests: list[EncodeRequest], told: Told
-    ) -> tuple[TokenPack, list[Relations | None]]:
-        """Run the last block, for the image token alone where nobody reads the patches.
-
-        Returns:
-            Tokens before the final norm, and relations, per request.
-        """
-        layer: Any = self.layers[-1]
-        dims = self.embed_dims
-        weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
-        normed = pack.split(pack.normed(layer.ln1, pack.rows, told))
-        keys_values = pack.split(
-            F.linear(torch.cat([x.flatten(0, 1) for x in normed]), weight[dims:], bias[dims:])
-        )
-        asking = [
-            x if r.outputs.patch_tokens or r.outputs.relations else x[:, :1]
-            for x, r in zip(normed, requests, strict=True)
-        ]
-        query_pack = TokenPack(asking)
-        queries = query_pack.split(F.linear(query_pack.rows, weight[:dims], bias[:dims]))
-        attended, relations, residual = [], [], []
-        for request, tokens, query, kv in zip(
-            requests, pack.split(pack.rows), queries, keys_values, strict=True
-        ):
-            key, value = (self._heads(x) for x in kv.chunk(2, -1))
-            query = self._heads(query)
-            relations.append(
-                self._relations(query, key, value) if request.outputs.relations else None
-            )
-            wanted = None if request.outputs.patch_tokens else 1
-            out = attend(query[:, :, :wanted], key, value)
-            attended.append(out.transpose(1, 2).flatten(2))
-            residual.append(tokens[:, :wanted])
-        final = TokenPack(residual)
-        final.rows = self._residuals(layer, final, TokenPack(attended).rows, told)
-        return final, relations
-
-    @staticmethod
-    def _relations(query: Tensor, key: Tensor, value: Tensor) -> Relations:
-        """softmax(q k^T / sqrt(d)) and softmax(v v^T / sqrt(d)), each (b, H, T, T)."""
-        scale = query.shape[-1] ** -0.5
-        return Relations(
-            (query @ key.transpose(-1, -2) * scale).softmax(-1),
-            (value @ value.transpose(-1, -2) * scale).softmax(-1),
-        )
 
     def _told(self, requests: list[EncodeRequest]) -> Callable[[int, list[int]], Told]:
         """What the controller makes of the norms of a block, for some of the requests."""
@@ -329,40 +309,62 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
 
         return at
 
+    def _biases(
+        self, requests: list[EncodeRequest], grids: list[Grid]
+    ) -> Callable[[Any, list[int]], Biases]:
+        """What a block adds to the scores of attention, for some of the requests."""
+        if not self.relative_position:
+            return lambda layer, alive: [None] * len(alive)
+        rows = [
+            table_rows(grid, r.keep, r.images.device)
+            for r, grid in zip(requests, grids, strict=True)
+        ]
+
+        def at(layer: Any, alive: list[int]) -> Biases:
+            table, source = layer.attn.relative_position_bias_table, self.patch_resolution
+            return [read_table(resample_table(table, source, grids[i]), rows[i]) for i in alive]
+
+        return at
+
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
         """Encode several batches together; each stops at the block it is read from."""
         self._check_conditions(requests)
         last = self.num_layers - 1
         level = last if self.feature_level is None else self.feature_level
         if level == last:
-            requests = [_read_at_the_end(r) for r in requests]
+            requests = [read_at_the_end(r) for r in requests]
         embedded = [self._embed(r.images, r.keep) for r in requests]
         grids = [grid for _, grid in embedded]
         pack = TokenPack([tokens for tokens, _ in embedded])
         told = self._told(requests)
+        biases = self._biases(requests, grids)
         dense: list[EncoderOutput | None] = [None] * len(requests)
         alive = list(range(len(requests)))
         for index, layer in enumerate(self.layers[:-1]):
-            self._block(layer, pack, told(index, alive))
+            run_block(layer, pack, told(index, alive), biases(layer, alive))
             if index != level:
                 continue
             parts = pack.split(pack.rows)
             for i, request in enumerate(requests):
                 if request.outputs.dense:
-                    dense[i] = _output(parts[i], grids[i])
-            alive = [i for i, r in enumerate(requests) if _reaches_the_end(r)]
+                    dense[i] = output_of(parts[i], grids[i])
+            alive = [i for i, r in enumerate(requests) if reaches_the_end(r)]
             if not alive:
                 return [ViewFeatures(dense=p) for p in dense]
             if len(alive) < len(requests):
                 pack = TokenPack([parts[i] for i in alive])
         answers = [ViewFeatures(dense=p) for p in dense]
-        raw, relations = self._last_block(pack, [requests[i] for i in alive], told(last, alive))
+        layer = self.layers[-1]
+        asked = [requests[i] for i in alive]
+        raw, relations = run_last_block(
+            layer, pack, asked, told(last, alive), biases(layer, alive)
+        )
         normed = raw.split(self.ln1(raw.rows))
         read = normed if self.dense_is_final else raw.split(raw.rows)
         for place, i in enumerate(alive):
             if level == last and requests[i].outputs.dense:
-                dense[i] = _output(read[place], grids[i])
-            final = _output(normed[place], grids[i])
+                dense[i] = output_of(read[place], grids[i])
+            final = output_of(normed[place], grids[i])
             answers[i] = ViewFeatures(final, dense[i], relations[place])
         return answers
 
@@ -376,23 +378,3 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         features = self.encode_requests([request])[0]
         grid = features.require_final().grid
         return features.require_relations().query_key[:, :, 0, 1:].unflatten(-1, grid)
-
-
-def _output(tokens: Tensor, grid: Grid) -> EncoderOutput:
-    """Take (b, 1 + L, D) tokens apart; (b, 1, D) if only the image token was computed."""
-    patches = tokens[:, 1:] if tokens.shape[1] > 1 else None
-    return EncoderOutput(tokens[:, 0], patches, grid)
-
-
-def _reaches_the_end(request: EncodeRequest) -> bool:
-    return (
-        request.outputs.image_token or request.outputs.patch_tokens or request.outputs.relations
-    )
-
-
-def _read_at_the_end(request: EncodeRequest) -> EncodeRequest:
-    """Ask for final patch tokens where dense features are read, for a final feature level."""
-    outputs = request.outputs
-    if not outputs.dense:
-        return request
-    return replace(request, outputs=replace(outputs, image_token=True, patch_tokens=True))

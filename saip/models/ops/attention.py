@@ -10,12 +10,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 SHORT = 160
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v for (B, H, T, d) queries and (B, H, S, d) keys and values."""
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v.
+
+    Args:
+        query: (B, H, T, d).
+        key: (B, H, S, d).
+        value: (B, H, S, d).
+        bias: (B or 1, H, T, S) added to the scores; None adds nothing.
+    """
+    if bias is not None:
+        bias = bias.to(query.dtype)
     short_on_cpu = (
         query.device.type == 'cpu' and query.dtype == torch.bfloat16 and key.shape[2] <= SHORT
     )
     if not short_on_cpu:
-        return F.scaled_dot_product_attention(query, key, value)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     with sdpa_kernel(SDPBackend.MATH):
-        return F.scaled_dot_product_attention(query, key, value)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)

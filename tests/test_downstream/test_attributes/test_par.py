@@ -20,12 +20,13 @@ from saip.engine import launch
 from saip.registry import MODELS
 from saip.synthetic import formats
 from tests.test_downstream.test_attributes.attribute_files import write_pa100k
-from tests.tiny import ROOT, STRIDE_16, train
+from tests.tiny import LARGE, ROOT, SMALL_FRAGMENTS, STRIDE_16, train
 
 CONFIGS = {
     name: ROOT / f'configs/downstream/attributes/par_{name}.py' for name in ('pa100k', 'petazs')
 }
-FRAGMENTS = sorted(path.stem for path in (ROOT / 'configs/_base_/backbones').glob('*.py'))
+RUN = [path.stem for path in SMALL_FRAGMENTS]
+FRAGMENTS = [*RUN, *LARGE]
 PAPER = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
 SIZE = (64, 32)
 # An epoch in one process.
@@ -247,7 +248,7 @@ def test_predictions_carry_probabilities_and_the_loss_of_labeled_images():
     assert 'loss' not in sample
 
 
-@pytest.mark.parametrize('fragment', FRAGMENTS)
+@pytest.mark.parametrize('fragment', RUN)
 def test_every_trainable_parameter_gets_a_gradient(fragment, monkeypatch):
     """Distributed training stops at one without."""
     monkeypatch.setenv('SAIP_BACKBONE', fragment)

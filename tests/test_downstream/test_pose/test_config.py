@@ -14,18 +14,19 @@ from mmpose.engine.optim_wrappers import LayerDecayOptimWrapperConstructor
 from saip.checkpoint import WeightsError
 from saip.engine.launch import StartError, read_config
 from saip.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
-from tests.tiny import ROOT, settings_of
+from tests.tiny import ROOT, SMALL_FRAGMENTS, settings_of
 
 from .small import TASKS, path
 
-FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
 STOCK = (
     'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
     'td-hm_ViTPose-small_8xb64-210e_coco-256x192.py'
 )
 
 every_task = pytest.mark.parametrize('task', TASKS)
-every_fragment = pytest.mark.parametrize('fragment', FRAGMENTS, ids=lambda path: path.stem)
+every_fragment = pytest.mark.parametrize(
+    'fragment', SMALL_FRAGMENTS, ids=lambda path: path.stem
+)
 
 
 @pytest.fixture(scope='module')

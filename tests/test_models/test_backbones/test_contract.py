@@ -14,9 +14,8 @@ from saip.checkpoint import WeightsError
 from saip.models.backbones import build_encoder
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, Outputs
-from tests.tiny import ROOT
+from tests.tiny import SMALL_FRAGMENTS
 
-FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
 SIZES = [(256, 128), (128, 64), (192, 96), (320, 160), (224, 224), (384, 128), (256, 192)]
 SIZES += [(333, 517), (517, 333)]
 ALL = Outputs(image_token=True, patch_tokens=True, dense=True)
@@ -39,7 +38,7 @@ def build(path, **options):
     return encoder
 
 
-@pytest.fixture(scope='module', params=FRAGMENTS, ids=lambda path: path.stem)
+@pytest.fixture(scope='module', params=SMALL_FRAGMENTS, ids=lambda path: path.stem)
 def path(request):
     return request.param
 

@@ -5,15 +5,14 @@ import torch
 from mmengine.config import Config
 
 from saip.registry import MODELS
-from tests.tiny import ROOT
+from tests.tiny import SMALL_FRAGMENTS
 
-FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
 SIZE = (256, 128)
 
 
 def cases():
     """Strict tracing of a large network takes long; plain tracing and the smallest do not."""
-    for path in FRAGMENTS:
+    for path in SMALL_FRAGMENTS:
         for strict in (False, True):
             slow = strict and path.stem not in ('resnet18', 'vit-4blocks-p16')
             marks = [pytest.mark.slow] if slow else []

@@ -10,9 +10,8 @@ from mmengine.config import Config
 from saip.checkpoint import WeightsError
 from saip.models.backbones import FeaturePyramid
 from saip.registry import MODELS
-from tests.tiny import ROOT
+from tests.tiny import SMALL_FRAGMENTS
 
-FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
 ARCH = dict(embed_dims=48, num_layers=2, num_heads=3, feedforward_channels=96)
 VIT = dict(type='saip.ViTEncoder', arch=ARCH, feature_level=0)
 RESNET = dict(type='saip.TimmEncoder', model='resnet18')
@@ -24,7 +23,7 @@ def build(encoder: dict = VIT, **options: object) -> FeaturePyramid:
     return pyramid
 
 
-@pytest.fixture(scope='module', params=FRAGMENTS, ids=lambda path: path.stem)
+@pytest.fixture(scope='module', params=SMALL_FRAGMENTS, ids=lambda path: path.stem)
 def fragment(request: pytest.FixtureRequest) -> tuple[Config, FeaturePyramid]:
     cfg = Config.fromfile(request.param)
     torch.manual_seed(0)

@@ -1,0 +1,101 @@
+"""Every tool settles its threads before torch is loaded."""
+
+from saip.startup import THREADS, WAITING, cpu_quota, prepare, usable_cores
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.tiny import ROOT
+
+TOOLS = sorted(
+    path
+    for folder in ('tools', 'benchmarks')
+    for path in (ROOT / folder).rglob('*.py')
+    if path.parent.name != 'setup'
+)
+# Prints for every tool the variables at the moment when the first library with OpenMP is imported.
+OBSERVER = """
+import os, runpy, sys
+
+NAMES = ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
+class Reached(BaseException): pass
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ('torch', 'scipy', 'sklearn', 'mmengine', 'timm'):
+            raise Reached
+sys.meta_path.insert(0, Watch())
+own = {n: os.environ.get(n) for n in NAMES}
+for tool in sys.argv[1:]:
+    for name in [m for m in sys.modules if m.split('.')[0] == 'saip']:
+        del sys.modules[name]
+    for name, value in own.items():
+        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    sys.path.insert(0, os.path.dirname(tool))
+    try:
+        runpy.run_path(tool)
+    except Reached:
+        pass
+    print(tool, *(os.environ.get(n) for n in NAMES))
+"""
+
+
+def observe(tools, **variables):
+    env = {k: v for k, v in os.environ.items() if k not in (*WAITING, *THREADS)}
+    env |= {'PYTHONPATH': str(ROOT), **variables}
+    command = [sys.executable, '-c', OBSERVER, *map(str, tools)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [line.rsplit(' ', 2) for line in done.stdout.splitlines()]
+
+
+def test_every_tool_sets_the_spinning_before_torch():
+    found = observe(TOOLS)
+    assert len(found) == len(TOOLS) > 30
+    wrong = [tool for tool, *values in found if values != ['1000', '1']]
+    # A module that other scripts import is no tool.
+    assert wrong == [str(ROOT / 'benchmarks/machine.py')]
+
+
+def test_values_of_the_user_win():
+    (found,) = observe([ROOT / 'tools/train.py'], GOMP_SPINCOUNT='7')
+    assert found[1:] == ['7', '1']
+    (found,) = observe([ROOT / 'tools/train.py'], OMP_WAIT_POLICY='PASSIVE')
+    assert found[1:] == ['None', 'None']
+
+
+@pytest.mark.parametrize(
+    ('files', 'cores'),
+    [
+        ({}, None),
+        ({'cpu.max': 'max 100000\n'}, None),
+        ({'cpu.max': '150000 100000\n'}, 2),
+        ({'cpu.max': '50000 100000\n'}, 1),
+        ({'cpu/cpu.cfs_quota_us': '-1\n', 'cpu/cpu.cfs_period_us': '100000\n'}, None),
+        ({'cpu/cpu.cfs_quota_us': '300000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 3),
+    ],
+)
+def test_quota_of_a_container(files, cores, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert cpu_quota(tmp_path) == cores
+
+
+def test_a_quota_below_the_cores_limits_the_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr('saip.startup.allowed_cores', lambda: 64)
+    (tmp_path / 'cpu.max').write_text('400000 100000')
+    environment = {}
+    prepare(environment, tmp_path)
+    assert environment == {'OMP_NUM_THREADS': '4', **WAITING}
+    assert usable_cores(tmp_path) == 4
+    environment = {'MKL_NUM_THREADS': '8'}
+    prepare(environment, tmp_path)
+    assert 'OMP_NUM_THREADS' not in environment
+    (tmp_path / 'cpu.max').write_text('max 100000')
+    environment = {}
+    prepare(environment, tmp_path)
+    assert environment == WAITING
+    assert usable_cores(tmp_path) == 64
