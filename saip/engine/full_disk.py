@@ -45,10 +45,10 @@ def keep_training(runner: Runner) -> None:
             _tell_once(handler)
     for backend in runner.visualizer._vis_backends.values():
         for name in ('add_scalar', 'add_scalars'):
-            setattr(backend, name, _kept(getattr(backend, name), runner.logger))
-    if threading.excepthook is not _in_a_thread:
-        _in_a_thread.others = threading.excepthook  # type: ignore[attr-defined]
-        threading.excepthook = _in_a_thread
+            kept = _kept(getattr(backend, name), type(backend).__name__, runner.logger)
+            setattr(backend, name, kept)
+    if not isinstance(threading.excepthook, _ThreadErrors):
+        threading.excepthook = _ThreadErrors(threading.excepthook)
 
 
 def _tell_once(handler: logging.FileHandler) -> None:
@@ -68,8 +68,8 @@ def _tell_once(handler: logging.FileHandler) -> None:
     handler.handleError = handle  # type: ignore[method-assign]
 
 
-def _kept(add: Callable[..., None], logger: logging.Logger) -> Callable[..., None]:
-    """A method of a backend that adds to its curves, or tells once that it cannot."""
+def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callable[..., None]:
+    """A method of a backend of some name that adds to its curves, or tells once that it cannot."""
     told = False
 
     def add_if_possible(*args: Any, **kwargs: Any) -> None:
@@ -80,16 +80,21 @@ def _kept(add: Callable[..., None], logger: logging.Logger) -> Callable[..., Non
             if not _is_full(error):
                 raise
             if not told:
-                logger.error(f'{type(add.__self__).__name__}: {error}; points are lost')
+                logger.error(f'{name}: {error}; points are lost')
             told = True
 
     return add_if_possible
 
 
-def _in_a_thread(told: threading.ExceptHookArgs) -> None:
-    """Leave the errors of threads to who waits for them; TensorBoard writes in one."""
-    if not _is_full(told.exc_value):
-        _in_a_thread.others(told)  # type: ignore[attr-defined]
+class _ThreadErrors:
+    """Leaves a full disk in a thread, as TensorBoard's, to who waits for it; tells the others."""
+
+    def __init__(self, others: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self.others = others
+
+    def __call__(self, told: threading.ExceptHookArgs) -> None:
+        if not _is_full(told.exc_value):
+            self.others(told)
 
 
 def _is_full(error: BaseException | None) -> bool:

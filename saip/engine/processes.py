@@ -87,7 +87,7 @@ def decided_by_first(decide: Callable[[], Answer]) -> Answer:
         except (InputError, OSError) as error:
             told[1] = error
     broadcast_object_list(told)
-    answer, error = told
-    if error is not None:
-        raise error
+    answer, failure = told
+    if failure is not None:
+        raise failure
     return answer

@@ -141,7 +141,8 @@ class PreemptionHook(Hook):
     def _save(self, runner: Runner, validating: bool) -> tuple[str | None, str]:
         """Write the checkpoint; its path, or None and the reason, in all processes alike."""
         hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
-        path, reason = None, 'default_hooks.checkpoint is no saip.AtomicCheckpointHook'
+        path: str | None = None
+        reason = 'default_hooks.checkpoint is no saip.AtomicCheckpointHook'
         try:
             for hook in hooks:
                 path = hook.save_between(runner, validating)
