@@ -1,9 +1,10 @@
-# `make quickstart` and `make test` do the whole set-up first where it has not been done.
+# `make quickstart` and `make test` do what they need of the set-up first: the quickstart its core
+# (a minute or two), the tests all of it (with mmcv's operators, which are compiled).
 #
-#   make quickstart [DATA=folder]   pretrain on embedded people (or on a folder) and show the result
+#   make quickstart [DATA=folder]   pretrain on synthetic persons (or on a folder) and show the result
 #   make test                       style, types and the tests (PYTEST_ARGS=... for more options)
 #   make test-all                   the same with the tests marked slow and gpu
-#   make setup                      only the set-up
+#   make setup                      only the whole set-up
 #   make clean                      remove the virtual environment and caches (wheels are kept)
 #
 #   STACK=forks|upstream            the maintained forks (default) or the upstream packages
@@ -25,7 +26,7 @@ ifeq ($(STACK),upstream)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
 
-.PHONY: help setup quickstart check test test-all clean
+.PHONY: help setup setup-core quickstart check test test-all clean
 
 help:
 	@sed -n 's/^#   \{0,1\}//p' Makefile
@@ -34,7 +35,11 @@ setup:
 	@python=$$(tools/setup/find_python.sh $(PYTHON)); \
 	"$$python" tools/setup/install.py --venv $(VENV) --stack $(STACK)
 
-quickstart: setup
+setup-core:
+	@python=$$(tools/setup/find_python.sh $(PYTHON)); \
+	"$$python" tools/setup/install.py --venv $(VENV) --stack $(STACK) --part core
+
+quickstart: setup-core
 	@$(PY) tools/quickstart.py $(if $(DATA),--data "$(DATA)")
 
 check: setup

@@ -1,11 +1,11 @@
 """Every downstream task on small synthetic persons: untrained, from random weights, pretrained.
 
     python tools/dataset_converters/make_people.py data/small --size small --datasets market1501 \
-        cuhk_pedes pa100k coco lip crowdhuman cihp fashionpedia humanart ap10k
+        cuhk_pedes pa100k coco lip crowdhuman cihp fashionpedia humanart ap10k imagenet
     python benchmarks/bench_tasks.py data/small FOUR_BLOCKS.pth --tasks reid text parts parsing \
         detection garments
     python benchmarks/bench_tasks.py data/small STARNET.pth --encoder starnet-s3 \
-        --tasks attributes pose wholebody humanart ap10k
+        --tasks attributes classes pose wholebody humanart ap10k
 
 The shipped configurations train for minutes on a CPU, with small images, few epochs and AdamW's
 usual rate; the functions below say what else is not theirs. A plain ViT needs more than minutes for
@@ -81,6 +81,23 @@ def crops(cfg: Config) -> dict[str, Any]:
                 options[f'{place}.scale'] = (64, 128)
             if step.type == 'RandomCrop':
                 options[f'{place}.crop_size'] = (128, 64)
+    return options
+
+
+def classes(cfg: Config) -> dict[str, Any]:
+    """Animals of eight classes in 64x64, without labels that are mixed."""
+    options: dict[str, Any] = {
+        'model.backbone.img_size': (64, 64),
+        'model.head.num_classes': 8,
+        'model.data_preprocessor.num_classes': 8,
+        'model.train_cfg': None,
+        'train_dataloader.dataset.pipeline.1.scale': 64,
+        'optim_wrapper.accumulative_counts': 1,
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,  # random weights learn, too
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = 73
+        options[f'{loader}.dataset.pipeline.2.crop_size'] = (64, 64)
     return options
 
 
@@ -234,10 +251,62 @@ def garments(cfg: Config) -> dict[str, Any]:
     return options
 
 
+def scenes(cfg: Config) -> dict[str, Any]:
+    """96x96, narrow heads."""
+    size = (96, 96)
+    options: dict[str, Any] = {
+        'model.data_preprocessor.size': size,
+        'model.backbone.encoder.img_size': size,
+        'model.decode_head.channels': 64,
+        'model.auxiliary_head.channels': 32,
+        'model.test_cfg.crop_size': size,
+        'model.test_cfg.stride': (64, 64),
+        'train_dataloader.dataset.pipeline.2.scale': (384, 96),
+        'train_dataloader.dataset.pipeline.2.ratio_range': (1.0, 1.5),
+        'train_dataloader.dataset.pipeline.3.crop_size': size,
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,  # random weights learn, too
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = (384, 96)
+    return options
+
+
+def objects(cfg: Config) -> dict[str, Any]:
+    """192x144, a narrow neck and heads, fewer proposals, no crops."""
+    scale, width = (192, 144), 64
+    resized = {'type': 'RandomChoiceResize', 'scales': [scale], 'keep_ratio': True}
+    options: dict[str, Any] = {
+        'model.backbone.encoder.img_size': (144, 192),
+        'model.neck.out_channels': width,
+        'model.rpn_head.in_channels': width,
+        'model.rpn_head.feat_channels': width,
+        'model.roi_head.bbox_roi_extractor.out_channels': width,
+        'model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.bbox_head.in_channels': width,
+        'model.roi_head.bbox_head.conv_out_channels': width,
+        'model.roi_head.bbox_head.fc_out_channels': 256,
+        'model.roi_head.mask_roi_extractor.out_channels': width,
+        'model.roi_head.mask_roi_extractor.roi_layer.sampling_ratio': 2,
+        'model.roi_head.mask_head.in_channels': width,
+        'model.roi_head.mask_head.conv_out_channels': width,
+        'model.roi_head.mask_head.num_convs': 2,
+        'model.train_cfg.rpn_proposal.max_per_img': 200,
+        'model.train_cfg.rcnn.sampler.num': 64,
+        'model.test_cfg.rpn.max_per_img': 100,
+        'model.test_cfg.rcnn.max_per_img': 20,
+        'train_dataloader.dataset.pipeline.3.transforms': [[resized]],
+        'optim_wrapper.paramwise_cfg.layer_decay_rate': 1.0,
+    }
+    for loader in LOADERS[1:]:
+        options[f'{loader}.dataset.pipeline.1.scale'] = scale
+    return options
+
+
 TASKS = {
     'reid': Task('reid/transreid_market1501', 'reid/mAP', 16, 64, 5e-4, identities),
     'text': Task('text_reid/irra_cuhk-pedes', 'text_reid/Rank-1', 12, 32, 5e-4, described),
     'attributes': Task('attributes/par_pa100k', 'attributes/mA', 24, 32, 1e-3, crops),
+    'classes': Task('classification/finetune_imagenet', 'accuracy/top1', 12, 32, 1e-3, classes),
     'pose': Task('pose/vitpose_coco', 'coco/AP', 16, 8, 1e-3, poses),
     'wholebody': Task('pose/vitpose_wholebody', 'coco-wholebody/AP', 32, 8, 2e-3, poses),
     'humanart': Task('pose/vitpose_humanart', 'coco/AP', 16, 8, 1e-3, poses),
@@ -248,6 +317,10 @@ TASKS = {
         'part_attributes/ke-rcnn_fashionpedia', 'fashionpedia/segm_AP', 12, 4, 1e-3, garments
     ),
     'detection': Task('detection/crowddet_crowdhuman', 'crowd_human/mAP', 6, 4, 5e-4, crowds),
+    'scenes': Task('semantic_segmentation/upernet_ade20k', 'mIoU', 10, 8, 1e-3, scenes),
+    'objects': Task(
+        'instance_segmentation/mask-rcnn_coco', 'coco/segm_mAP', 6, 4, 1e-3, objects
+    ),
 }
 
 

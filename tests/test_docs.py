@@ -10,13 +10,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import yaml
 from mmengine.config import Config, DictAction
 
 from saip.engine.preflight import check_options
 from saip.registry import MODELS
+from saip.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted([ROOT / 'README.md', *(ROOT / 'docs').rglob('*.md')])
+DOCUMENTS = sorted([*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')])
 METHOD = ROOT / 'docs/method.md'
 LEAVES = {
     'saip': 'saip_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py',
@@ -263,6 +265,17 @@ def test_documented_variables_are_read():
         re.findall(r'`(SAIP_\w+)', (ROOT / 'docs/training.md').read_text())
     )
     assert stated_in_training == read
+
+
+def test_the_citation_names_this_version_and_the_paper_of_the_readme():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == __version__
+    paper = citation['preferred-citation']
+    readme = (ROOT / 'README.md').read_text()
+    assert paper['title'] in readme
+    names = ' and '.join(f'{a["family-names"]}, {a["given-names"]}' for a in paper['authors'])
+    assert names in readme
+    assert f'## {__version__}' in (ROOT / 'CHANGELOG.md').read_text()
 
 
 def _joined(paths: list[Path]) -> str:

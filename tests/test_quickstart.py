@@ -67,7 +67,7 @@ def test_three_times_the_untrained_map_is_learning():
     verdict = judge(retrieval(2.5, 7.5), 3)
     assert verdict.learnt
     assert verdict.text == (
-        'It learnt: mAP 7.5 % trained, 2.5 % untrained (3.0 times, at least 3 expected), '
+        'It learned: mAP 7.5 % trained, 2.5 % untrained (3.0 times, at least 3 expected), '
         '9.0 % color histogram, 7.0 % coarse pixels.'
     )
     verdict = judge(retrieval(2.5, 7.4), 3)
@@ -116,7 +116,8 @@ run.quickstart(Path('{ROOT}/configs'), Path('{images}'), Path('{tmp_path}/out'),
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     out = Path(tmp_path / 'out')
     page = (out / 'report/report.html').read_text()
-    assert page.count('<img') >= 5
+    assert page.count('<img') == page.count('<strong>Good:</strong>') >= 5
+    assert 'class="verdict' in page
     assert 'src="http' not in page
     assert len(list(out.glob('*.safetensors'))) == 1
     lines = done.stdout.splitlines()

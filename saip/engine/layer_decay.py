@@ -21,9 +21,8 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     n - 1 the final norm and all that follows the encoder), the rate is the base rate times
     ``layer_decay_rate ** (n - 1 - d)``. mmpretrain's constructor asks the model, which only its own
     classifiers answer; this one asks ``model.backbone``, which may be in the model of any library:
-    an encoder, or a ``saip.FeaturePyramid`` or ``saip.BlockPyramid`` around one, whose own layers
-    follow the encoder. Parameters that are treated alike share a group: a step of an optimizer is
-    one call per group.
+    an encoder, or a pyramid of ``saip`` around one, whose own layers follow the encoder. Parameters
+    that are treated alike share a group: a step of an optimizer is one call per group.
 
     Args:
         optim_wrapper_cfg: ``optimizer`` and what the wrapper takes.

@@ -80,7 +80,6 @@ def write_quickstart_report(run: Run) -> Path:
     }
     parameters = sum(p.numel() for p in encoder.parameters()) / 1e6
     summary: dict[str, str | int | float] = {
-        'verdict': run.verdict.text,
         'images trained on': len(run.train_set),
         'encoder': f'{parameters:.1f} M parameters, {encoder.img_size[0]}x{encoder.img_size[1]}',
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
@@ -94,35 +93,47 @@ def write_quickstart_report(run: Run) -> Path:
         _views(run),
         Figure(
             'Where the network looks',
-            f'The {describe_map(encoder)} in the last block, at the size it was trained at and '
-            'larger. Bright: more than twice the average.',
+            f'The {describe_map(encoder)} in the last block, at the training size and larger. '
+            'Bright cells are more than twice the average.',
             draw_attention(encoder, people[:3], statistics),
+            'The person is brighter than the background, at all sizes.',
+            'The map is flat, or the same few cells are bright in every image.',
         ),
         Figure(
             'Where it looks in a crowd',
-            'The same for several people at once, at a size it was never trained at.',
+            'The same map for several persons in one image, larger than any training image.',
             draw_crowd_attention(encoder, tile_crowd(people), statistics),
+            'Every person has bright cells.',
+            'Bright cells lie at random, or at the borders of the image.',
         ),
     ]
     if run.result['protocol'] == 'retrieval':
         images.insert(0, _ranked(run, statistics))
     curves = _curves(run.out)
-    data = ReportData('SAIP quickstart', summary, curves, retrieval, images, _introduction(run))
+    data = ReportData(
+        'SAIP quickstart',
+        summary,
+        curves,
+        retrieval,
+        images,
+        _introduction(run),
+        verdict=run.verdict.text,
+        success=run.verdict.learnt,
+    )
     return write_report(run.out / 'report', data)
 
 
 def _introduction(run: Run) -> str:
     if not run.drawn:
         return (
-            'Pretrained without labels on your images, a tenth of which (at most 1,000) was '
-            'held back. Two-view recall asks for each of them whether its other random view is '
-            'the most similar one among all; it shows that something was learnt, not how good '
-            'the features are for a task.'
+            'The encoder was pretrained without labels on your images. One in ten of them, at most '
+            '1,000, was held out and is used here. The figures show whether the network learned '
+            'something, not how good its features are for a task.'
         )
     return (
-        'Pretrained without labels on synthetic persons, then asked to find other people again '
-        'across cameras. It shows that every part works together; how good the method is on '
-        'real images is another question, which takes a real data set and many GPU hours.'
+        'The encoder was pretrained without labels on synthetic persons, then asked to find other '
+        'persons across cameras. The figures show that the pipeline works; they do not measure the '
+        'method on real images, which takes a real data set and many GPU hours.'
     )
 
 
@@ -144,9 +155,11 @@ def _views(run: Run) -> Figure:
     views = preprocessor(batch, training=True)['inputs']
     return Figure(
         'Views of one image',
-        'What the network sees of one image in one step: whole views at several scales, small '
-        'crops, a masked one to be completed, and a scene in which it must find itself.',
+        'What the network sees of one image in one step: crops at several scales, small crops, a '
+        'masked view to be reconstructed, and a scene in which the person is to be found.',
         draw_views(views, preprocessor, 0, batch['canvas'][0]),
+        'The person can be recognized in every crop, and colors vary between them.',
+        'Crops without a person: the images are no person crops.',
     )
 
 
@@ -195,9 +208,11 @@ def _ranked(run: Run, statistics: dict[str, Any]) -> Figure:
         )
     return Figure(
         'Who it finds',
-        'Left the person searched for, then the most similar images of other cameras, best '
-        'first. Green: the same person.',
+        'Left: the query. Right: the most similar images of other cameras, best first. A green '
+        'frame is the same person, a red one another.',
         draw_ranked_lists(rows),
+        'Green frames come first; red ones show persons in similar clothing.',
+        'Frames are red, and the images share a background or a tint rather than clothing.',
     )
 
 

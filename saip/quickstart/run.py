@@ -99,7 +99,7 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
         people: where synthetic persons are kept.
 
     Returns:
-        Whether the network learnt: on synthetic persons mAP at least three times the untrained
+        Whether the network learned: on synthetic persons mAP at least three times the untrained
         network's (with an encoder of ``SAIP_BACKBONE``, more than that), on a folder more
         two-view recall than untrained.
 

@@ -1,4 +1,4 @@
-"""Whether a quickstart's network has learnt, in one sentence."""
+"""Whether a quickstart's network has learned, in one sentence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _judge_retrieval(rows: dict[str, Any], factor: float) -> Verdict:
     learnt = after > before and after >= factor * before
     times = after / max(before, 1e-9)
     expected = f'at least {factor:.0f} expected' if factor > 1 else 'more than 1 expected'
-    said = 'It learnt' if learnt else 'It did NOT learn as expected'
+    said = 'It learned' if learnt else 'It did NOT learn as expected'
     return Verdict(
         learnt,
         f'{said}: mAP {after:.1f} % trained, {before:.1f} % untrained ({times:.1f} times, '
@@ -50,7 +50,7 @@ def _judge_retrieval(rows: dict[str, Any], factor: float) -> Verdict:
 def _judge_two_view(rows: dict[str, Any], chance: float) -> Verdict:
     before, after = rows['random weights']['recall@1'], rows['student']['recall@1']
     learnt = after > before
-    said = 'It learnt' if learnt else 'It did NOT learn'
+    said = 'It learned' if learnt else 'It did NOT learn'
     return Verdict(
         learnt,
         f'{said}: the other view of a held-out image is found first in {after:.1f} % of the '

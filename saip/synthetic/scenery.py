@@ -17,6 +17,8 @@ PANORAMA = (256, 1024)
 CONTRAST = 0.5
 _GRAY = np.array((146.0, 144.0, 140.0), np.float32)
 
+# Share of the height above which a place has walls and below which it has a floor.
+_HORIZON = (0.42, 0.6)
 _WALLS = {
     'street': ((150, 138, 126), (120, 112, 108), (166, 152, 132), (134, 92, 78)),
     'park': ((96, 126, 84), (112, 138, 96), (84, 112, 88)),
@@ -40,7 +42,7 @@ def panorama(seed: int, place: int) -> np.ndarray:
     rng = generator(seed, SCENERY, place)
     family = FAMILIES[place % len(FAMILIES)]
     height, width = PANORAMA
-    horizon = int(height * between(rng, 0.42, 0.6))
+    horizon = int(height * between(rng, *_HORIZON))
     walls, floors = _WALLS[family], _FLOORS[family]
     view = np.empty((height, width, 3), np.uint8)
     view[:horizon] = walls[int(rng.integers(len(walls)))]
@@ -66,13 +68,27 @@ def backdrop(
         size: (h, w) of the result, at most four times as wide as high.
     """
     view = panorama(seed, place)
-    left, zoom, top = window
-    height = int(PANORAMA[0] * zoom)
+    left = window[0]
+    y, height = _rows(window)
     width = height * size[1] // size[0]
     x = int(left * (PANORAMA[1] - width))
-    y = int(top * (PANORAMA[0] - height))
     cut = view[y : y + height, x : x + width]
     return cv2.resize(cut, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def horizon_in(seed: int, place: int, window: tuple[float, float, float]) -> float:
+    """Return where walls end and the floor begins in a window, in image heights."""
+    rng = generator(seed, SCENERY, place)
+    horizon = int(PANORAMA[0] * between(rng, *_HORIZON))
+    y, height = _rows(window)
+    return (horizon - y) / height
+
+
+def _rows(window: tuple[float, float, float]) -> tuple[int, int]:
+    """First row and height of a window in the panorama."""
+    _, zoom, top = window
+    height = int(PANORAMA[0] * zoom)
+    return int(top * (PANORAMA[0] - height)), height
 
 
 def draw_pole(canvas: np.ndarray, x: float, width: float, gray: float) -> None:

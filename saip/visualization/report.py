@@ -27,7 +27,11 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 th, td { text-align: left; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid #dde3e8;
   vertical-align: top; }
 th { font-weight: 500; color: #4b5a68; } td { font-variant-numeric: tabular-nums; }
-figure { margin: 0; } figcaption { color: #4b5a68; font-size: .94rem; }
+.verdict { padding: .6rem .9rem; border-left: 5px solid; border-radius: 4px; font-weight: 500; }
+.yes { border-color: #2f8f5b; background: #2f8f5b1f; }
+.no { border-color: #b3382c; background: #b3382c1f; }
+figure { margin: 0; } figcaption p { margin: .3rem 0; }
+figcaption { color: #4b5a68; font-size: .94rem; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 @media (prefers-color-scheme: dark) {
   body { color: #dfe6ec; background: #161b20; } th, figcaption { color: #a5b2be; }
@@ -41,13 +45,17 @@ class Figure:
 
     Attributes:
         title: heading.
-        caption: plain words: what is seen, what it means and what it does not.
+        caption: what it shows, in plain words.
         image: what is shown.
+        good: how it looks where training has worked.
+        bad: how it looks where it has not.
     """
 
     title: str
     caption: str
     image: Image.Image
+    good: str = ''
+    bad: str = ''
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class ReportData:
             ``color histogram``, ...), by metric a percentage.
         figures: shown below, in this order.
         introduction: plain words below the title.
+        verdict: one sentence above all else, if there is one.
+        success: whether it is a good one; decides its color and sign.
     """
 
     title: str
@@ -71,6 +81,8 @@ class ReportData:
     retrieval: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     figures: Sequence[Figure] = ()
     introduction: str = ''
+    verdict: str = ''
+    success: bool = True
 
 
 def write_report(out_dir: str | Path, data: ReportData, name: str = 'report') -> Path:
@@ -96,57 +108,73 @@ def _drawn(data: ReportData) -> list[Figure]:
     """Images that the report draws itself from the numbers."""
     drawn = []
     if any('recall@1' in scores for scores in data.retrieval.values()):
-        drawn.append(
-            Figure(
-                'Finding the other view',
-                'Two random views are made of each image that was held back. How often is the '
-                'other view of an image the most similar one among all images? Training has '
-                'worked if "after" is above "before". It measures what training taught, not how '
-                'good the features are for a task: coarse pixels can score high, too.',
-                draw_retrieval_bars(data.retrieval),
-            )
-        )
+        drawn.append(_two_view(data))
     elif data.retrieval:
-        drawn.append(
-            Figure(
-                'Finding the same person',
-                'For each query image the network orders all others by similarity; a hit is '
-                'the same person seen by another camera. Rank-1: how often the first one is a '
-                'hit. mAP: how early all hits come. Training has worked if "after" is clearly '
-                'above "before". Being above the color histogram as well is a good sign, but '
-                'a short run on synthetic persons says nothing about real surveillance images.',
-                draw_retrieval_bars(data.retrieval),
-            )
-        )
+        drawn.append(_retrieval(data))
     losses = {k: v for k, v in data.curves.items() if k.split('/')[-1].startswith('loss')}
     others = {k: v for k, v in data.curves.items() if k not in losses}
     if losses:
         drawn.append(
             Figure(
                 'Losses',
-                'Faint: as logged; strong: smoothed. They should fall and level off. Each '
-                'objective has a scale of its own, so compare a curve with itself only. A low '
-                'loss alone is no proof of learning: a collapsed network has one too, which is '
-                'why the search above matters more.',
+                'The total loss and its terms at each logged step. Faint: as logged; strong: '
+                'smoothed. Each term has its own scale.',
                 draw_losses(losses),
+                'The curves fall quickly, then level off.',
+                'A curve rises for long, or stays where it began. A low loss alone proves nothing: '
+                'a collapsed network has one too, which is why retrieval is shown first.',
             )
         )
     if others:
         drawn.append(
             Figure(
                 'During training',
-                'Measured on images that are not trained on. A rising curve means that the '
-                'features get better at telling persons apart.',
+                'The retrieval of the student and of its expert, the moving average, after each '
+                'validation. The images are not trained on.',
                 draw_curves(others, '%'),
+                'Both curves rise; the expert is close to the student.',
+                'The curves are flat, or fall after a maximum and stay low.',
             )
         )
     return drawn
 
 
+def _two_view(data: ReportData) -> Figure:
+    return Figure(
+        'Finding the other view',
+        'Two random views are made of each held-out image. The bars show how often the other view '
+        'of an image is the most similar one among all. This measures what training taught, not '
+        'how good the features are for a task.',
+        draw_retrieval_bars(data.retrieval),
+        'The bar "after training" is clearly above "before training", and above the color '
+        'histogram and the coarse pixels. Pixels can score high, since two views share many.',
+        '"After training" is not above "before training".',
+    )
+
+
+def _retrieval(data: ReportData) -> Figure:
+    return Figure(
+        'Finding the same person',
+        'For each query image all others are ordered by similarity; a hit is the same person seen '
+        'by another camera. Rank-1: how often the first image is a hit. mAP: how early all hits '
+        'come.',
+        draw_retrieval_bars(data.retrieval),
+        'The bar "after training" is clearly above "before training", and above the color '
+        'histogram and the coarse pixels, which need no training.',
+        '"After training" is close to "before training", or below the histogram: then the features '
+        'hold little more than the colors of an image.',
+    )
+
+
 def _figure(figure: Figure, content: bytes) -> str:
-    title, caption = html.escape(figure.title), html.escape(figure.caption)
+    title = html.escape(figure.title)
     encoded = base64.b64encode(content).decode()
     width, height = figure.image.size
+    paragraphs = [html.escape(figure.caption)]
+    for name, text in (('Good', figure.good), ('Bad', figure.bad)):
+        if text:
+            paragraphs.append(f'<strong>{name}:</strong> {html.escape(text)}')
+    caption = '\n'.join(f'<p>{paragraph}</p>' for paragraph in paragraphs)
     return (
         f'<h2>{title}</h2>\n<figure><img alt="{title}" width="{width}" height="{height}" '
         f'src="data:image/png;base64,{encoded}">\n<figcaption>{caption}</figcaption></figure>'
@@ -166,12 +194,20 @@ def _page(data: ReportData, parts: Sequence[str]) -> str:
         f'<title>{title}</title>',
         f'<style>{STYLE}</style></head><body>',
         f'<h1>{title}</h1>',
+        _verdict(data),
         f'<p>{html.escape(data.introduction)}</p>' if data.introduction else '',
         f'<table>\n{rows}\n</table>' if rows else '',
         *parts,
         '</body></html>\n',
     ]
     return '\n'.join(line for line in lines if line)
+
+
+def _verdict(data: ReportData) -> str:
+    if not data.verdict:
+        return ''
+    kind, sign = ('yes', '\N{CHECK MARK}') if data.success else ('no', '\N{BALLOT X}')
+    return f'<p class="verdict {kind}">{sign} {html.escape(data.verdict)}</p>'
 
 
 def _text(value: str | int | float) -> str:

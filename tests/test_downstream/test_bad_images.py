@@ -13,6 +13,7 @@ import pytest
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
+from saip.datasets import coco_categories
 from saip.datasets.cihp import PARTS
 from saip.datasets.crops import DataError
 from saip.engine.hooks.bad_files import BadFilesHook, TooManyBadFilesError
@@ -167,15 +168,60 @@ def part_attributes(root: Path, tested: bool) -> Made:
     return write(root / 'images', names), {**options, **kind}
 
 
+def semantic_segmentation(root: Path, tested: bool) -> Made:
+    names = [f'{i:02d}' for i in range(COUNT)]
+    maps = root / 'maps'
+    maps.mkdir()
+    for name in names:
+        (maps / f'{name}.png').write_bytes(encode(pixels(*SIZE)[..., 0] % 151, 'PNG'))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='saip.LoadSceneLabels'),
+        dict(type='mmseg.PackSegInputs'),
+    ]
+    options = dict(data_prefix=dict(img_path='images', seg_map_path='maps'))
+    kind = dict(type='saip.ADE20K', test_mode=tested, pipeline=pipeline)
+    return write(root / 'images', [f'{name}.jpg' for name in names]), {**options, **kind}
+
+
+def instance_segmentation(root: Path, tested: bool) -> Made:
+    names = [f'{i:02d}.jpg' for i in range(COUNT)]
+    document = coco_document(names)
+    document['categories'] = [dict(entry) for entry in coco_categories.CATEGORIES]
+    dump(root / 'objects.json', document)
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='PackDetInputs', meta_keys=('img_path', 'ori_shape')),
+    ]
+    options = dict(ann_file='objects.json', data_prefix=dict(img='images'))
+    kind = dict(type='saip.CocoInstances', test_mode=tested, pipeline=pipeline)
+    return write(root / 'images', names), {**options, **kind}
+
+
+def classification(root: Path, tested: bool) -> Made:
+    split, other = ('val', 'train') if tested else ('train', 'val')
+    paths = []
+    for wnid in ('n02099712', 'n02391049'):
+        (root / other / wnid).mkdir(parents=True)
+        names = [f'{wnid}_{i:02d}.JPEG' for i in range(COUNT // 2)]
+        paths += write(root / split / wnid, names)
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    return paths, dict(type='saip.ImageNet', split=split, pipeline=pipeline)
+
+
 TASKS: dict[str, tuple[str, str, Callable[[Path, bool], Made]]] = {
     'reid': ('mmpretrain', 'reid', reid),
     'attributes': ('mmpretrain', 'attributes', attributes),
+    'classification': ('mmpretrain', 'classification', classification),
     'pose': ('mmpose', 'pose', pose),
     'part_segmentation': ('mmseg', 'part_segmentation', segmentation),
     'detection': ('mmdet', 'detection', detection),
     'text_reid': ('mmpretrain', 'text_reid', text_reid),
     'human_parsing': ('mmdet', 'human_parsing', human_parsing),
     'part_attributes': ('mmdet', 'part_attributes', part_attributes),
+    'semantic_segmentation': ('mmseg', 'semantic_segmentation', semantic_segmentation),
+    'instance_segmentation': ('mmdet', 'instance_segmentation', instance_segmentation),
 }
 every_task = pytest.mark.parametrize('task', TASKS)
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 LEAVES = sorted((ROOT / 'configs/downstream').glob('[!_]*/*.py'))
 OPTIONS = {
     'attributes': 'head.num_classes',
+    'classification': 'head.num_classes',
     'detection': 'roi_head.bbox_head.num_classes',
     'human_parsing': 'roi_head.bbox_head.num_classes',
     'part_segmentation': 'decode_head.num_classes',

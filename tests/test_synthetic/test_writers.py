@@ -10,6 +10,7 @@ import pytest
 
 from saip.synthetic import formats
 from saip.synthetic.formats import (
+    ade20k,
     ap10k,
     coco,
     crowdhuman,
@@ -36,8 +37,10 @@ FOLDERS = {
     'icfg_pedes': 'ICFG-PEDES',
     'chimpact': 'ChimpACT',
     'fashionpedia': 'fashionpedia',
+    'imagenet': 'imagenet',
     'cihp': 'CIHP',
     'cihp_raw': 'instance-level_human_parsing',
+    'ade20k': 'ADEChallengeData2016',
 }
 QUICK = ('lip', 'peta')
 DRAWN = [
@@ -68,7 +71,7 @@ def test_another_seed_gives_other_images_in_the_same_layout(name, drawn, tmp_pat
     _, write = formats.DATASETS[name]
     write(tmp_path / 'set', 'tiny', seed=1)
     one, two = read_all(drawn(name)), read_all(tmp_path / 'set')
-    images = [path for path in one if path.endswith(('.jpg', '.png'))]
+    images = [path for path in one if path.endswith(('.jpg', '.png', '.JPEG'))]
     common = [path for path in images if path in two]
     assert all(one[path] != two[path] for path in common)
     assert {Path(path).parent for path in one} == {Path(path).parent for path in two}
@@ -108,7 +111,7 @@ def test_unknown_sizes_and_seeds_are_named(name, tmp_path):
 def test_no_size_runs_into_the_numbers_of_another_set_or_split():
     """Splits begin at least an eighth of the distance between sets apart."""
 
-    for module in (ap10k, coco, crowdhuman, humanart, lip, pa100k, peta):
+    for module in (ade20k, ap10k, coco, crowdhuman, humanart, lip, pa100k, peta):
         for spec in module.SIZES.values():
             counts = [value for value in vars(spec).values() if isinstance(value, int)]
             assert max(counts) < APART / 8

@@ -239,8 +239,12 @@ def report(tmp_path: Path) -> Path:
         summary={'images': 4800, 'mAP': 17.649, 'folder': '/a/<script>'},
         curves={'loss_csm': [(0, 3.0), (1, 2.0)], 'student mAP': [(0, 2.0), (1, 9.0)]},
         retrieval={'before training': {'mAP': 2.0}, 'after training': {'mAP': 9.0}},
-        figures=[Figure('Views "of" one', 'What a <view> is.', plain('red'))],
+        figures=[
+            Figure('Views "of" one', 'What a <view> is.', plain('red'), 'Sharp.', 'Gray.')
+        ],
         introduction='Short & plain.',
+        verdict='It did <not> learn.',
+        success=False,
     )
     return write_report(tmp_path / 'report', data)
 
@@ -262,12 +266,20 @@ def test_report_escapes_and_shows_what_it_was_given(report: Path) -> None:
     page.feed(report.read_text(encoding='utf-8'))
     for text in ('A <b>run</b> & more', '4,800', '17.65', '/a/<script>', 'Short & plain.'):
         assert text in page.text
+    assert page.text.index('It did <not> learn.') < page.text.index('Short & plain.')
+    assert ('p', {'class': 'verdict no'}) in page.tags
+    assert page.text.endswith('What a <view> is.\nGood: Sharp.\nBad: Gray.\n\n')
     last = [attributes for tag, attributes in page.tags if tag == 'img'][-1]
     assert last['alt'] == 'Views "of" one'
     content = base64.b64decode(last['src'].split(',')[1])
     shown = np.asarray(Image.open(BytesIO(content)).convert('RGB')).astype(int)
     assert shown.shape == (64, 32, 3)
     assert np.abs(shown - (255, 0, 0)).max() <= 2
+
+
+def test_every_drawn_figure_says_what_is_good_and_bad(report: Path) -> None:
+    page = report.read_text(encoding='utf-8')
+    assert page.count('<strong>Good:</strong>') == page.count('<strong>Bad:</strong>') == 4
 
 
 def test_images_lie_beside_the_report(report: Path) -> None:

@@ -1,5 +1,9 @@
 """Make the virtual environment of the project, step by step.
 
+The steps of the part ``core`` suffice for pretraining, frozen evaluation and export. The others
+add the OpenMMLab libraries of the downstream tasks, mmcv's compiled operators and the tools of the
+tests. The operators are compiled while the other packages are installed.
+
 Every step leaves a stamp in ``VENV/.saip`` that holds a hash of its inputs and of all steps
 before it. A step whose stamp fits is not done again; one that was interrupted has no stamp. The
 output of a step goes to ``VENV/.saip/NAME.log`` and is shown only where the step fails. Only
@@ -9,101 +13,26 @@ the standard library is used: this file runs with the Python that makes the envi
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
-import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 import build_mmcv
 import torchvision_remedy
+from beside import Beside, compiled_files, follow
+from environment import CONSTRAINTS, REQUIREMENTS, ROOT, Setup, Step
 
-ROOT = Path(__file__).resolve().parents[2]
-REQUIREMENTS = ROOT / 'requirements'
 HERE = Path(__file__).resolve().parent
-CONSTRAINTS = REQUIREMENTS / 'constraints.txt'
 SHOWN_LINES = 25
-
-
-@dataclass
-class Setup:
-    """What the steps share.
-
-    Attributes:
-        venv: the virtual environment.
-        stack: ``forks`` or ``upstream``.
-        gpu: whether the machine has an NVIDIA GPU.
-        log: the log file of the running step.
-    """
-
-    venv: Path
-    stack: str
-    gpu: bool
-    log: TextIO = sys.stdout
-
-    @property
-    def python(self) -> Path:
-        """The environment's interpreter."""
-        return self.venv / 'bin' / 'python'
-
-    @property
-    def state(self) -> Path:
-        """Folder of stamps and logs."""
-        return self.venv / '.saip'
-
-    def run(self, *command: str | Path, env: dict[str, str] | None = None) -> None:
-        """Run a command, its output in the step's log.
-
-        Raises:
-            subprocess.CalledProcessError: the command failed.
-        """
-        self.log.write(f'$ {" ".join(map(str, command))}\n')
-        self.log.flush()
-        subprocess.run(
-            [str(part) for part in command],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            cwd=ROOT,
-        )
-
-    def pip(self, *arguments: str | Path) -> None:
-        """Run the environment's pip under the project's constraints."""
-        frozen = self.state / 'torch.txt'
-        limits = [CONSTRAINTS, frozen] if frozen.exists() else [CONSTRAINTS]
-        options = ['--disable-pip-version-check', '--progress-bar', 'off']
-        constraints = [part for limit in limits for part in ('-c', limit)]
-        self.run(self.python, '-m', 'pip', 'install', *options, *constraints, *arguments)
-
-    def output(self, code: str) -> str:
-        """What a line of Python prints inside the environment."""
-        command = [str(self.python), '-W', 'ignore', '-c', code]
-        return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the set-up.
-
-    Attributes:
-        name: shown to the user; name of stamp and log.
-        inputs: files and values that decide the result.
-        action: does the work.
-        advice: what a user can do where it fails.
-    """
-
-    name: str
-    inputs: tuple[Path | str, ...]
-    action: Callable[[Setup], None]
-    advice: str = 'Check the network and pip.conf, then run the same command again.'
 
 
 def make_venv(setup: Setup) -> None:
@@ -128,6 +57,9 @@ def install_core(setup: Setup) -> None:
     setup.pip('-r', REQUIREMENTS / 'core.txt')
     names = REQUIREMENTS / f'{setup.stack}-core.txt'
     setup.pip('--no-deps', '--no-build-isolation', '-r', names)
+    # Built in isolation, mmcv finds no torch and leaves its operators out. pip would keep that
+    # wheel and take it for the compiled one.
+    setup.pip('--no-deps', '--no-cache-dir', plain_mmcv(setup))
 
 
 def install_downstream(setup: Setup) -> None:
@@ -139,16 +71,27 @@ def install_downstream(setup: Setup) -> None:
 
 def install_compiled(setup: Setup) -> None:
     """Build xtcocotools and mmcv, or take them from the cache of an earlier build."""
-    coco, mmcv = requirement_lines(REQUIREMENTS / f'{setup.stack}-compiled.txt')
     if shutil.which('g++') is None:
         print('  no C++ compiler: mmcv without operators; detection and pose will not run')
-        setup.pip('--no-deps', '--no-build-isolation', '--no-cache-dir', mmcv)
         return
-    wheels = [
-        cached_wheel(setup, coco, build_plain),
-        cached_wheel(setup, mmcv, build_mmcv.build),
-    ]
+    coco, _ = requirement_lines(REQUIREMENTS / f'{setup.stack}-compiled.txt')
+    assert setup.operators is not None
+    wheels = [cached_wheel(setup, coco, build_plain), setup.operators.result()]
+    # While mmcv is exchanged the core is incomplete.
+    stamp = setup.stamp_of('core')
+    key = stamp.read_text()
+    stamp.unlink()
+    plain = plain_mmcv(setup).split('==')[0]
+    setup.run(setup.python, '-m', 'pip', 'uninstall', '-y', plain)
     setup.pip('--no-deps', '--force-reinstall', *wheels)
+    stamp.write_text(key)
+
+
+def compile_operators(setup: Setup) -> Path:
+    """Return the wheel of mmcv; runs in a thread beside the steps, with a log of its own."""
+    _, mmcv = requirement_lines(REQUIREMENTS / f'{setup.stack}-compiled.txt')
+    with setup.operators_log.open('w') as log:
+        return cached_wheel(replace(setup, log=log), mmcv, build_mmcv.build)
 
 
 def build_plain(setup: Setup, requirement: str, folder: Path) -> None:
@@ -210,6 +153,11 @@ def check(setup: Setup) -> None:
     setup.run(setup.python, '-W', 'ignore', '-c', f'import {", ".join(modules)}')
 
 
+def plain_mmcv(setup: Setup) -> str:
+    """Return the requirement of mmcv without operators."""
+    return requirement_lines(REQUIREMENTS / f'{setup.stack}-plain.txt')[0]
+
+
 def torch_file(setup: Setup) -> Path:
     """Return the requirements of torch for this machine."""
     return REQUIREMENTS / ('torch-gpu.txt' if setup.gpu else 'torch-cpu.txt')
@@ -234,28 +182,41 @@ def steps(setup: Setup) -> Iterator[Step]:
     )
     remedy = (HERE / 'torchvision_remedy.py', HERE / 'torchvision_on_cpu_torch.py')
     yield Step(
-        'venv', (python,), make_venv, 'On Debian, Python needs the package python3-venv.'
+        'venv',
+        'core',
+        (python,),
+        make_venv,
+        'On Debian, Python needs the package python3-venv.',
     )
     yield Step(
         'torch',
+        'core',
         (CONSTRAINTS, torch_file(setup), *files(f'build-{stack}.txt')),
         install_torch,
         f'pip is configured to find none of {requirement_lines(torch_file(setup))}?',
     )
-    yield Step('core', files('core.txt', f'{stack}-core.txt'), install_core)
+    core = files('core.txt', f'{stack}-core.txt', f'{stack}-plain.txt')
+    yield Step('core', 'core', core, install_core)
     yield Step(
-        'downstream', files('downstream.txt', f'{stack}-downstream.txt'), install_downstream
+        'torchvision',
+        'core',
+        remedy,
+        repair_torchvision,
+        'Is the build of torchvision complete?',
     )
-    compiled = (*files(f'{stack}-compiled.txt'), HERE / 'build_mmcv.py')
-    yield Step('compiled', compiled, install_compiled, compile_advice)
-    yield Step(
-        'torchvision', remedy, repair_torchvision, 'Is the build of torchvision complete?'
-    )
-    yield Step('dev', files('dev.txt'), install_dev)
     project = (ROOT / 'pyproject.toml', ROOT / 'setup.py', str(ROOT))
-    yield Step('project', project, install_project, 'Is pyproject.toml as it was?')
+    yield Step('project', 'core', project, install_project, 'Is pyproject.toml as it was?')
+    downstream = files('downstream.txt', f'{stack}-downstream.txt')
+    yield Step('downstream', 'all', downstream, install_downstream)
+    yield Step('dev', 'all', files('dev.txt'), install_dev)
+    compiled = (*files(f'{stack}-compiled.txt'), HERE / 'build_mmcv.py')
+    yield Step('compiled', 'all', compiled, install_compiled, compile_advice)
     yield Step(
-        'check', (), check, 'Remove the virtual environment (make clean) and start again.'
+        'check',
+        'all',
+        (),
+        check,
+        'Remove the virtual environment (make clean) and start again.',
     )
 
 
@@ -274,27 +235,74 @@ def perform(setup: Setup, step: Step, label: str) -> None:
     Raises:
         SystemExit: it failed; the end of its log and an advice have been printed.
     """
-    print(f'{label} {step.name} ...', end='', flush=True)
-    start = time.monotonic()
-    # The first step clears the folder that the logs are in, so its log lies outside until then.
-    path = setup.venv.with_suffix('.log') if step.name == 'venv' else log_path(setup, step)
-    try:
+    path = setup.log_of(step.name)
+
+    def act() -> None:
         with path.open('w') as setup.log:
             step.action(setup)
+
+    def state() -> str:
+        done = compiled_files(setup.operators_log)
+        return f'(mmcv: {done} files compiled)' if setup.operators and done else ''
+
+    try:
+        follow(act, f'{label} {step.name}', state)
     except (subprocess.CalledProcessError, OSError, RuntimeError) as error:
-        tail = '\n'.join(path.read_text(errors='replace').splitlines()[-SHOWN_LINES:])
-        print(f' failed\n{tail}\n{error}', file=sys.stderr)
+        compiling = setup.operators is not None and setup.operators.error is error
+        shown = setup.operators_log if compiling else path
+        tail = '\n'.join(shown.read_text(errors='replace').splitlines()[-SHOWN_LINES:])
+        print(f'{tail}\n{error}', file=sys.stderr)
         print(f'\nSet-up stopped at "{step.name}". {step.advice}', file=sys.stderr)
-        print(f'The whole log: {path}', file=sys.stderr)
+        print(f'The whole log: {shown}', file=sys.stderr)
         raise SystemExit(1) from None
-    if path != log_path(setup, step):
-        path.replace(log_path(setup, step))
-    print(f' {time.monotonic() - start:.0f} s', flush=True)
+    if path.parent != setup.state:
+        path.replace(setup.state / f'{step.name}.log')
 
 
-def log_path(setup: Setup, step: Step) -> Path:
-    """Return the log file of a step."""
-    return setup.state / f'{step.name}.log'
+def pending(setup: Setup, todo: list[Step]) -> dict[str, str]:
+    """Return the steps whose stamps do not fit, by name with the keys that they are to have."""
+    key = f'{setup.stack} {setup.gpu}'
+    found = {}
+    for step in todo:
+        key = digest(key, step.inputs)
+        stamp = setup.stamp_of(step.name)
+        if not stamp.exists() or stamp.read_text() != key:
+            found[step.name] = key
+    return found
+
+
+@contextmanager
+def alone(venv: Path) -> Iterator[None]:
+    """Wait for another set-up of the same environment."""
+    path = ROOT / '.cache' / f'setup-{venv.name}.lock'
+    path.parent.mkdir(exist_ok=True)
+    with path.open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print('set-up: another one is at work on this environment; waiting', flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def perform_all(setup: Setup, todo: list[Step]) -> None:
+    """Do the steps whose stamps do not fit; compile mmcv beside those that follow the core.
+
+    Raises:
+        SystemExit: one failed.
+    """
+    start = time.monotonic()
+    for number, step in enumerate(todo, 1):
+        due = pending(setup, todo)
+        if step.name not in due:
+            continue
+        compiles = step.part == 'all' and 'compiled' in due and shutil.which('g++') is not None
+        if compiles and setup.operators is None:
+            setup.operators = Beside(lambda: compile_operators(setup))
+        setup.stamp_of(step.name).unlink(missing_ok=True)
+        perform(setup, step, f'set-up [{number}/{len(todo)}]')
+        setup.stamp_of(step.name).write_text(due[step.name])
+    print(f'set-up done in {time.monotonic() - start:.0f} s: {setup.venv.name}', flush=True)
 
 
 def main() -> None:
@@ -302,25 +310,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--venv', type=Path, required=True)
     parser.add_argument('--stack', choices=['forks', 'upstream'], default='forks')
+    parser.add_argument('--part', choices=['core', 'all'], default='all')
     args = parser.parse_args()
     setup = Setup(
         (ROOT / args.venv).absolute(), args.stack, shutil.which('nvidia-smi') is not None
     )
-    todo = list(steps(setup))
-    key = f'{args.stack} {setup.gpu}'
-    start = time.monotonic()
-    performed = 0
-    for number, step in enumerate(todo, 1):
-        key = digest(key, step.inputs)
-        stamp = setup.state / f'{step.name}.stamp'
-        if stamp.exists() and stamp.read_text() == key:
-            continue
-        stamp.unlink(missing_ok=True)
-        perform(setup, step, f'set-up [{number}/{len(todo)}]')
-        stamp.write_text(key)
-        performed += 1
-    if performed:
-        print(f'set-up done in {time.monotonic() - start:.0f} s: {args.venv}', flush=True)
+    todo = [step for step in steps(setup) if args.part in (step.part, 'all')]
+    if not pending(setup, todo):
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with alone(setup.venv):
+            perform_all(setup, todo)
+    except KeyboardInterrupt:
+        print('\nset-up interrupted; the same command goes on from there', file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+    finally:
+        setup.stop()
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # bash tools/dist_train.sh configs/pretrain/saip/saip-paper_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py 8
-# The text to the letter; the paper gives no figure for it apart from preset saip's.
+# The paper's equations with the expert as CSM's target; the paper gives no separate figure for it.
 _base_ = [
     '../_base_/methods/saip-paper.py',
     '../_base_/data/lup1m.py',

@@ -5,6 +5,7 @@ from saip.models.backbones.block_pyramid import BlockPyramid
 from saip.models.backbones.hierarchical import HierarchicalEncoder
 from saip.models.backbones.openmmlab import OpenMMLabEncoder
 from saip.models.backbones.pyramid import FeaturePyramid
+from saip.models.backbones.tap_pyramid import TapPyramid
 from saip.models.backbones.timm import TimmEncoder
 from saip.models.backbones.vit import ViTEncoder
 
@@ -14,6 +15,7 @@ __all__ = [
     'FeaturePyramid',
     'HierarchicalEncoder',
     'OpenMMLabEncoder',
+    'TapPyramid',
     'TimmEncoder',
     'ViTEncoder',
     'build_encoder',

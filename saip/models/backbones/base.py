@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -161,17 +162,24 @@ class BaseEncoder(BaseModule):
         """What :meth:`encode` and :meth:`feature_maps` return, where it can be from one pass."""
         return self.encode(images), self.feature_maps(images, strides)
 
-    def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
-        """Maps (B, C, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
+    def block_maps(
+        self, images: Tensor, shares: Sequence[Fraction], normed: bool = True
+    ) -> list[Tensor]:
+        """Maps (B, C, h, w) after some of its blocks.
 
         For encoders whose blocks are all alike; others have stages, see :meth:`feature_maps`.
 
+        Args:
+            images: (B, 3, h, w), normalized.
+            shares: of the blocks, each rounded down to a whole number of them.
+            normed: whether the map after all blocks passes the final norm; the others never do.
+
         Raises:
-            InputError: the encoder has stages, or fewer blocks.
+            InputError: the encoder has stages, or fewer blocks than shares.
         """
         raise InputError(
-            f'{type(self).__name__} has stages in place of equal blocks: take '
-            'saip.FeaturePyramid instead of saip.BlockPyramid'
+            f'{type(self).__name__} has stages in place of equal blocks: take saip.FeaturePyramid '
+            'instead of saip.BlockPyramid or saip.TapPyramid'
         )
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from saip.models.backbones.base import BaseEncoder, InitCfg, refuse_weights
 from saip.models.ops.freeze import freeze_unread
 from saip.registry import MODELS
+
+THIRDS = (Fraction(1, 3), Fraction(2, 3), Fraction(1))
 
 
 @MODELS.register_module()
@@ -47,7 +50,7 @@ class BlockPyramid(BaseModule):
         freeze_unread(self.encoder, self._read)
 
     def _read(self, images: Tensor) -> list[Tensor]:
-        return self.encoder.block_maps(images, 3)
+        return self.encoder.block_maps(images, THIRDS)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> four maps (B, C, h, w), the first of a quarter of the stride."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from fractions import Fraction
 from typing import Any, Literal
 
 import torch
@@ -192,26 +193,21 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         maps = tokens.transpose(1, 2).unflatten(-1, output.grid).contiguous()
         return output, [maps] * len(strides)
 
-    def block_maps(self, images: Tensor, number: int) -> list[Tensor]:
-        """Maps (B, D, h, w) after ``number`` of its blocks, evenly spread, the last one normed.
-
-        The others are the residual stream as it is.
-
-        Raises:
-            InputError: there are fewer blocks.
-        """
-        if not 1 <= number <= self.num_layers:
-            raise InputError(
-                f'{number} maps of an encoder with {self.num_layers} blocks: choose 1 to '
-                f'{self.num_layers}'
-            )
-        read = {self.num_layers * (i + 1) // number - 1 for i in range(number)}
-        found = []
+    def block_maps(
+        self, images: Tensor, shares: Sequence[Fraction], normed: bool = True
+    ) -> list[Tensor]:
+        """Maps (B, D, h, w) after these shares of its blocks, see :class:`BaseEncoder`."""
+        depth = self.num_layers
+        if len(shares) > depth:
+            raise InputError(f'{len(shares)} maps of an encoder with {depth} blocks: too few')
+        read = [int(depth * share) - 1 for share in shares]
+        found = {}
         for index, rows, grid in self._after_blocks(images):
             if index in read:
-                rows = self.ln1(rows) if index == self.num_layers - 1 else rows
-                found.append(rows[:, 1:].transpose(1, 2).unflatten(-1, grid).contiguous())
-        return found
+                rows = self.ln1(rows) if normed and index == depth - 1 else rows
+                maps = rows[:, 1:].transpose(1, 2).unflatten(-1, grid)
+                found[index] = maps.contiguous()
+        return [found[index] for index in read]
 
     def _after_blocks(self, images: Tensor) -> Iterator[tuple[int, Tensor, Grid]]:
         """Yield the number of each block, (b, 1 + L, D) tokens after it, and the grid."""

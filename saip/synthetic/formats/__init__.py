@@ -4,6 +4,7 @@ Every ``write_*`` takes ``(out, size='tiny', seed=0, workers=1)``, makes the fol
 returns whether it had to.
 """
 
+from .ade20k import write_ade20k
 from .ap10k import write_ap10k
 from .base import SIZES
 from .captions import write_cuhk_pedes, write_icfg_pedes
@@ -13,6 +14,7 @@ from .coco import write_coco, write_wholebody
 from .crowdhuman import write_crowdhuman
 from .fashionpedia import write_fashionpedia
 from .humanart import write_humanart
+from .imagenet import write_imagenet
 from .lip import write_lip
 from .market1501 import write_market1501
 from .msmt17 import write_msmt17
@@ -37,6 +39,8 @@ DATASETS = {
     'cihp': ('CIHP', write_cihp),
     'cihp_raw': ('instance-level_human_parsing', write_cihp_raw),
     'fashionpedia': ('fashionpedia', write_fashionpedia),
+    'ade20k': ('ADEChallengeData2016', write_ade20k),
+    'imagenet': ('imagenet', write_imagenet),
 }
 
 __all__ = ['DATASETS', 'SIZES', *(f'write_{name}' for name in DATASETS)]

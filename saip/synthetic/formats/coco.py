@@ -1,9 +1,13 @@
-"""COCO keypoints and COCO-WholeBody: one set of images with both annotations."""
+"""COCO keypoints, COCO-WholeBody and COCO instances: one set of images, three annotations."""
 
 from __future__ import annotations
 
+from saip.datasets.coco_categories import CATEGORIES
+
+from ..scene.actor import Actor
+from ..scene.parts import codes
 from ..scene.plan import Crowding, plan_crowd
-from ..scene.render import render_scene
+from ..scene.render import Annotated, render_scene
 from ..sheet import BLUE, PINK, YELLOW, Card, points_of
 from .base import Job, Splits, draw_splits, native
 from .coco_format import (
@@ -13,13 +17,20 @@ from .coco_format import (
     detections,
     individuals,
     numbered,
+    object_row,
     person_category,
     person_row,
     wholebody_fields,
 )
 
 CROWDING = Crowding(people=(1, 4), heights=(0.3, 0.95), far_group=0.12)
+FIELDS = ('segmentation', 'area', 'iscrowd', 'image_id', 'bbox', 'category_id')
+"""Of the annotation of an object; its id comes later."""
+# A bag of which fewer pixels are seen is not annotated.
+LEAST_BAG = 12
 DETECTED = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
+BAGS = {'backpack': 27, 'shoulder': 31, 'handbag': 31}
+"""Categories of bags by their kinds."""
 SIZES = {'tiny': Splits(8, 6, 0, (192, 256)), 'small': Splits(400, 100, 0, (288, 384))}
 
 
@@ -27,25 +38,33 @@ SIZES = {'tiny': Splits(8, 6, 0, (192, 256)), 'small': Splits(400, 100, 0, (288,
 def write_coco(job: Job[Splits]) -> list[Card]:
     """Write ``{train,val}2017``, ``annotations`` and ``person_detection_results``.
 
-    The annotations are those of COCO's keypoints and of COCO-WholeBody, which uses the same
-    images; so ``write_wholebody`` is the same function.
+    The annotations are those of COCO's keypoints, of COCO's objects (people and their bags, all 80
+    categories are named) and of COCO-WholeBody, which use the same images; so ``write_wholebody``
+    is the same function.
     """
     cards = []
     for split, found in draw_splits(job, _draw, 1):
-        images, rows = numbered([(image, rows) for image, rows, _ in found])
-        whole = [fields for *_, more in found for fields in more]
-        head = {
-            'licenses': [{'url': '', 'id': 1, 'name': 'Drawn by code'}],
-            'images': images,
-            'categories': [person_category()],
-        }
+        images, rows = numbered([(image, rows) for image, rows, *_ in found])
+        whole = [fields for _, _, more, _ in found for fields in more]
+        _, objects = numbered([(image, things) for image, *_, things in found])
         both = [{**row, **more} for row, more in zip(rows, whole, strict=True)]
-        for path, what, entries in (
-            (f'person_keypoints_{split}2017', 'COCO keypoints', rows),
-            (f'coco_wholebody_{split}_v1.0', 'COCO-WholeBody', both),
+        person = [person_category()]
+        for path, what, categories, entries in (
+            (f'person_keypoints_{split}2017', 'COCO keypoints', person, rows),
+            (f'coco_wholebody_{split}_v1.0', 'COCO-WholeBody', person, both),
+            (f'instances_{split}2017', 'COCO instances', list(CATEGORIES), objects),
         ):
-            info = {'description': f'Synthetic persons, {what}', 'year': 2017, 'version': '1.0'}
-            document = {'info': info, **head, 'annotations': entries}
+            document = {
+                'info': {
+                    'description': f'Synthetic persons, {what}',
+                    'year': 2017,
+                    'version': '1.0',
+                },
+                'licenses': [{'url': '', 'id': 1, 'name': 'Drawn by code'}],
+                'images': images,
+                'annotations': entries,
+                'categories': categories,
+            }
             job.save_json(f'annotations/{path}.json', document)
         if split == 'val':
             job.save_json(DETECTED, detections(images, rows, job.seed))
@@ -59,8 +78,10 @@ def write_coco(job: Job[Splits]) -> list[Card]:
 write_wholebody = write_coco
 
 
-def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict], list[dict]]:
-    """Draw an image: its entry, the annotations, and what COCO-WholeBody adds to each."""
+def _draw(
+    job: Job[Splits], item: tuple[str, int]
+) -> tuple[dict, list[dict], list[dict], list[dict]]:
+    """Draw an image: its entry, people, what COCO-WholeBody adds to each, and all objects."""
     split, number = item
     annotated = render_scene(plan_crowd(job.seed, number, job.spec.size, CROWDING))
     name = f'{number:012d}.jpg'
@@ -80,7 +101,20 @@ def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict], li
         'flickr_url': '',
         'id': number,
     }
-    return image, rows, whole
+    objects = [{key: row[key] for key in FIELDS} for row in rows]
+    return image, rows, whole, objects + _bags(annotated, number)
+
+
+def _bags(annotated: Annotated, image_id: int) -> list[dict]:
+    """Return the annotations of bags that people carry who can be told apart."""
+    rows = []
+    for number, seen in enumerate(annotated.seen):
+        assert isinstance(seen.subject, Actor)
+        mask = annotated.shown(number, codes('bag'))
+        if not seen.subject.group and mask.sum() >= LEAST_BAG:
+            kind = seen.subject.character.person.bag.kind
+            rows.append(object_row(mask, BAGS[kind], image_id))
+    return rows
 
 
 def _cards(split: str, image: dict, rows: list[dict]) -> list[Card]:

@@ -106,6 +106,20 @@ def person_row(seen: Seen, mask: np.ndarray, box: Box, image_id: int) -> dict:
     }
 
 
+def object_row(mask: np.ndarray, category: int, image_id: int) -> dict:
+    """Return the annotation of an object that a mask (h, w) shows, without an id of its own."""
+    box = box_of(mask)
+    assert box is not None
+    return {
+        'segmentation': polygons(mask),
+        'area': float(mask.sum()),
+        'iscrowd': 0,
+        'image_id': image_id,
+        'bbox': xywh(box),
+        'category_id': category,
+    }
+
+
 def crowd_mask(annotated: Annotated) -> np.ndarray:
     """Return where people are that cannot be told apart, (h, w) bool."""
     found = np.zeros(annotated.owners.shape, bool)

@@ -51,14 +51,22 @@ def sample_thing(rng: np.random.Generator, x: float, ground: float, height: floa
     return Thing(kind, x, ground, height, (red, green, blue))
 
 
-def draw_thing(canvas: np.ndarray, owners: np.ndarray, thing: Thing) -> None:
-    """Draw a thing into an image (H, W, 3) uint8; in ``owners`` (H, W) it is nobody's."""
-    size, (tall, wide) = canvas.shape, SHAPES[thing.kind]
+def outline(thing: Thing, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return first and last column and row of a thing in an image of ``size`` (h, w).
+
+    Returns:
+        left, top, right, bottom, all of them inside the thing.
+    """
+    tall, wide = SHAPES[thing.kind]
     body = thing.height * size[0]
     bottom = round(thing.ground * size[0])
-    top = round(bottom - tall * body)
     left = round(thing.x * size[1] - wide * body / 2)
-    right = left + max(round(wide * body), 2)
+    return left, round(bottom - tall * body), left + max(round(wide * body), 2), bottom
+
+
+def draw_thing(canvas: np.ndarray, owners: np.ndarray, thing: Thing) -> None:
+    """Draw a thing into an image (H, W, 3) uint8; in ``owners`` (H, W) it is nobody's."""
+    left, top, right, bottom = outline(thing, canvas.shape[:2])
     dark = tuple(value * 0.55 for value in thing.color)
     light = tuple(min(value * 1.3 + 12, 255.0) for value in thing.color)
     cv2.rectangle(canvas, (left, top), (right, bottom), thing.color, -1)

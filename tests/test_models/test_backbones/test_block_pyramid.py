@@ -49,7 +49,7 @@ def test_every_trainable_parameter_gets_a_gradient():
 
 
 def test_encoders_with_stages_and_too_few_blocks_are_refused():
-    with pytest.raises(InputError, match=r'has stages .* saip\.FeaturePyramid'):
+    with pytest.raises(InputError, match=r'has stages .* saip\.FeaturePyramid instead of'):
         build(dict(type='saip.TimmEncoder', model='resnet18'))
     two = dict(VIT, arch=dict(ARCH, num_layers=2))
     with pytest.raises(InputError, match='3 maps of an encoder with 2 blocks'):

@@ -1,5 +1,6 @@
-# Preset `saip-paper`: the text's equations to the letter, DINO's defaults where it defers to
-# DINO. docs/method.md justifies every row.
+# Preset `saip-paper`: the paper's equations, and DINO's values where the paper refers to DINO. CSM's
+# target is the expert, as in Section III-A; Eq. 1 as printed takes the student's anchor as the
+# target (objectives.csm.target='student_anchor'). docs/method.md justifies every row.
 preset = 'saip-paper'
 encoder_options = dict(feature_level=None, drop_path_rate=0.1)
 # Colors and flip of every view; blur and solarization are the views' own.
