@@ -29,7 +29,7 @@ FOLDER = 'records'
 """Where the records lie, in a work directory."""
 
 DRAWN = 'people.json'
-"""A file that every folder of drawn people or animals has."""
+"""A file that every folder of synthetic persons or animals has."""
 
 _TRAINING = (
     'model',

@@ -44,7 +44,7 @@ class Resumable:
 
 
 NEEDED = ('state_dict', 'optimizer', 'message_hub')
-"""What a run cannot be resumed without."""
+"""Keys without which no run can be resumed."""
 
 
 def newest_checkpoint(work_dir: Path) -> tuple[Path, Resumable] | None:
@@ -57,22 +57,22 @@ def newest_checkpoint(work_dir: Path) -> tuple[Path, Resumable] | None:
         CheckpointError: there are checkpoints, but none can be resumed.
     """
     named = _last_checkpoint(work_dir)
-    candidates = [path for path in work_dir.glob('*.pth') if NUMBERED.fullmatch(path.name)]
-    number = len(candidates)
-    done = {path: _iterations(path) for path in candidates}
-    candidates.sort(key=lambda path: done[path], reverse=True)
-    if named is not None and named.name in {path.name for path in candidates}:
+    files = [path for path in work_dir.glob('*.pth') if NUMBERED.fullmatch(path.name)]
+    number = len(files)
+    done = {path: _iterations(path) for path in files}
+    files.sort(key=lambda path: done[path], reverse=True)
+    if named is not None and named.name in {path.name for path in files}:
         # Those that are older than the last one, whatever their epochs, may be of an earlier run.
         written = (work_dir / named.name).stat().st_mtime_ns
-        candidates.sort(key=lambda path: path.stat().st_mtime_ns < written)
+        files.sort(key=lambda path: path.stat().st_mtime_ns < written)
     elif named is not None:  # checkpoints lie in another folder
-        candidates.insert(0, named)
-    for path in candidates:
+        files.insert(0, named)
+    for path in files:
         try:
             return path, check_resumable(path)
         except CheckpointError as error:
             print(f'--resume auto: skipping {error}', file=sys.stderr)
-    if candidates:
+    if files:
         raise CheckpointError(
             f'{work_dir}: all {number} checkpoints are damaged; remove them to begin anew'
         )

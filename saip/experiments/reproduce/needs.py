@@ -84,6 +84,6 @@ def task_needs(task: Task, settings: Settings) -> Iterator[Need]:
         yield Need(
             str(path),
             path.exists(),
-            f'docs/downstream.md#{task.section}; drawn people in its place: {CONVERTERS}'
+            f'docs/downstream.md#{task.section}; synthetic persons in its place: {CONVERTERS}'
             f'make_people.py {settings.data} --datasets {task.drawn} --size small',
         )
