@@ -4,7 +4,8 @@
 
 The training is the tests' line through a few points, whose steps are slowed down so that every
 phase of a run is hit: before the first step, within an epoch, while a checkpoint is written. Each
-start is a process of its own that continues what the last one left.
+start is a process of its own that continues what the last one left. Exit status 1 if a promise of
+docs/operations.md is broken.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported
@@ -122,8 +124,53 @@ def numbered(work: Path) -> list[Path]:
     return [*work.glob('epoch_*.pth'), *work.glob('iter_*.pth')]
 
 
-def trial(folder: Path, number: int, name: signal.Signals, whole: dict) -> list[str]:
-    """One row: what was lost by so many stops of a kind."""
+@dataclass(frozen=True)
+class Outcome:
+    """What many stops of a kind did to a training.
+
+    Attributes:
+        signal: that stopped it.
+        stops: their number.
+        lost: how often there were checkpoints, and none to continue from.
+        most: number of checkpoints that lay there at the same time.
+        left: number in the end.
+        others: starts that ended otherwise than by the signal, saved, or done.
+        same: whether the weights are those of a training that was never stopped.
+    """
+
+    signal: str
+    stops: int
+    lost: int
+    most: int
+    left: int
+    others: int
+    same: bool
+
+    def row(self) -> list[str]:
+        """Cells of the table."""
+        numbers = (self.stops, self.lost, self.most, self.left, self.others)
+        return [self.signal, *map(str, numbers), 'equal' if self.same else 'DIFFERENT']
+
+    def broken(self) -> list[str]:
+        """Promises that were not kept."""
+        found = {
+            f'{self.lost} times nothing to resume': self.lost > 0,
+            # One is removed after its successor is there.
+            f'{self.most} checkpoints at once, where {KEEP} are kept': self.most > KEEP + 1,
+            f'{self.left} checkpoints left, where {KEEP} are kept': self.left > KEEP,
+            f'{self.others} unknown exit statuses': self.others > 0,
+            'other weights in the end': not self.same,
+        }
+        return [f'{self.signal}: {text}' for text, is_broken in found.items() if is_broken]
+
+
+HEADER = [
+    *('signal', 'stops', 'none to resume', 'most files', 'files left', 'other ends', 'weights'),
+]
+
+
+def trial(folder: Path, number: int, name: signal.Signals, whole: dict) -> Outcome:
+    """Stop a training so many times by a signal, and let it end."""
     config = write_config(folder)
     work = folder / 'work'
     lost = most = others = 0
@@ -136,13 +183,29 @@ def trial(folder: Path, number: int, name: signal.Signals, whole: dict) -> list[
                 lost += 1
         expected = (0, -signal.SIGKILL) if name is signal.SIGKILL else (0, 75, -name)
         others += status not in expected
-    while not finished(work):
-        os.waitpid(start(config), 0)
-    last = torch.load(work / f'epoch_{EPOCHS}.pth', weights_only=True)['state_dict']
+    finish(config)
+    last = weights(work)
     same = all(torch.equal(last[key], value) for key, value in whole.items())
-    left = len(numbered(work))
-    ends = 'equal' if same else 'DIFFERENT'
-    return [name.name, str(number), str(lost), str(most), str(left), str(others), ends]
+    return Outcome(name.name, number, lost, most, len(numbered(work)), others, same)
+
+
+def finish(config: str) -> None:
+    """Let a training end that nothing stops.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    work = Path(config).parent / 'work'
+    if not finished(work):
+        os.waitpid(start(config), 0)
+    if not finished(work):
+        raise RuntimeError(f'{work}: the training does not end')
+
+
+def weights(work: Path) -> dict:
+    """Those of the last checkpoint."""
+    path = work / f'epoch_{EPOCHS}.pth'
+    return torch.load(path, weights_only=True)['state_dict']
 
 
 def main() -> None:
@@ -153,32 +216,26 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     slow_down()
-    rows = [
-        [
-            'signal',
-            'stops',
-            'none to resume',
-            'most files',
-            'files left',
-            'other ends',
-            'weights',
-        ]
-    ]
+    numbers = {
+        signal.SIGKILL: args.kills,
+        signal.SIGTERM: args.stops,
+        signal.SIGUSR1: args.stops,
+    }
+    outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / 'whole').mkdir()
-        os.waitpid(start(write_config(root / 'whole')), 0)
-        path = root / f'whole/work/epoch_{EPOCHS}.pth'
-        whole = torch.load(path, weights_only=True)['state_dict']
-        for name, number in (
-            (signal.SIGKILL, args.kills),
-            (signal.SIGTERM, args.stops),
-            (signal.SIGUSR1, args.stops),
-        ):
+        finish(write_config(root / 'whole'))
+        whole = weights(root / 'whole/work')
+        for name, number in numbers.items():
             (root / name.name).mkdir()
-            rows.append(trial(root / name.name, number, name, whole))
-            print(rows[-1], file=sys.stderr, flush=True)
-    print(align(rows))
+            outcomes.append(trial(root / name.name, number, name, whole))
+            print(outcomes[-1].row(), file=sys.stderr, flush=True)
+    print(align([HEADER, *(outcome.row() for outcome in outcomes)]))
+    broken = [text for outcome in outcomes for text in outcome.broken()]
+    for text in broken:
+        print(f'broken: {text}')
+    sys.exit(bool(broken))
 
 
 if __name__ == '__main__':

@@ -90,6 +90,11 @@ def printable(text: str) -> str:
     return ''.join(shown)
 
 
+def number_of(count: int, what: str) -> str:
+    """Return a number with its noun: ``1 epoch``, ``2 epochs``."""
+    return f'{count:,} {what}' if count == 1 else f'{count:,} {what}s'
+
+
 def escape_on(stream: TextIO) -> None:
     """Let a stream escape what its encoding cannot write, in place of raising an error."""
     if isinstance(stream, io.TextIOWrapper):
@@ -166,6 +171,10 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except PreemptedError as error:
+        for name in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            signal.signal(
+                name, signal.SIG_IGN
+            )  # asked again: the status stays, to the very end
         print(f'{Path(sys.argv[0]).name}: {one_line(error)}', file=sys.stderr, flush=True)
         raise SystemExit(PREEMPTED_STATUS) from None
     except KeyboardInterrupt:

@@ -1,4 +1,5 @@
 import os
+import signal
 from collections import Counter
 
 # Before torch is imported anywhere: several test processes share few cores.
@@ -46,6 +47,16 @@ def one_process_group(monkeypatch):
     DistributedDataParallel refuses parameters without a gradient, in one process too.
     """
     set_process(0, 1, free_port(), monkeypatch)
+
+
+@pytest.fixture
+def signals_as_before():
+    """A run that was asked to stop leaves its signals without effect: its process is to end."""
+    names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    former = [signal.getsignal(name) for name in names]
+    yield
+    for name, handler in zip(names, former, strict=True):
+        signal.signal(name, handler)
 
 
 @pytest.fixture

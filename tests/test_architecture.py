@@ -13,6 +13,7 @@ from tests.tiny import ROOT
 
 FLOORS = (
     ('tools', 'quickstart'),
+    ('deploy',),
     ('downstream', 'experiments'),
     ('visualization', 'analysis'),
     ('engine',),

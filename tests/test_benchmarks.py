@@ -1,11 +1,13 @@
 """The short trainings of every task fit the shipped configurations."""
 
+import importlib.util
 import runpy
 import sys
 
 import pytest
 
 from saip.engine.launch import read_config
+from tests import toy_run
 from tests.test_downstream.test_configs import LEAVES, read
 from tests.tiny import ROOT
 
@@ -88,3 +90,52 @@ def test_former_and_present_settings_are_of_the_configuration(name, monkeypatch)
         cfg = read_config(str(leaf), options)  # refuses a key that nothing reads
         found.append((cfg.optim_wrapper.to_dict(), cfg.model.to_dict(), cfg.train_dataloader))
     assert found[0] != found[1]
+
+
+@pytest.fixture
+def reliability(monkeypatch):
+    """The script, with a training of two epochs."""
+    path = ROOT / 'benchmarks/reliability.py'
+    spec = importlib.util.spec_from_file_location('reliability', path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, 'reliability', module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, 'EPOCHS', 2)
+    monkeypatch.setattr(toy_run.ToyPoints, '__getitem__', toy_run.ToyPoints.__getitem__)
+    monkeypatch.setenv('BEGUN', '')
+    monkeypatch.setattr(sys, 'argv', ['reliability.py', '--kills', '1', '--stops', '2'])
+    return module
+
+
+@pytest.mark.usefixtures('fresh_mmengine')
+def test_promises_that_are_kept_are_no_error(reliability, capsys):
+    with pytest.raises(SystemExit) as end:
+        reliability.main()
+    out = capsys.readouterr().out
+    assert end.value.code == 0, out
+    assert out.count('equal') == 3
+
+
+@pytest.mark.parametrize(
+    ('changes', 'said'),
+    [
+        (dict(lost=1), ['SIGTERM: 1 times nothing to resume']),
+        (dict(most=4), ['SIGTERM: 4 checkpoints at once, where 2 are kept']),
+        (dict(left=3), ['SIGTERM: 3 checkpoints left, where 2 are kept']),
+        (dict(others=1), ['SIGTERM: 1 unknown exit statuses']),
+        (dict(same=False), ['SIGTERM: other weights in the end']),
+        ({}, []),
+    ],
+)
+def test_a_broken_promise_is_an_error(reliability, monkeypatch, capsys, changes, said):
+    kept = dict(signal='SIGTERM', stops=2, lost=0, most=3, left=2, others=0, same=True)
+    outcome = reliability.Outcome(**kept | changes)
+    assert outcome.broken() == said
+    for name in ('slow_down', 'finish'):
+        monkeypatch.setattr(reliability, name, lambda *arguments: None)
+    monkeypatch.setattr(reliability, 'weights', lambda work: {})
+    monkeypatch.setattr(reliability, 'trial', lambda *arguments: outcome)
+    with pytest.raises(SystemExit) as end:
+        reliability.main()
+    assert end.value.code == bool(said)
+    assert capsys.readouterr().out.count('broken: ') == 3 * len(said)

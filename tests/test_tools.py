@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -96,7 +98,7 @@ def test_dist_scripts_pass_the_cluster_on(tmp_path):
     nodes = dict(NNODES='2', NODE_RANK='1', PORT='30000', MASTER_ADDR='10.0.0.1')
     python = str(recorder(tmp_path, 'python'))
     printed = shell('dist_train.sh', 'c.py', '8', '--amp', PYTHON=python, **nodes)
-    assert printed[:2] == ['-m', 'torch.distributed.run']
+    assert printed[0] == str(ROOT / 'tools/torchrun.py')
     assert {'--nnodes=2', '--node_rank=1', '--master_port=30000'} <= set(printed)
     assert {'--master_addr=10.0.0.1', '--nproc_per_node=8'} <= set(printed)
     assert printed[-4:] == ['c.py', '--launcher', 'pytorch', '--amp']
@@ -115,7 +117,7 @@ def test_slurm_script_asks_for_the_right_machines(tmp_path):
         *('-p', 'part', '--job-name=job', '--gres=gpu:4', '--ntasks=16'),
         *('--ntasks-per-node=4', '--cpus-per-task=6'),
     ]
-    assert printed[7:11] == ['--kill-on-bad-exit=1', '-x', 'bad', '--mem=0']
+    assert printed[7:12] == ['--kill-on-bad-exit=0', '--wait=120', '-x', 'bad', '--mem=0']
     expected = ['c.py', '--work-dir', 'out', '--launcher', 'slurm', '--resume']
     assert printed[-6:] == expected
 
@@ -138,6 +140,32 @@ def test_a_batch_job_that_has_saved_is_queued_again(tmp_path, status, job, queue
     )
     assert done.returncode == status
     assert ('scontrol requeue 1234' in done.stdout) is queued
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_a_batch_script_that_is_asked_to_stop_asks_its_run(tmp_path, name):
+    """It waits for the run, which takes a while to save, and is asked again meanwhile."""
+    save = "trap 'sleep 0.3; exit 75' USR1\ntouch begun\nwhile :; do sleep 0.05; done"
+    for program, lines in (('srun', save), ('scontrol', 'echo "scontrol $*"')):
+        stand_in = tmp_path / program
+        stand_in.write_text(f'#!/bin/sh\n{lines}\n')
+        stand_in.chmod(0o755)
+    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    process = subprocess.Popen(
+        ['bash', str(ROOT / 'tools/slurm_train.sh'), 'part', 'job', 'c.py', 'out'],
+        env={**os.environ, 'PATH': path, 'SLURM_JOB_ID': '1234'},
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    while not (tmp_path / 'begun').exists():
+        time.sleep(0.01)
+    for _ in range(2):
+        process.send_signal(signal.Signals[name])
+        time.sleep(0.1)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 75
+    assert 'scontrol requeue 1234' in out
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])

@@ -19,6 +19,7 @@ import argparse
 import json
 from pathlib import Path
 
+from saip.checkpoint import file_sha256
 from saip.datasets.files import write_atomic
 from saip.datasets.labeled import has_classes
 from saip.errors import InputError, one_line_errors
@@ -89,6 +90,8 @@ def main() -> None:
         print(format_labeled(result))
     if args.json:
         inputs = {'checkpoint': args.checkpoint, 'data': args.data}
+        if Path(args.checkpoint).is_file():
+            inputs['sha256'] = file_sha256(args.checkpoint)
         record = {**inputs, 'about': compared.about, **result}
         write_atomic(args.json, f'{json.dumps(record, indent=2)}\n'.encode())
 

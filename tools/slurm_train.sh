@@ -17,7 +17,7 @@ GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
 
-STATUS=0
+# Without an end of all tasks at the first status other than 0: having saved, they leave one by one.
 # SRUN_ARGS holds several words on purpose.
 # shellcheck disable=SC2086
 srun -p "$PARTITION" \
@@ -26,13 +26,21 @@ srun -p "$PARTITION" \
     --ntasks="$GPUS" \
     --ntasks-per-node="$GPUS_PER_NODE" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 \
+    --kill-on-bad-exit=0 --wait=120 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$TOOLS/train.py" "$CONFIG" --work-dir "$4" --launcher slurm "${@:5}" ||
-    STATUS=$?
+    "${PYTHON:-python}" -u "$TOOLS/train.py" "$CONFIG" --work-dir "$4" --launcher slurm "${@:5}" &
+SRUN=$!
+# A signal to this script goes to the tasks, by way of srun, and the script waits on.
+trap 'kill -USR1 "$SRUN" 2>/dev/null || true' TERM USR1 INT
+while kill -0 "$SRUN" 2>/dev/null; do
+    wait "$SRUN" || true
+done
+STATUS=0
+wait "$SRUN" || STATUS=$?
 # 75: asked to stop and saved.
 if [ "$STATUS" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-    echo "$0: saved; job $SLURM_JOB_ID is queued again" >&2
-    scontrol requeue "$SLURM_JOB_ID"
+    echo "$0: saved; job $SLURM_JOB_ID goes back to the queue" >&2
+    scontrol requeue "$SLURM_JOB_ID" ||
+        echo "$0: job $SLURM_JOB_ID could not be queued again; start it with --resume" >&2
 fi
 exit "$STATUS"

@@ -17,11 +17,13 @@ from PIL import Image
 from torch.utils.data import Dataset, default_collate
 
 from saip.checkpoint import load_checkpoint_file
+from saip.checkpoint.renamed import drop_unread_twins, translate_checkpoint
+from saip.datasets.files import read_text
 from saip.engine.amp import norm_of
 from saip.engine.hooks.skipped_steps import FILE
-from saip.engine.launch import read_config
-from saip.engine.resume import newest_checkpoint
-from saip.errors import InputError, MissingFileError
+from saip.engine.launch import drop_pretrained, read_config
+from saip.engine.resume import compare_weights, newest_checkpoint, own_and_given, shapes_of
+from saip.errors import InputError, MissingFileError, library_refusals
 from saip.models.selfsup import Pretrainer
 from saip.registry import DATASETS, MODELS
 from saip.structures import Progress
@@ -29,6 +31,12 @@ from saip.views import Clock
 from saip.visualization.views import draw_views
 
 Row = dict[str, Any]
+
+KEYS = (
+    *('not_finite', 'rank', 'samples', 'micro_batches'),
+    *('processes', 'steps_per_epoch', 'max_iters', 'accumulated'),
+)
+"""Keys of a line that are needed to compute a step again."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,30 @@ def skipped_rows(work_dir: Path) -> list[Row]:
 
     Raises:
         MissingFileError: the run has skipped no step.
+        InputError: a line is damaged, or an earlier version wrote it, without the samples.
     """
     path = work_dir / FILE
     if not path.is_file():
         raise MissingFileError(f'{path}: no such file; the run has skipped no step')
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    return [
+        _row(line, f'{path}: line {number}')
+        for number, line in enumerate(read_text(path).splitlines())
+    ]
+
+
+def _row(line: str, place: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # as that of a run that was killed or had no room
+        raise InputError(f'{place} is damaged ({error}): remove it') from error
+    absent = [key for key in KEYS if not isinstance(row, dict) or key not in row]
+    if absent:
+        raise InputError(f'{place} has no {absent[0]}: written by an earlier version')
+    if not all(ids and isinstance(ids[0], list) for _, ids in row['micro_batches']):
+        raise InputError(
+            f'{place} has no keys of images: only steps of a pretraining are replayed'
+        )
+    return row
 
 
 def replay(
@@ -80,17 +107,14 @@ def replay(
         images: number of images whose views are drawn.
 
     Raises:
-        InputError: the configuration is none of a pretraining, the row is of an earlier version,
-            or the run has no checkpoint.
+        InputError: the configuration is none of a pretraining or of another one, the images have
+            changed, or the run has no checkpoint.
     """
-    if 'micro_batches' not in row:
-        raise InputError(
-            f'{work_dir / FILE}: written by an earlier version, without the samples'
-        )
     cfg = read_config(str(config))
     init_default_scope('saip')
-    model = _load(cfg, work_dir, checkpoint)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    with library_refusals(str(config)):
+        model = _load(cfg, work_dir, checkpoint)
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
     dtype = cfg.optim_wrapper.get('dtype', 'bfloat16')
     for iteration, ids in row['micro_batches']:
         batch = default_collate([_sample(dataset, *pair) for pair in ids])
@@ -127,10 +151,16 @@ def _load(cfg: Config, work_dir: Path, checkpoint: Path | None) -> Pretrainer:
         if found is None:
             raise InputError(f'{work_dir}: no checkpoint to take weights from; name one')
         checkpoint = found[0]
+    drop_pretrained(cfg.model)
     model = MODELS.build(cfg.model)
     if not isinstance(model, Pretrainer):
-        raise InputError('only steps of a pretraining can be replayed')
-    model.load_state_dict(load_checkpoint_file(checkpoint)['state_dict'])
+        raise InputError(f'{cfg.filename}: only steps of a pretraining can be replayed')
+    content = load_checkpoint_file(checkpoint)
+    translate_checkpoint(content)
+    weights = content.get('state_dict', {})
+    drop_unread_twins(weights, model.state_dict().keys())
+    compare_weights(*own_and_given(model, shapes_of(content)), str(checkpoint))
+    model.load_state_dict(weights)
     return model.train()
 
 

@@ -52,6 +52,8 @@ def _plain_value(node: ast.expr | None) -> Any:
             item.arg for item in keywords
         ):
             return {str(item.arg): _plain_value(item.value) for item in keywords}
+        case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as mapping], keywords=[]):
+            return _plain_value(mapping)  # keys that are no names, such as 'mlm.head'
         case ast.Call(func=ast.Name(id='set'), args=[], keywords=[]):
             return set()
         case ast.UnaryOp(op=ast.USub(), operand=operand) if isinstance(

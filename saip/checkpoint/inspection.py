@@ -16,8 +16,10 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from saip.checkpoint.config_text import parse_config_text
-from saip.checkpoint.io import CheckpointError, file_sha256, load_checkpoint_file, not_finite
+from saip.checkpoint.finite import CONSTANTS_KEY, broken_tensors
+from saip.checkpoint.io import CheckpointError, file_sha256, load_checkpoint_file
 from saip.checkpoint.meta import stored_preset
+from saip.errors import number_of
 
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict', 'teacher', 'student')
 """Keys under which files keep their weights; ours and OpenMMLab's is the first."""
@@ -35,7 +37,8 @@ class Inspected:
             converted), ``weights`` (of a training, without what resuming needs) or ``foreign``.
         rows: names and values in the order in which they are read.
         commands: what the file can be used for; empty where its values are not finite.
-        broken: tensors that hold NaN or infinite values, those of the optimizer included.
+        broken: tensors that hold NaN or infinite values, those of the optimizer and of averages
+            included; buffers that did so before the first step are not.
     """
 
     kind: str
@@ -57,14 +60,14 @@ def inspect_file(path: str | os.PathLike) -> Inspected:
     config = _config(meta)
     weights = _weights(checkpoint)
     kind = _kind(checkpoint, meta, weights)
-    broken = not_finite(weights)
-    broken += [f'optimizer: {name}' for name in not_finite(_optimizer_tensors(checkpoint))]
+    broken = [_shown_name(name) for name in broken_tensors(checkpoint)]
+    constants = [str(name) for name in meta.get(CONSTANTS_KEY, ())]
     rows = [
         ('file', f'{path}, {Path(path).stat().st_size:,} bytes'),
         ('kind', _KINDS[kind]),
         *_of_encoder(meta, config),
         *_of_training(checkpoint, meta, config),
-        *_of_tensors(weights, broken),
+        *_of_tensors(weights, broken, constants),
         *[(key.replace('_', ' '), str(meta[key])) for key in _VERSIONS if meta.get(key)],
         ('SHA-256', file_sha256(path)),
     ]
@@ -126,19 +129,12 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {str(key): value for key, value in checkpoint.items() if torch.is_tensor(value)}
 
 
-def _optimizer_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """State of the optimizers, by a name that says parameter and kind."""
-    found: dict[str, Tensor] = {}
-
-    def visit(node: Any, name: str) -> None:
-        if torch.is_tensor(node):
-            found[name] = node
-        elif isinstance(node, Mapping):
-            for key, value in node.items():
-                visit(value, f'{name}.{key}' if name else str(key))
-
-    visit(checkpoint.get('optimizer'), '')
-    return found
+def _shown_name(name: str) -> str:
+    """A tensor's name in its file, without the dict of the weights, which need no word."""
+    place, _, rest = name.partition('.')
+    if place in _WEIGHTS:
+        return rest
+    return f'optimizer: {rest}' if place == 'optimizer' else name
 
 
 def _config(meta: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -221,7 +217,9 @@ def _last(buffer: Any) -> float:
     return float(rows[0, -1]) if torch.is_tensor(rows) and rows.numel() else math.nan
 
 
-def _of_tensors(weights: Mapping[str, Tensor], broken: list[str]) -> Iterator[tuple[str, str]]:
+def _of_tensors(
+    weights: Mapping[str, Tensor], broken: list[str], constants: list[str]
+) -> Iterator[tuple[str, str]]:
     """Numbers by part, types, and what is not finite."""
     parts: Counter[str] = Counter()
     for key, value in weights.items():
@@ -232,12 +230,16 @@ def _of_tensors(weights: Mapping[str, Tensor], broken: list[str]) -> Iterator[tu
         yield f'  {part}', f'{count:,}'
     types = Counter(str(value.dtype).removeprefix('torch.') for value in weights.values())
     yield 'types', ', '.join(f'{count} {name}' for name, count in types.most_common())
-    if broken:
-        more = ' ...' if len(broken) > _SHOWN else ''
-        shown = ', '.join(broken[:_SHOWN])
-        yield 'not finite', f'{len(broken)} tensors: {shown}{more}'
-    else:
-        yield 'not finite', 'none'
+    yield (
+        'not finite',
+        f'{number_of(len(broken), "tensor")}: {_some(broken)}' if broken else 'none',
+    )
+    if constants:
+        yield 'constants', f'not finite from the start, as masks: {_some(constants)}'
+
+
+def _some(names: list[str]) -> str:
+    return ', '.join(names[:_SHOWN]) + (' ...' if len(names) > _SHOWN else '')
 
 
 def _part(key: str) -> str:

@@ -254,7 +254,7 @@ def write_checkpoint(
     """
     kind = Path(path).suffix
     content = _safetensors_bytes if kind == '.safetensors' else _pth_bytes
-    write_atomic(path, content(tensors, meta))
+    write_atomic(path, content(tensors, meta), lasting=True)
 
 
 def _pth_bytes(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> bytes:

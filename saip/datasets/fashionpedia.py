@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from saip.datasets.coco import (
 )
 from saip.datasets.consistency import Identities, is_id
 from saip.datasets.crops import DataError
+from saip.datasets.outlines import Segmentation, check_outline
 from saip.errors import MissingFileError
 
 LAYOUT = (
@@ -81,9 +81,6 @@ ATTRIBUTED = (*range(13), 28, 29, 31, 32, 33)
 pocket, neckline."""
 
 NUM_ATTRIBUTES = 294
-
-Segmentation = list[list[float]] | dict[str, Any]
-"""Polygons x0, y0, x1, y1 ..., or COCO's run lengths with ``size`` and ``counts``."""
 
 
 class Garment(NamedTuple):
@@ -229,7 +226,7 @@ def _garment(
             f'{place} has the attribute {unknown[0]!r:.40}, which the file does not list'
         )
     assert found.size is not None
-    _check_outline(row.get('segmentation'), found.size, place)
+    check_outline(row.get('segmentation'), found.size, place)
     return Garment(
         categories[category],
         found.bbox,
@@ -237,67 +234,3 @@ def _garment(
         tuple(sorted({columns[identity] for identity in marked})),
         bool(row.get('iscrowd')),
     )
-
-
-def _check_outline(outline: Any, size: tuple[int, int], place: str) -> None:
-    """Check that an outline is polygons or run lengths of an image of a size (width, height)."""
-    width, height = size
-    match outline:
-        case [_, *_] if all(map(_is_polygon, outline)):
-            return
-        case {'size': [h, w], 'counts': list() | str()} if (h, w) == (height, width):
-            if _covered(outline) != width * height:
-                raise DataError(
-                    f'{place} has run lengths {outline["counts"]!r:.60} that are damaged: they do '
-                    f'not cover the {width * height} pixels of the image'
-                )
-            return
-        case {'size': [h, w], 'counts': list() | str()}:
-            raise DataError(
-                f'{place} has run lengths of {w!r:.20} x {h!r:.20} pixels in an image of {width} x '
-                f'{height}'
-            )
-    raise DataError(
-        f'{place} has segmentation {outline!r:.60}, neither polygons of three or more points nor '
-        'run lengths'
-    )
-
-
-def _is_polygon(points: Any) -> bool:
-    return (
-        isinstance(points, list)
-        and len(points) >= 6
-        and len(points) % 2 == 0
-        and all(type(value) in (int, float) and math.isfinite(value) for value in points)
-    )
-
-
-def _covered(outline: dict[str, Any]) -> int:
-    """Pixels that run lengths cover; -1 where they cannot be read."""
-    counts = outline['counts']
-    runs = _unpacked(counts) if isinstance(counts, str) else counts
-    if any(type(run) is not int or run < 0 for run in runs):
-        return -1
-    return sum(runs)
-
-
-def _unpacked(text: str) -> list[int]:
-    """Run lengths of COCO's text: five bits a letter, from the fourth on as differences.
-
-    Text that is none gives a negative run, which no mask has.
-    """
-    runs: list[int] = []
-    value = bits = 0
-    for letter in text:
-        code = ord(letter) - 48
-        if not 0 <= code < 64:
-            return [-1]
-        value |= (code & 31) << bits
-        bits += 5
-        if code & 32:  # goes on in the next letter
-            continue
-        if code & 16:  # negative
-            value -= 1 << bits
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = bits = 0
-    return [-1] if bits else runs

@@ -10,17 +10,41 @@ from saip.errors import InputError, MissingFileError
 
 from .crops import DataError
 
+SYNTHETIC = 'people.json'
+"""A file that every folder of synthetic persons or animals has."""
 
-def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file beside its place and move it there, making the folder if need be."""
+
+def write_atomic(path: str | os.PathLike[str], content: bytes, lasting: bool = False) -> None:
+    """Write a file beside its place and move it there, making the folder if need be.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        lasting: wait until it is on the disk, so that it is there after a power failure.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
     try:
-        temporary.write_bytes(content)
+        with temporary.open('wb') as file:
+            file.write(content)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+    if lasting:
+        sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a move inside a folder last through a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

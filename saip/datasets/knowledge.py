@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from saip.datasets.fashionpedia import (
     read_fashionpedia,
 )
 from saip.datasets.files import write_atomic
-from saip.errors import InputError, MissingFileError
+from saip.errors import InputError, MissingFileError, one_line
 
 NORMALIZATIONS = ('garments', 'attributes')
 SHAPE = (len(CATEGORIES), NUM_ATTRIBUTES)
@@ -99,22 +99,38 @@ def load_counts(path: Path) -> Counts:
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it is no such file.
+        DataError: it is no such file, or holds numbers that count nothing.
     """
     if not path.is_file():
         raise MissingFileError(f'{path}: no such file; {how_to_make(path)}')
     try:
         with np.load(path, allow_pickle=False) as file:
-            counts = Counts(*(file[name] for name in Counts._fields))
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, AttributeError) as error:
+            counts = Counts(*(np.asarray(file[name]) for name in Counts._fields))
+    except Exception as error:  # zipfile and numpy raise what they happen upon in damaged bytes
         raise DataError(
-            f'{path}: no counts of attributes ({error}); {how_to_make(path)}'
+            f'{path}: no counts of attributes ({one_line(error)}); {how_to_make(path)}'
         ) from error
-    counts = counts._replace(digest=str(counts.digest))
-    shapes = tuple(part.shape for part in counts[:3])
+    _check(counts[:3], path)
+    return counts._replace(digest=str(counts.digest))
+
+
+def _check(counts: Sequence[np.ndarray], path: Path) -> None:
+    """Check that counts can be those of annotations.
+
+    Raises:
+        DataError: another shape, or numbers that count nothing.
+    """
+    where, remedy = f'{path}: counts', how_to_make(path)
+    shapes = tuple(part.shape for part in counts)
     if shapes != (SHAPE[:1], SHAPE, SHAPE[1:]):
-        raise DataError(f'{path}: counts of the shapes {shapes}; {how_to_make(path)}')
-    return counts
+        raise DataError(f'{where} of the shapes {shapes}; {remedy}')
+    garments, pairs, identities = counts
+    if any(part.dtype.kind not in 'iu' or part.min() < 0 for part in counts):
+        raise DataError(f'{where} that are no whole numbers from 0 on; {remedy}')
+    if (pairs > garments[:, None]).any():
+        raise DataError(f'{where} of more garments with an attribute than there are; {remedy}')
+    if (identities[1:] <= identities[:-1]).any():
+        raise DataError(f'{where} by ids of attributes that do not ascend; {remedy}')
 
 
 def how_to_make(path: Path) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
+from saip.datasets.files import sync_folder
+
 PARTIAL_SUFFIX = '.partial'
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -40,7 +42,7 @@ class AtomicBackend(LocalBackend):
             amounts = _amounts(target, len(obj)) if error.errno in NO_ROOM else ''
             reason = f'{error.strerror}{amounts}; earlier checkpoints are intact'
             raise OSError(error.errno, reason, str(target)) from error
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write a text file in the same way."""
@@ -50,12 +52,3 @@ class AtomicBackend(LocalBackend):
 def _amounts(target: Path, needed: int) -> str:
     free = shutil.disk_usage(target.parent).free
     return f' ({needed / 1e6:.1f} MB were to be written, {free / 1e6:.1f} MB are free)'
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a move inside a folder last through a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

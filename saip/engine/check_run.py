@@ -76,7 +76,8 @@ def check_beginning(cfg: Config, tell: Tell, processes: int = 1) -> None:
     tell('batch', f'{found.images} images, after {found.seconds_to_batch:.1f} s{validated}')
     tell('step', f'loss {found.loss:.4g}, {median(found.seconds):.3g} s')
     tell('save', f'{size(found.checkpoint_bytes)}, written and read back')
-    budget = budget_of(cfg, found.length, found.checkpoint_bytes, found.backbone_bytes)
+    sizes = found.checkpoint_bytes, found.backbone_bytes
+    budget = budget_of(cfg, found.epochs, found.iterations, *sizes)
     check_disk(folder, budget)
     tell('disk', _needs(budget, folder))
     tell('time', _estimate(found, processes))

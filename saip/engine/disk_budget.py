@@ -12,7 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 from saip.engine.unwrap import unwrap
-from saip.errors import StartError
+from saip.errors import StartError, number_of
 
 KEY = 'default_hooks.checkpoint.max_keep_ckpts'
 """The option that makes a run keep less."""
@@ -39,19 +39,23 @@ class Budget:
 
 
 def budget_of(
-    cfg: Mapping[str, Any], length: int, checkpoint_bytes: int, backbone_bytes: int
+    cfg: Mapping[str, Any],
+    epochs: int,
+    iterations: int,
+    checkpoint_bytes: int,
+    backbone_bytes: int,
 ) -> Budget:
     """What the hooks of a configuration keep.
 
     Args:
         cfg: the configuration.
-        length: of the run, in epochs, or in iterations for a loop of iterations.
+        epochs: of the run; a loop of iterations is one epoch to its hooks.
+        iterations: of the run.
         checkpoint_bytes: size of one training checkpoint.
         backbone_bytes: size of one exported backbone.
     """
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    interval = hook.get('interval', -1)
-    written = max(1, length // interval) if interval > 0 else 1
+    written = _written(hook, epochs if hook.get('by_epoch', True) else iterations)
     kept = hook.get('max_keep_ckpts', -1)
     # The one before is removed after its successor is on the disk.
     checkpoints = min(written, kept + 1) if kept > 0 else written
@@ -59,9 +63,21 @@ def budget_of(
     number_of_best = 0 if not best else len(best) if isinstance(best, list | tuple) else 1
     # A best one, too, is removed after its successor is there.
     number_of_best += bool(best)
-    exports = 2 * sum(length // entry.get('interval', 50) + 1 for entry in _exporting(cfg))
+    # After every interval and after the last epoch, in two formats.
+    exports = 2 * sum(-(-epochs // entry.get('interval', 50)) for entry in _exporting(cfg))
     total = (checkpoints + number_of_best) * checkpoint_bytes + exports * backbone_bytes
     return Budget(checkpoints, number_of_best, exports, round(MARGIN * total))
+
+
+def _written(hook: Mapping[str, Any], length: int) -> int:
+    """How many checkpoints a hook writes in a run of a length, in the hook's own unit."""
+    interval, begin = hook.get('interval', -1), hook.get('save_begin', 0)
+    since = length - begin
+    if interval <= 0 or since < 0:
+        written, rest = 0, True
+    else:
+        written, rest = since // interval + bool(begin), bool(since % interval)
+    return written + (rest and hook.get('save_last', True))
 
 
 def _exporting(cfg: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -79,9 +95,8 @@ def warn_of_room(runner: Runner) -> None:
     model: nn.Module = unwrap(runner.model)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     checkpoint = sum(value.nbytes for value in model.state_dict().values()) + 2 * trained
-    counts_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    length = runner.max_epochs if counts_epochs else runner.max_iters
-    budget = budget_of(runner.cfg, length, checkpoint, backbone_bytes(runner))
+    epochs, iterations = length_of(runner)
+    budget = budget_of(runner.cfg, epochs, iterations, checkpoint, backbone_bytes(runner))
     folder = Path(runner.work_dir)
     there = sum(path.stat().st_size for path in folder.glob('*.pth'))
     free = free_bytes(folder)
@@ -90,6 +105,12 @@ def warn_of_room(runner: Runner) -> None:
             f'{folder}: the run keeps up to about {size(budget.bytes)} ({described(budget)}), and '
             f'{size(free)} are free: make room, or lower {KEY}'
         )
+
+
+def length_of(runner: Runner) -> tuple[int, int]:
+    """Epochs and iterations of a training, for :func:`budget_of`."""
+    counts_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    return (runner.max_epochs if counts_epochs else 1), runner.max_iters
 
 
 def backbone_bytes(runner: Runner) -> int:
@@ -131,8 +152,10 @@ def check_disk(folder: Path, budget: Budget) -> None:
 
 def described(budget: Budget) -> str:
     """Number of files of each kind."""
-    exports = f', {budget.exports} exported backbones' if budget.exports else ''
-    return f'{budget.checkpoints} checkpoints, {budget.best} best ones{exports}'
+    parts = [number_of(budget.checkpoints, 'checkpoint'), number_of(budget.best, 'best one')]
+    if budget.exports:
+        parts.append(number_of(budget.exports, 'exported backbone'))
+    return ', '.join(parts)
 
 
 def size(count: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from saip.checkpoint import CheckpointError, read_meta
 
@@ -18,6 +19,8 @@ NUMBERED = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 class KeptCheckpoints:
     """The checkpoints of one run in a folder, in the order in which they were written.
 
+    The order is what the files say: those of a copied folder have other times on the disk.
+
     A run that was killed between the writing of a checkpoint and the removal of an outdated one
     left more than it should have. So the folder is looked at, and not a list that an earlier
     process had; the files of another run in it are left alone.
@@ -29,9 +32,13 @@ class KeptCheckpoints:
     """
 
     def __init__(self, folder: Path, run_id: str, earlier: Sequence[str] = ()) -> None:
-        paths = [path for path in folder.glob('*.pth') if NUMBERED.fullmatch(path.name)]
-        own = [path for path in paths if path.name in earlier or _run_of(path) == run_id]
-        self._names = [path.name for path in sorted(own, key=lambda p: p.stat().st_mtime_ns)]
+        metas = {path.name: meta_of(path) for path in numbered(folder)}
+        own = {
+            name: meta
+            for name, meta in metas.items()
+            if name in earlier or meta.get(RUN_KEY) == run_id
+        }
+        self._names = sorted(own, key=lambda name: written(own[name]))
 
     def add(self, name: str, most: int) -> list[str]:
         """Note a checkpoint that was written; return the names of those that are too many now.
@@ -47,8 +54,19 @@ class KeptCheckpoints:
         return outdated
 
 
-def _run_of(path: Path) -> object:
+def numbered(folder: Path) -> list[Path]:
+    """Checkpoints of a folder that a run can be resumed from."""
+    return [path for path in folder.glob('*.pth') if NUMBERED.fullmatch(path.name)]
+
+
+def meta_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; nothing if it is damaged."""
     try:
-        return read_meta(path).get(RUN_KEY)
-    except CheckpointError:  # damaged: nobody's
-        return None
+        return read_meta(path)
+    except CheckpointError:
+        return {}
+
+
+def written(meta: Mapping[str, Any]) -> tuple[str, int]:
+    """When a checkpoint was written: the time of the clock, and the iterations done by then."""
+    return str(meta.get('time', '')), int(meta.get('iter', 0))

@@ -6,20 +6,19 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as torch_dist
 from mmengine.config import Config
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from saip.checkpoint import load_checkpoint_file
 from saip.engine.disk_budget import warn_of_room
 from saip.engine.explain import explain_step
+from saip.engine.full_disk import keep_training, named_full_disk
 from saip.engine.held_back import check_held_back
 from saip.engine.hooks import PreemptionHook
 from saip.engine.hooks.records import RecordHook
@@ -32,7 +31,8 @@ from saip.engine.preflight import (
     check_renamed,
     explain_missing_base,
 )
-from saip.engine.resume import Shapes, check_resumable, newest_checkpoint, shapes_of
+from saip.engine.processes import join_processes, leave_processes
+from saip.engine.resume import Shapes, agreed_checkpoint, shapes_of
 from saip.engine.runner_checks import check_runner, compare_model
 from saip.engine.show import draw_predictions
 from saip.engine.start_checks import (
@@ -44,12 +44,7 @@ from saip.engine.start_checks import (
 from saip.engine.used_variables import check_used_by_options
 from saip.engine.variables import pasted_as_text
 from saip.engine.worker_errors import WorkerErrorsHook
-from saip.errors import REFUSALS, StartError, StoppedError, is_bug, one_line
-
-PATIENCE = 600
-"""Seconds that a process waits for the others before it ends with an error. Nothing that all do
-together takes minutes: the longest wait is for a checkpoint, or for the slowest share of a
-validation."""
+from saip.errors import REFUSALS, StartError, StoppedError, is_bug, number_of, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -81,17 +76,21 @@ def train(
     Raises:
         ConfigKeyError: the configuration or the options name a key that does not exist.
         ConflictError: data set and evaluator of the validation have different annotations.
+        PreemptedError: a signal has asked the run to stop, and it has saved. SIGTERM, SIGUSR1 and
+            SIGINT are without effect from then on: the process is expected to end.
         StartError: the run could not start.
+        StoppedError: the run began, and cannot go on.
     """
     cfg = prepare_run(config, work_dir, amp, validate, auto_scale_lr, options)
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     if resume != 'auto':
         refuse_used_folder(cfg.work_dir, resume)
-    shapes = None if resume is None else prepare_resume(cfg, resume)
     join_processes(cfg, launcher)
+    shapes = None if resume is None else prepare_resume(cfg, resume)
     progress, preemption = Progress(), PreemptionHook()
-    with explained(progress, cfg, 'train_dataloader'), preemption:
+    where = named_full_disk(cfg.work_dir)
+    with where, explained(progress, cfg, 'train_dataloader'), preemption:
         runner = build_runner(cfg)
         for hook in (progress, preemption, *hooks):
             runner.register_hook(hook)
@@ -99,8 +98,8 @@ def train(
         warn_of_room(runner)
         runner.train()
     if not progress.started:
-        print(f'{cfg.load_from}: all {runner.max_epochs} epochs are done; nothing was trained')
-    _leave_processes()
+        _tell(f'{cfg.load_from}: {_whole(runner)} done; nothing was trained')
+    leave_processes()
 
 
 def prepare_run(
@@ -175,11 +174,11 @@ def evaluate(
     if show_dir is not None and not draw_predictions(cfg, show_dir):
         raise StartError(f'--show-dir: {config} has nothing that draws predictions')
     join_processes(cfg, launcher)
-    with explained(Progress(), cfg, 'test_dataloader'):
+    with named_full_disk(cfg.work_dir), explained(Progress(), cfg, 'test_dataloader'):
         runner = build_runner(cfg)
         compare_model(runner, cfg, shapes, checkpoint, testing=True)
         metrics = runner.test()
-    _leave_processes()
+    leave_processes()
     return metrics
 
 
@@ -276,22 +275,36 @@ def prepare_resume(cfg: Config, resume: str) -> Shapes | None:
         Shapes of the checkpoint's weights; None without a checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint is damaged.
+        CheckpointError: the checkpoint is damaged, or not the same to all processes.
         FileNotFoundError: there is no such file.
     """
-    if resume == 'auto':
-        found = newest_checkpoint(Path(cfg.work_dir))
-    else:
-        found = Path(resume), check_resumable(Path(resume))
+    found = agreed_checkpoint(Path(cfg.work_dir), None if resume == 'auto' else Path(resume))
     if found is None:
-        print(f'--resume auto: {cfg.work_dir} holds no checkpoint, the run begins anew')
+        _tell(f'--resume auto: {cfg.work_dir} holds no checkpoint, the run begins anew')
         cfg.resume = False
         return None
     path, checkpoint = found
-    print(f'resuming {path}: {checkpoint.epoch} epochs, {checkpoint.iteration} iterations done')
+    _tell(
+        f'resuming {path}: {number_of(checkpoint.epoch, "epoch")}, '
+        f'{number_of(checkpoint.iteration, "iteration")} done'
+    )
     cfg.resume, cfg.load_from = True, str(path)
     drop_pretrained(cfg.model)
     return checkpoint.shapes
+
+
+def _whole(runner: Runner) -> str:
+    """The length of a run, as the subject of a sentence."""
+    counts_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    length, unit = (
+        (runner.max_epochs, 'epoch') if counts_epochs else (runner.max_iters, 'iteration')
+    )
+    return f'the only {unit} is' if length == 1 else f'all {length} {unit}s are'
+
+
+@master_only
+def _tell(text: str) -> None:
+    print(text, flush=True)
 
 
 def drop_pretrained(node: Any) -> None:
@@ -312,34 +325,6 @@ def drop_pretrained(node: Any) -> None:
     elif isinstance(node, list | tuple):
         for value in node:
             drop_pretrained(value)
-
-
-def join_processes(cfg: Config, launcher: str) -> None:
-    """Tell the configuration its launcher; without CUDA, connect the processes with gloo.
-
-    mmengine addresses a CUDA device when it connects processes and when it wraps the model, so
-    on CPUs both are done in its place.
-
-    Raises:
-        StartError: a launcher other than ``pytorch`` without CUDA.
-    """
-    cfg.launcher = launcher
-    surroundings = dict(cfg.get('env_cfg') or {})
-    connection = {'timeout': PATIENCE, **(surroundings.get('dist_cfg') or {})}
-    cfg.env_cfg = {**surroundings, 'dist_cfg': connection}
-    if launcher == 'none' or torch.cuda.is_available():
-        return
-    if launcher != 'pytorch':
-        raise StartError(f'--launcher {launcher} needs CUDA; without it use --launcher pytorch')
-    seconds = connection['timeout']
-    if not torch_dist.is_initialized():
-        torch_dist.init_process_group('gloo', timeout=timedelta(seconds=seconds))
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
 
 
 class Progress(Hook):
@@ -380,11 +365,7 @@ def build_runner(cfg: Config) -> Runner:
     """Build what a configuration describes."""
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     escape_names(runner.logger)
+    keep_training(runner)
     runner.register_hook(WorkerErrorsHook())
     runner.register_hook(RecordHook())
     return runner
-
-
-def _leave_processes() -> None:
-    if torch_dist.is_available() and torch_dist.is_initialized():
-        torch_dist.destroy_process_group()

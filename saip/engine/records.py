@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from saip.checkpoint import file_sha256, load_checkpoint_file
-from saip.datasets.files import write_atomic
+from saip.datasets.files import SYNTHETIC, write_atomic
 from saip.errors import InputError
 from saip.version import __version__
 
@@ -27,9 +27,6 @@ TRAINED = 'trained'
 
 FOLDER = 'records'
 """Where the records lie, in a work directory."""
-
-DRAWN = 'people.json'
-"""A file that every folder of synthetic persons or animals has."""
 
 _TRAINING = (
     'model',
@@ -257,5 +254,5 @@ def describe_data(cfg: Any, phase: str) -> tuple[str, bool]:
     inside = Path(str(dataset.get('ann_file') or ''))
     # HumanArt's folder is named by the annotations, below the root.
     folders = [root, *(root / part for part in list(inside.parents)[:-1])]
-    drawn = any((folder / DRAWN).is_file() for folder in folders)
+    drawn = any((folder / SYNTHETIC).is_file() for folder in folders)
     return str(root.resolve()), drawn

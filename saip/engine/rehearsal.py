@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from saip.checkpoint import load_checkpoint_file
-from saip.engine.disk_budget import backbone_bytes, existing
+from saip.engine.disk_budget import backbone_bytes, existing, length_of
 from saip.errors import StartError
 
 TIMED = 3
@@ -37,7 +37,7 @@ class Rehearsed:
         loss: of the last one.
         checkpoint_bytes: size of a checkpoint.
         backbone_bytes: size of an exported backbone.
-        length: of the run, in epochs or in iterations as its loop counts.
+        epochs: of the run; 1 for a loop of iterations.
         iterations: of the run, on one process.
         validated: images in a batch of the validation; 0 without one.
     """
@@ -48,7 +48,7 @@ class Rehearsed:
     loss: float = math.nan
     checkpoint_bytes: int = 0
     backbone_bytes: int = 0
-    length: int = 0
+    epochs: int = 1
     iterations: int = 0
     validated: int = 0
 
@@ -114,7 +114,6 @@ def rehearse(runner: Runner, cfg: Config) -> Rehearsed:
     """
     accumulated = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     loop = runner.train_loop
-    counts_epochs = isinstance(loop, EpochBasedTrainLoop)
     steps = max(accumulated, min(1 + TIMED, len(loop.dataloader), loop.max_iters))
     hook = _FirstSteps(min(steps, loop.max_iters))
     runner.register_hook(hook)
@@ -136,8 +135,7 @@ def rehearse(runner: Runner, cfg: Config) -> Rehearsed:
             '(docs/training.md, Steps that are not finite)'
         )
     found.seconds = found.seconds[1:] or found.seconds
-    found.length = runner.max_epochs if counts_epochs else runner.max_iters
-    found.iterations = runner.max_iters
+    found.epochs, found.iterations = length_of(runner)
     found.validated = _validate_batch(runner)
     return found
 

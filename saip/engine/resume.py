@@ -17,12 +17,15 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.model import is_model_wrapper
 
-from saip.checkpoint import CheckpointError, load_checkpoint_file, read_meta
+from saip.checkpoint import CheckpointError, load_checkpoint_file
+from saip.checkpoint.finite import broken_tensors
 from saip.checkpoint.renamed import drop_unread_twins, rename_state_key
-from saip.engine.finite import broken_tensors
-from saip.engine.kept_checkpoints import NUMBERED
+from saip.engine.kept_checkpoints import RUN_KEY, meta_of, numbered, written
+from saip.engine.processes import decided_by_first
+from saip.errors import number_of, one_line
 
 Shapes = dict[str, torch.Size]
 """Shapes of weights by key."""
@@ -47,8 +50,57 @@ NEEDED = ('state_dict', 'optimizer', 'message_hub')
 """Keys without which no run can be resumed."""
 
 
+def agreed_checkpoint(
+    work_dir: Path, named: Path | None = None
+) -> tuple[Path, Resumable] | None:
+    """The checkpoint that all processes of a run continue; process 0 chooses it.
+
+    A folder may look otherwise from another machine, and processes that continue different steps
+    would wait for each other for ever.
+
+    Args:
+        work_dir: folder of the run.
+        named: the checkpoint, where a user has named it.
+
+    Returns:
+        As :func:`newest_checkpoint`.
+
+    Raises:
+        CheckpointError: it cannot be resumed, or another process finds another file there.
+        FileNotFoundError: there is no file of the name.
+    """
+
+    def choose() -> tuple[Path, Resumable] | None:
+        return newest_checkpoint(work_dir) if named is None else (named, check_resumable(named))
+
+    found = decided_by_first(choose)
+    difference = None if found is None or is_main_process() else _difference(*found)
+    differences = [text for text in all_gather_object(difference) if text is not None]
+    if differences:
+        raise CheckpointError(differences[0])
+    return found
+
+
+def _difference(path: Path, chosen: Resumable) -> str | None:
+    """What is wrong with a process's own view of a checkpoint; None if it is the chosen one."""
+    try:
+        if check_resumable(path) == chosen:
+            return None
+        found = 'another checkpoint'
+    except (CheckpointError, OSError) as error:
+        found = one_line(error)
+    return (
+        f'--resume: process 0 has chosen {path}, after {chosen.iteration} iterations, and process '
+        f'{get_rank()} finds there: {found}. All processes have to see one work_dir'
+    )
+
+
 def newest_checkpoint(work_dir: Path) -> tuple[Path, Resumable] | None:
     """Find the newest checkpoint of a run that is complete, undamaged and finite.
+
+    The newest is the one with the most epochs and iterations, by what the files say: times on the
+    disk change when a folder is copied. Those of the run that wrote ``last_checkpoint`` come
+    first, but for those that it had written before it went back to an earlier one.
 
     Returns:
         Its path and what a run has to know of it; None if there are no checkpoints.
@@ -56,27 +108,40 @@ def newest_checkpoint(work_dir: Path) -> tuple[Path, Resumable] | None:
     Raises:
         CheckpointError: there are checkpoints, but none can be resumed.
     """
-    named = _last_checkpoint(work_dir)
-    files = [path for path in work_dir.glob('*.pth') if NUMBERED.fullmatch(path.name)]
-    number = len(files)
-    done = {path: _iterations(path) for path in files}
-    files.sort(key=lambda path: done[path], reverse=True)
-    if named is not None and named.name in {path.name for path in files}:
-        # Those that are older than the last one, whatever their epochs, may be of an earlier run.
-        written = (work_dir / named.name).stat().st_mtime_ns
-        files.sort(key=lambda path: path.stat().st_mtime_ns < written)
-    elif named is not None:  # checkpoints lie in another folder
-        files.insert(0, named)
-    for path in files:
+    checkpoints = _newest_first(work_dir)
+    for path in checkpoints:
         try:
             return path, check_resumable(path)
         except CheckpointError as error:
             print(f'--resume auto: skipping {error}', file=sys.stderr)
-    if files:
-        raise CheckpointError(
-            f'{work_dir}: all {number} checkpoints are damaged; remove them to begin anew'
+    if checkpoints:
+        files = (
+            'the only checkpoint is'
+            if len(checkpoints) == 1
+            else f'all {len(checkpoints)} checkpoints are'
         )
+        raise CheckpointError(f'{work_dir}: {files} damaged; remove them to begin anew')
     return None
+
+
+def _newest_first(work_dir: Path) -> list[Path]:
+    metas = {path: meta_of(path) for path in numbered(work_dir)}
+    named = _last_checkpoint(work_dir)
+    if named is not None and work_dir / named.name not in metas:  # they lie in another folder
+        return [named, *sorted(metas)]
+    last = {} if named is None else metas[work_dir / named.name]
+
+    def order(path: Path) -> tuple[bool, bool, int, int, bool]:
+        meta = metas[path]
+        if not meta:  # damaged: first, so that it is named
+            return False, False, -sys.maxsize, 0, False
+        of_another_run = bool(last) and meta.get(RUN_KEY) != last.get(RUN_KEY)
+        given_up = bool(last) and written(meta)[0] < written(last)[0]
+        done = -int(meta.get('epoch', 0)), -int(meta.get('iter', 0))
+        earlier = named is None or path.name != named.name
+        return of_another_run, given_up, *done, earlier
+
+    return sorted(metas, key=order)
 
 
 def _last_checkpoint(work_dir: Path) -> Path | None:
@@ -93,14 +158,6 @@ def _if_file(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _iterations(path: Path) -> int:
-    """Iterations that a checkpoint has done; of a damaged one more than any other's."""
-    try:
-        return int(read_meta(path).get('iter', 0))
-    except CheckpointError:
-        return sys.maxsize
-
-
 def check_resumable(path: Path) -> Resumable:
     """Check that a file is an undamaged training checkpoint with finite contents.
 
@@ -115,7 +172,7 @@ def check_resumable(path: Path) -> Resumable:
     broken = broken_tensors(checkpoint)
     if broken:
         raise CheckpointError(
-            f'{path}: {len(broken)} tensors are not finite, {broken[0]} among them: training had '
+            f'{path}: {number_of(len(broken), "tensor")} not finite ({broken[0]}): training had '
             'diverged; resume from an earlier checkpoint'
         )
     meta = checkpoint.get('meta', {})

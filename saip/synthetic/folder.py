@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from saip.datasets.coco import load_json
+from saip.datasets.files import SYNTHETIC
 from saip.errors import InputError
 
-STAMP = 'people.json'
 CONTACT_SHEET = 'contact_sheet.png'
 
 
@@ -40,7 +40,7 @@ def write_folder(
     try:
         temporary.chmod(0o755)
         fill(temporary)
-        (temporary / STAMP).write_text(json.dumps(stamp, indent=2) + '\n', encoding='utf-8')
+        (temporary / SYNTHETIC).write_text(json.dumps(stamp, indent=2) + '\n', encoding='utf-8')
         return _put_in_place(temporary, out, stamp)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -65,7 +65,7 @@ def _is_finished(out: Path, stamp: dict) -> bool:
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    path = out / STAMP
+    path = out / SYNTHETIC
     if not path.is_file():
         raise InputError(
             f'{out} exists and is no set of synthetic persons: name another folder'

@@ -82,10 +82,19 @@ def test_getattr_reads_nothing_but_log_statistics(tmp_path: Path) -> None:
 
 
 def test_stored_configuration_is_read_but_never_run() -> None:
-    text = Config(CONFIG).pretty_text + "a = dict(b=-1.5, c={'x y': (1, None)})\n"
+    more = {'rates': {'mlm.head': {'lr_mult': 5.0}, 'bias': 2.0}}  # keys that are no names
+    text = Config({**CONFIG, **more}).pretty_text + "a = dict(b=-1.5, c={'x y': (1, None)})\n"
     parsed = parse_config_text(text)
     assert parsed['model'] == CONFIG['model']
+    assert parsed['rates'] == more['rates']
     assert parsed['a'] == {'b': -1.5, 'c': {'x y': (1, None)}}
-    for code in ("x = __import__('os')", 'import os', 'x = [i for i in y]', 'x = dict(**y)'):
+    for code in (
+        "x = __import__('os')",
+        'import os',
+        'x = [i for i in y]',
+        'x = dict(**y)',
+        'x = dict({**y})',
+        'x = dict([("a", 1)])',
+    ):
         with pytest.raises(CheckpointError, match='line 1'):
             parse_config_text(code)

@@ -64,6 +64,7 @@ def test_both_published_trees_say_the_same(generated, tmp_path):
         int(row[4].split('-')[1].removesuffix('.png')) for row in people(parsed, 'train')
     ]
     assert max(numbers) > 5 > min(numbers)
+    assert json.loads((tmp_path / 'CIHP/people.json').read_text())['format'] == 'cihp_raw'
 
 
 def small(root: Path) -> Path:

@@ -120,26 +120,50 @@ def test_accumulated_micro_batches_are_done_to_the_end(toy_config):
 
 
 @pytest.mark.parametrize(
-    ('hook', 'length', 'expected'),
+    ('hook', 'epochs', 'expected'),
     [
         (dict(interval=1, max_keep_ckpts=3, save_best='auto'), 300, (4, 2)),
         (dict(interval=1, max_keep_ckpts=3), 2, (2, 0)),
         (dict(interval=10), 100, (10, 0)),
+        (dict(interval=10), 95, (10, 0)),  # and the last
+        (dict(interval=10, save_last=False), 95, (9, 0)),
+        (dict(interval=10, save_begin=50), 100, (6, 0)),
         (dict(interval=10, max_keep_ckpts=-1, save_best=['a', 'b']), 100, (10, 3)),
+        (dict(interval=1000, by_epoch=False), 5, (10, 0)),  # epochs of 2,000 iterations
+        (dict(interval=3000, by_epoch=False, max_keep_ckpts=3), 5, (4, 0)),
         ({}, 100, (1, 0)),
     ],
 )
-def test_the_budget_counts_what_is_kept(hook, length, expected):
+def test_the_budget_counts_what_is_kept(hook, epochs, expected):
     cfg = {'default_hooks': {'checkpoint': hook}}
-    budget = budget_of(cfg, length, checkpoint_bytes=100, backbone_bytes=10)
+    budget = budget_of(cfg, epochs, 2000 * epochs, checkpoint_bytes=100, backbone_bytes=10)
     assert (budget.checkpoints, budget.best) == expected
     assert budget.bytes == round(1.05 * 100 * sum(expected))
 
 
-def test_the_budget_counts_exports():
+@pytest.mark.parametrize('epochs', [True, False])
+@pytest.mark.parametrize(
+    'changes',
+    [dict(interval=2), dict(interval=2, by_epoch=False), dict(interval=4, save_begin=3)],
+)
+def test_the_budget_is_what_a_run_leaves(toy_config, tmp_path, epochs, changes):
+    """Seven epochs of two iterations, or seven iterations."""
+    hook = dict(max_keep_ckpts=-1, **changes)
+    loop = dict(max_epochs=7) if epochs else dict(_delete_=True, by_epoch=False, max_iters=7)
+    path = toy_config(**{'default_hooks.checkpoint': hook, 'train_cfg': loop})
+    launch.train(path, validate=False)
+    left = len(list((tmp_path / 'work').glob('*.pth')))
+    lengths = (7, 14) if epochs else (1, 7)
+    assert (
+        budget_of({'default_hooks': {'checkpoint': hook}}, *lengths, 1, 1).checkpoints == left
+    )
+
+
+@pytest.mark.parametrize(('epochs', 'times'), [(120, 3), (100, 2), (1, 1)])
+def test_the_budget_counts_exports(epochs, times):
     """After epochs 50, 100, ... and at the end, in two formats."""
     cfg = {'custom_hooks': [{'type': 'saip.ExportBackboneHook', 'interval': 50}]}
-    assert budget_of(cfg, 120, 0, 10).exports == 2 * 3
+    assert budget_of(cfg, epochs, 7, 0, 10).exports == 2 * times
 
 
 @pytest.mark.parametrize(

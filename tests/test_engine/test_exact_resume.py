@@ -20,7 +20,7 @@ from tests.processes import in_processes
 from tests.tiny import ARCH, ROOT
 from tests.tools import call_tool
 
-pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+pytestmark = pytest.mark.usefixtures('fresh_mmengine', 'signals_as_before')
 
 VIT = dict(type='saip.ViTEncoder', arch=ARCH, patch_size=16)
 RESNET = dict(type='saip.TimmEncoder', model='test_resnet')

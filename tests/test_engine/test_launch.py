@@ -231,11 +231,16 @@ def test_a_vanished_pretraining_file_does_not_stop_a_resume(toy_config, tmp_path
         launch.train(path, resume='auto', options={'experiment_name': 'anew'})
 
 
-def test_a_finished_run_says_that_nothing_was_trained(toy_config, capsys):
+def test_a_finished_run_says_that_nothing_was_trained(toy_config, tmp_path, capsys):
+    work = str(tmp_path / 'single')
     launch.train(toy_config())
     capsys.readouterr()
     launch.train(toy_config(), resume='auto')
     assert 'epoch_3.pth: all 3 epochs are done; nothing was trained' in capsys.readouterr().out
+    single = {'train_cfg.max_epochs': 1}
+    launch.train(toy_config('single', work_dir=work), options=single)
+    launch.train(toy_config('single', work_dir=work), options=single, resume='auto')
+    assert 'epoch_1.pth: the only epoch is done; nothing was trained' in capsys.readouterr().out
 
 
 def test_a_config_that_ignores_the_chosen_backbone_says_so(monkeypatch, capsys):

@@ -16,17 +16,22 @@ import cv2
 import numpy as np
 
 from saip.datasets.annotated import KeypointCrops, PartCrops
+from saip.datasets.cihp import PARTS
 from saip.datasets.coco import load_json, read_coco_persons
+from saip.datasets.coco_categories import CATEGORIES
 from saip.datasets.converters.hap_keypoints import _read as read_hap_file
 from saip.datasets.converters.hp1m_sources import parse_aic, parse_fashionpedia
 from saip.datasets.converters.keypoints import from_annotations
 from saip.datasets.crops import Crop
+from saip.datasets.fashionpedia import read_fashionpedia as read_garments
 from saip.datasets.keypoints import Keypoints, write_keypoints
+from saip.datasets.knowledge import count_file, load_counts, save_counts
 from saip.datasets.manifest import Entry, write_manifest
 from saip.datasets.person_images import PersonImages
 from saip.datasets.retrieval import RetrievalImages
 from saip.downstream.attributes.annotations import read_attribute_json, read_pa100k
 from saip.downstream.attributes.published import convert_petazs
+from saip.synthetic.formats import ontology
 from saip.synthetic.formats.matfile import cell, save_mat
 from tests.test_fuzz.campaign import Target
 
@@ -168,16 +173,21 @@ def keypoint_file(folder: Path) -> Target:
 def keypoint_array(folder: Path) -> Target:
     """Damage inside of the archive, whose own sums would notice it."""
     whole = keypoint_file(folder).file
+    return member_of(whole, 'keypoints.npy', lambda: Keypoints.read(whole))
+
+
+def member_of(whole: Path, name: str, read_whole: Callable[[], object]) -> Target:
+    """Damage one member of an archive, and put it there again."""
     with zipfile.ZipFile(whole) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    file = folder / 'keypoints.npy'
-    file.write_bytes(members['keypoints.npy'])
+    file = whole.with_name(name)
+    file.write_bytes(members[name])
 
     def read() -> None:
         with zipfile.ZipFile(whole, 'w') as archive:
-            for name, content in (members | {file.name: file.read_bytes()}).items():
-                archive.writestr(name, content)
-        Keypoints.read(whole)
+            for member, content in (members | {name: file.read_bytes()}).items():
+                archive.writestr(member, content)
+        read_whole()
 
     return Target(file, read, names=(whole.name,))
 
@@ -316,6 +326,22 @@ def crowdhuman(folder: Path) -> Target:
     return Target(file, read, 'jsonl', names=('Images',))
 
 
+def coco_objects(folder: Path) -> Target:
+    from saip.downstream.instance_segmentation import CocoInstances
+
+    names = [f'{i}.jpg' for i in range(3)]
+    for name in names:
+        image(folder / f'images/{name}')
+    document = coco_document(names)
+    document['categories'] = [dict(entry) for entry in CATEGORIES]
+    crowd = {'segmentation': {'size': list(SIZE), 'counts': [0, SIZE[0] * SIZE[1]]}}
+    document['annotations'].append(person(99, 1) | crowd | {'iscrowd': 1})
+    file = dump(folder / 'objects.json', document)
+    options = dict(data_prefix=dict(img='images'), pipeline=[], lazy_init=True)
+    data = CocoInstances(data_root=str(folder), ann_file=file.name, **options)
+    return Target(file, data.load_data_list, 'json', names=('images',))
+
+
 def lip(folder: Path) -> Target:
     from saip.downstream.part_segmentation import LIPParts
 
@@ -391,12 +417,100 @@ def detections(folder: Path) -> Target:
     return Target(file, data.load_data_list, 'json')
 
 
+def garments_document() -> dict[str, Any]:
+    """Garments with polygons, run lengths as a list and as a text, and a crowd."""
+    outlines = [
+        [[1, 2, 8, 3, 9, 15]],
+        {'size': list(SIZE), 'counts': [40, 10, 334]},
+        {'size': list(SIZE), 'counts': RUNS},
+    ]
+    names = [entry['name'] for entry in ontology.CATEGORIES]
+    document = coco_document(NAMES, attribute_ids=[0, 295])
+    for annotation, outline in zip(document['annotations'], outlines, strict=True):
+        annotation |= {'segmentation': outline, 'category_id': names.index('dress')}
+    document['annotations'].append(document['annotations'][0] | {'id': 20, 'iscrowd': 1})
+    document['categories'] = [dict(entry) for entry in ontology.CATEGORIES]
+    document['attributes'] = [dict(entry) for entry in ontology.ATTRIBUTES]
+    return document
+
+
+RUNS = 'c16b00o0NY6'
+"""Runs of 51, 6, 18 ... pixels as a text of COCO's, of an image of ``SIZE``."""
+
+
+def garments(folder: Path) -> Target:
+    file = dump(folder / 'garments.json', garments_document())
+    return Target(file, lambda: read_garments(file), 'json')
+
+
+def garment_counts(folder: Path) -> Target:
+    source = dump(folder / 'garments.json', garments_document())
+    file = folder / 'knowledge.npz'
+    save_counts(file, count_file(source))
+    return Target(file, lambda: load_counts(file))
+
+
+def garment_counts_array(folder: Path) -> Target:
+    """Damage inside of the archive, whose own sums would notice it."""
+    whole = garment_counts(folder).file
+    return member_of(whole, 'pairs.npy', lambda: load_counts(whole))
+
+
+def run_lengths(folder: Path) -> Target:
+    """The content of the file is the text of a mask, which compiled code decodes."""
+    from saip.downstream.part_attributes.outlines import mask_of
+
+    document = garments_document()
+    outline = document['annotations'][2]['segmentation']
+    file = folder / 'runs'
+    file.write_text(RUNS)
+    annotations = folder / 'garments.json'
+
+    def read() -> None:
+        outline['counts'] = file.read_bytes().decode('latin-1')
+        dump(annotations, document)
+        for image_ in read_garments(annotations).images.values():
+            for garment in image_.garments:
+                mask_of(garment.segmentation, image_.size)
+
+    return Target(file, read, names=(annotations.name,))
+
+
+def cihp(folder: Path) -> Target:
+    from saip.downstream.human_parsing.annotations import read_cihp
+
+    document = coco_document(NAMES, parsing='a.png')
+    document['categories'][0]['parsing'] = list(PARTS)
+    document['annotations'].append(person(30, 1, iscrowd=1))
+    file = dump(folder / 'CIHP_train.json', document)
+    return Target(file, lambda: read_cihp(file), 'json')
+
+
+def captions(folder: Path) -> Target:
+    from saip.downstream.text_reid.annotations import check_gaps, read_descriptions
+
+    rows = [
+        {'split': part, 'id': i, 'file_path': f'a/{i}.jpg', 'captions': ['A man.', 'In blue.']}
+        for i, part in enumerate(('train', 'train', 'val', 'test'), 1)
+    ]
+    file = dump(folder / 'reid_raw.json', rows)
+
+    def read() -> None:
+        found = read_descriptions(file, 'the layout')
+        check_gaps(found['train'], 1, file)
+
+    return Target(file, read, 'json')
+
+
 CORE: dict[str, Callable[[Path], Target]] = {
     'COCO boxes': coco_boxes,
     'COCO crops with keypoints': coco_crops,
     'COCO to keypoint file': coco_to_keypoints,
     'AIC': aic,
     'Fashionpedia': fashionpedia,
+    'Fashionpedia garments': garments,
+    'counts of attributes (.npz)': garment_counts,
+    'counts of attributes (.npy)': garment_counts_array,
     'list of paths': path_list,
     'manifest': manifest,
     'keypoint file (.npz)': keypoint_file,
@@ -414,6 +528,10 @@ DOWNSTREAM: dict[str, tuple[str, Callable[[Path], Target]]] = {
     'MSMT17 lists': ('mmpretrain', msmt_lists),
     'CrowdHuman (.odgt)': ('mmdet', crowdhuman),
     'LIP list': ('mmseg', lip),
+    'COCO objects': ('mmdet', coco_objects),
+    'CIHP': ('mmdet', cihp),
+    'run lengths of masks': ('mmdet', run_lengths),
+    'captions': ('mmpretrain', captions),
     'COCO keypoints': ('mmpose', coco_keypoints),
     'COCO keypoints, tested': ('mmpose', coco_keypoints_tested),
     'COCO-WholeBody': ('mmpose', wholebody),

@@ -21,7 +21,7 @@ from PIL import Image
 from saip.datasets.canvas import image_size
 from saip.datasets.cihp import PARTS
 from saip.datasets.crops import DataError
-from saip.datasets.files import require_files, write_atomic
+from saip.datasets.files import SYNTHETIC, require_files, write_atomic
 from saip.datasets.label_maps import read_label_map
 from saip.datasets.parallel import parallel_map
 from saip.errors import InputError, MissingFileError
@@ -75,6 +75,8 @@ def convert_cihp(source: Path, target: Path, workers: int = 1) -> dict[str, tupl
         text = json.dumps(document)
         write_atomic(target / 'annotations' / f'CIHP_{split.name}.json', text.encode())
         counts[split.name] = len(names), len(document['annotations'])
+    if (source / SYNTHETIC).is_file():  # figures on it stay marked as such
+        write_atomic(target / SYNTHETIC, (source / SYNTHETIC).read_bytes())
     return counts
 
 

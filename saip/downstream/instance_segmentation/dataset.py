@@ -18,8 +18,10 @@ from saip.datasets.coco import (
     load_json,
 )
 from saip.datasets.coco_categories import CATEGORIES
+from saip.datasets.consistency import Identities
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
+from saip.datasets.outlines import check_outline
 from saip.datasets.readable import StandIns
 from saip.errors import MissingFileError
 from saip.registry import DATASETS
@@ -81,13 +83,16 @@ def _check(document: object, where: str) -> None:
         pairs = zip(
             [*names, *[None] * len(known)], [*known, *[None] * len(names)], strict=False
         )
-        found, wanted = next(pair for pair in pairs if pair[0] != pair[1])
+        other, wanted = next(pair for pair in pairs if pair[0] != pair[1])
         raise DataError(
             f"{where}: {len(names)} categories, not COCO's {len(known)} in their order: the first "
-            f'that differs is {found!r:.40} in place of {wanted!r}'
+            f'that differs is {other!r:.40} in place of {wanted!r}'
         )
-    for box in coco_boxes(document, where, lambda row: True):
-        _check_object(box, categories, f'{where}: annotation {box.annotation.get("id")!r:.40}')
+    identities = Identities(where)
+    for number, found in enumerate(coco_boxes(document, where, lambda row: True)):
+        identity = found.annotation.get('id')
+        identities.add(identity, f'annotations[{number}] of {found.file_name:.80}')
+        _check_object(found, categories, f'{where}: annotation {identity!r:.40}')
 
 
 def _check_object(found: CocoBox, categories: Mapping[int | str, str], place: str) -> None:
@@ -99,17 +104,5 @@ def _check_object(found: CocoBox, categories: Mapping[int | str, str], place: st
     if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
         raise DataError(f'{place} has the area {area!r:.40}, not a number')
     assert found.size is not None  # as all images of the file have one
-    match row.get('segmentation'):
-        case [_, *_]:
-            return
-        case {'size': [height, width], 'counts': list() | str()}:
-            if (width, height) != found.size:
-                raise DataError(
-                    f'{place} has run lengths of {width!r:.20} x {height!r:.20} pixels in an image '
-                    f'of {found.size[0]} x {found.size[1]}'
-                )
-            return
-        case other:
-            raise DataError(
-                f'{place} has segmentation {other!r:.60}, neither polygons nor run lengths'
-            )
+    # A polygon of fewer points is left out by mmdet.
+    check_outline(row.get('segmentation'), found.size, place, least_points=1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saip.datasets.coco import load_json
 from saip.datasets.crops import DataError
 from saip.errors import InputError, MissingFileError
 
@@ -46,9 +46,9 @@ def read_descriptions(path: str | Path, layout: str) -> dict[str, list[Described
     if not Path(path).is_file():
         raise MissingFileError(f'{path}: no such annotation file. {layout}')
     try:
-        entries = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise DataError(f'{path}: no JSON file ({error}); {FORM}') from error
+        entries = load_json(path)
+    except DataError as error:
+        raise DataError(f'{error}; {FORM}') from error
     if not isinstance(entries, list) or not entries:
         raise DataError(f'{path}: {FORM}')
     found: dict[str, list[DescribedImage]] = {split: [] for split in SPLITS}

@@ -62,13 +62,8 @@ def saip_to_timm(
         OSError: a file cannot be read or written.
     """
     encoder, meta = load_encoder(source, which)
-    name, options = _timm_call(meta['architecture'])
-    model = _create(name, **options)
-    stride = meta['architecture'].get('output_stride')
-    strided = keep_stride(model, stride, f"timm's {name}") if stride else []
+    _, name, options, strided = to_timm(encoder, meta['architecture'])
     weights = _theirs(encoder)
-    fit(model, weights, f"timm's {name}")
-    check_features(encoder, model.eval(), f"timm's {name}")
     write_weights(target, weights, meta, source)
     given = {**options, 'num_classes': 0, 'checkpoint_path': str(target)}
     call = ', '.join(f'{key}={value!r}' for key, value in given.items())
@@ -80,6 +75,27 @@ def saip_to_timm(
             *(f'model.get_submodule({layer!r}).stride = (1, 1)' for layer in strided),
         ]
     return Conversion(str(target), len(weights), notes=tuple(lines))
+
+
+def to_timm(
+    encoder: BaseEncoder, architecture: dict[str, Any]
+) -> tuple[Any, str, dict[str, Any], list[str]]:
+    """Make timm's model with the weights of an encoder, and check that it gives its features.
+
+    Returns:
+        The model in eval mode, its name, the options with which timm makes it, and the layers whose
+        stride was changed afterwards, for which timm has no option.
+
+    Raises:
+        CheckpointError: timm has no such network.
+    """
+    name, options = _timm_call(architecture)
+    model = _create(name, **options)
+    stride = architecture.get('output_stride')
+    strided = keep_stride(model, stride, f"timm's {name}") if stride else []
+    fit(model, _theirs(encoder), f"timm's {name}")
+    check_features(encoder, model.eval(), f"timm's {name}")
+    return model, name, options, strided
 
 
 def timm_to_saip(

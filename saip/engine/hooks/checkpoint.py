@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,14 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError, describe_training, parse_config_text
+from saip.checkpoint.finite import CONSTANTS_KEY, broken_tensors, infinite_constants
+from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.atomic_backend import NO_ROOM, PARTIAL_SUFFIX, AtomicBackend
 from saip.engine.counted_steps import STEPS_KEY, compare_steps, counted_steps
-from saip.engine.finite import CONSTANTS_KEY, broken_tensors, infinite_constants
+from saip.engine.hooks.runtime_info import flush_outputs
 from saip.engine.kept_checkpoints import RUN_KEY, KeptCheckpoints
 from saip.engine.plain_values import restore_buffers, to_plain
-from saip.engine.resume import newest_checkpoint
+from saip.engine.resume import agreed_checkpoint
 from saip.engine.stored_optimizer import check_stored_optimizer
 from saip.engine.stored_schedules import check_stored, warn_of_early_end
 from saip.engine.unwrap import unwrap
@@ -96,7 +99,7 @@ class AtomicCheckpointHook(CheckpointHook):
         which would look for the name in ``last_checkpoint`` from the present folder.
         """
         if runner._resume and runner._load_from is None:
-            found = newest_checkpoint(Path(runner.work_dir))
+            found = agreed_checkpoint(Path(runner.work_dir))
             runner._load_from = None if found is None else str(found[0])
             runner._resume = found is not None
 
@@ -133,12 +136,17 @@ class AtomicCheckpointHook(CheckpointHook):
         Args:
             runner: the runner, whose accumulated gradients have been used.
             validating: called in a validation, not after a training iteration.
+
+        Raises:
+            StoppedError: weights or optimizer are not finite.
+            OSError: the disk is full, whatever is to be done in a run that goes on.
         """
         meta = _of_this_step(runner)
         if validating:
             meta['iter'] -= 1
+        flush_outputs(runner)
         self._write(runner, f'iter_{meta["iter"]}.pth', meta)
-        return self.last_ckpt
+        return str(self.last_ckpt)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add what a run says of itself; leave nothing but finite tensors and plain values.
@@ -158,17 +166,26 @@ class AtomicCheckpointHook(CheckpointHook):
             meta[CONSTANTS_KEY] = self._constants
         broken = broken_tensors(checkpoint)
         if broken:
-            last = self.last_ckpt or 'there is none of this run'
-            raise StoppedError(
-                f'not finite after iteration {meta.get("iter", runner.iter)}: '
-                f'{", ".join(broken[:3])}{f" and {len(broken) - 3} more" * (len(broken) > 3)}. No '
-                f'checkpoint was written of it, and training stops. The last good one: {last}. '
-                'Resume from it with a lower learning rate or with gradient clipping; '
-                'optim_wrapper.type=saip.AutocastOptimWrapper skips steps that are not finite'
-            )
+            raise StoppedError(self._poisoned(runner, broken, meta.get('iter', runner.iter)))
         for key in checkpoint:
             if key not in ('state_dict', 'optimizer'):
                 checkpoint[key] = to_plain(checkpoint[key])
+
+    def _poisoned(self, runner: Runner, broken: list[str], iteration: int) -> str:
+        """Why training stops, and what can be done about it."""
+        more = f' and {len(broken) - 3} more' if len(broken) > 3 else ''
+        good = self.last_ckpt or (runner._load_from if runner._resume else None)
+        guarded = isinstance(runner.optim_wrapper, AutocastOptimWrapper)
+        advice = 'a lower learning rate or gradient clipping'
+        if not guarded:
+            advice += (
+                ', or optim_wrapper.type=saip.AutocastOptimWrapper, which skips such steps'
+            )
+        again = f'resume from the last good checkpoint, {good},' if good else 'begin anew'
+        return (
+            f'{", ".join(broken[:3])}{more} not finite after iteration {iteration}: training '
+            f'stops, and no checkpoint of this state is written; {again} with {advice}'
+        )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the plain values of a message hub back into what mmengine expects.
@@ -201,37 +218,41 @@ class AtomicCheckpointHook(CheckpointHook):
             self._waiting = step
             return
         self._waiting = None
-        self._write(runner, self.filename_tmpl.format(step), meta)
+        flush_outputs(runner)
+        try:
+            self._write(runner, self.filename_tmpl.format(step), meta)
+        except OSError as error:
+            self._go_on(runner, error)
 
     def _write(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
-        """Write a checkpoint and point ``last_checkpoint`` to it, then remove outdated ones."""
+        """Write a checkpoint, remove outdated ones, point ``last_checkpoint`` to it."""
         path = self.file_backend.join_path(self.out_dir, name)
-        with self._removing_afterwards():
+        with self._removing_afterwards(), _undone(runner, self):
             runner.message_hub.update_info('last_ckpt', path)
-            try:
-                runner.save_checkpoint(
-                    self.out_dir,
-                    name,
-                    self.file_client_args,
-                    save_optimizer=self.save_optimizer,
-                    save_param_scheduler=self.save_param_scheduler,
-                    meta=meta,
-                    by_epoch=self.by_epoch,
-                    backend_args=self.backend_args,
-                )
-            except OSError as error:
-                if not self._continues or error.errno not in NO_ROOM:
-                    raise
-                runner.logger.error(f'{error}: training goes on to the next checkpoint')
-                return
-            self.last_ckpt = path
-            if self._kept is None:
-                return
-            AtomicBackend().put_text(
-                _from_folder(path, runner.work_dir), Path(runner.work_dir, 'last_checkpoint')
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
             )
-            for outdated in self._kept.add(name, self.max_keep_ckpts):
-                self.file_backend.remove(self.file_backend.join_path(self.out_dir, outdated))
+            self.last_ckpt = path
+        if self._kept is None:
+            return
+        for outdated in self._kept.add(name, self.max_keep_ckpts):
+            self.file_backend.remove(self.file_backend.join_path(self.out_dir, outdated))
+        AtomicBackend().put_text(
+            _from_folder(path, runner.work_dir), Path(runner.work_dir, 'last_checkpoint')
+        )
+
+    def _go_on(self, runner: Runner, error: OSError) -> None:
+        """Go on without a checkpoint, where the disk is full and that is what to do then."""
+        if not self._continues or error.errno not in NO_ROOM:
+            raise error
+        runner.logger.error(f'{error}: training goes on to the next checkpoint')
 
     def _move_best(self, runner: Runner) -> None:
         """Take the best checkpoints of a copied folder for those in the copy."""
@@ -254,8 +275,11 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if self.file_backend is None:  # a validation by itself, which has nothing to save
             return
-        with self._removing_afterwards():
-            super()._save_best_checkpoint(runner, metrics)
+        try:
+            with self._removing_afterwards(), _undone(runner, self):
+                super()._save_best_checkpoint(runner, metrics)
+        except OSError as error:
+            self._go_on(runner, error)
 
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
@@ -280,6 +304,26 @@ class AtomicCheckpointHook(CheckpointHook):
         if len(self.key_indicators) == 1:
             return [self.best_ckpt_path]
         return list(self.best_ckpt_path_dict.values())
+
+
+@contextmanager
+def _undone(runner: Runner, hook: AtomicCheckpointHook) -> Iterator[None]:
+    """Take back what a hook and the log say of a file that could not be written."""
+    hub = runner.message_hub
+    said = {key: value for key, value in hub.runtime_info.items() if _is_of_files(key)}
+    own = {key: copy(value) for key, value in vars(hook).items() if key.startswith('best_ckpt')}
+    try:
+        yield
+    except OSError:
+        for key in [key for key in hub.runtime_info if _is_of_files(key)]:
+            hub.pop_info(key)
+        hub.runtime_info.update(said)
+        vars(hook).update(own)
+        raise
+
+
+def _is_of_files(key: str) -> bool:
+    return key.startswith(('best_score', 'best_ckpt', 'last_ckpt'))
 
 
 class _Removals:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 
 from saip.checkpoint import describe_training, export_backbone
+from saip.engine.atomic_backend import NO_ROOM
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
 from saip.registry import HOOKS
@@ -78,10 +79,14 @@ class ExportBackboneHook(Hook):
             'message_hub': {},
         }
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        path = export_backbone(
-            checkpoint,
-            Path(runner.work_dir, EXPORT_FOLDER),
-            which=self.which,
-            name=f'backbone_epoch_{epoch}',
-        )
+        folder = Path(runner.work_dir, EXPORT_FOLDER)
+        try:
+            path = export_backbone(
+                checkpoint, folder, which=self.which, name=f'backbone_epoch_{epoch}'
+            )
+        except OSError as error:  # the checkpoint before it decides what a full disk does
+            if error.errno not in NO_ROOM:
+                raise
+            runner.logger.error(f'{folder}: {error}; the backbone of epoch {epoch} is missing')
+            return
         runner.logger.info(f'The backbone of epoch {epoch} is exported to {path}')

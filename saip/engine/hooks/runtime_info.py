@@ -159,6 +159,17 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
         return False
 
 
+def flush_outputs(runner: Runner) -> None:
+    """Let the hook of a run write down what it has kept, in all processes together.
+
+    Raises:
+        NonFiniteLossError: see :class:`AsyncRuntimeInfoHook`.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, AsyncRuntimeInfoHook):
+            hook.flush(runner)
+
+
 def stack_scalars(outputs: dict[str, Any]) -> torch.Tensor:
     """Stack scalars into one float64 vector on the device of the tensors among them."""
     tensors = [value for value in outputs.values() if isinstance(value, torch.Tensor)]

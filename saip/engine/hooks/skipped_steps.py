@@ -10,6 +10,7 @@ from typing import Any
 from mmengine import dist
 from mmengine.runner import Runner
 
+from saip.engine.atomic_backend import NO_ROOM
 from saip.engine.sample_names import Ids, names_of
 from saip.errors import StoppedError
 
@@ -142,7 +143,13 @@ def _name(steps: list[SkippedStep], runner: Runner) -> list[str]:
         text = f'{step.when} ({", ".join(step.terms)} not finite; {_shown(names)})'
         runner.logger.warning(f'optimizer step skipped at {text}')
         if dist.is_main_process():
-            _write(Path(runner.work_dir, FILE), step, ranks, _replayed(runner))
+            path = Path(runner.work_dir, FILE)
+            try:
+                _write(path, step, ranks, _replayed(runner))
+            except OSError as error:  # the weights are as they were: no reason to end a run
+                if error.errno not in NO_ROOM:
+                    raise
+                runner.logger.error(f'{path}: {error}; the step is missing there')
         texts.append(text)
     return texts
 

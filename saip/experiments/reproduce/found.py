@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from saip.checkpoint import file_sha256
+from saip.datasets.coco import load_json
 from saip.engine.records import (
     TRAINED,
     ResultRecord,
@@ -19,7 +20,13 @@ from saip.engine.records import (
     is_encoder,
 )
 from saip.experiments.finetune_job import environment
-from saip.experiments.reproduce.plan import Settings, digest_of, matching, weights_file
+from saip.experiments.reproduce.plan import (
+    Settings,
+    digest_of,
+    matching,
+    probe_step,
+    weights_file,
+)
 from saip.experiments.reproduce.tables import Cell, Row
 from saip.experiments.reproduce.weights import Weights
 
@@ -71,6 +78,8 @@ class Records:
         Raises:
             InputError: the row's configuration cannot be read.
         """
+        if cell.task.protocol:
+            return _probed(row, cell, settings)
         if not settings.task_config(cell).is_file():
             return Found(passed_over=(f'there is no configs/downstream/{cell.task.config}',))
         records = self.by_config.get(cell.task.config, [])
@@ -188,6 +197,20 @@ def _remarks(record: ResultRecord, wanted: _Wanted) -> Iterator[str]:
         yield f'{wanted.share:.0%} of the schedule'
     if record.trained['processes'] != wanted.processes:
         yield f'{record.trained["processes"]} processes'
+
+
+def _probed(row: Row, cell: Cell, settings: Settings) -> Found:
+    """What an evaluation of a row's frozen features says, if it was of the weights there now."""
+    step = probe_step(row, cell, settings)
+    if not step.makes.is_file():
+        return Found()
+    found = load_json(step.makes)
+    sums = [file_sha256(path) for path in matching(Path(weights_file(row.weights, settings)))]
+    if not isinstance(found, dict) or found.get('sha256') not in sums:
+        return Found(passed_over=(f'{step.makes}: of other weights than those there now',))
+    best = max(value for scores in found['rows'].values() for value in scores.values())
+    remarks = [f'{settings.schedule:.0%} of the schedule'] if settings.schedule < 1 else []
+    return Found(float(best), None, '', tuple(remarks))
 
 
 def _text_of(trained: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What the paper leaves open about its tables, in words for their readers."""
+"""What the tables leave open, in words for their readers."""
 
 RECIPE = (
     'The paper does not say whether a compared method kept its own recipe. The rows take the '
@@ -47,4 +47,16 @@ HUMANART = (
     'HumanArt is trained alone; configs/downstream/pose/vitpose_humanart-coco.py adds COCO, as the '
     "authors' code does."
 )
-DRAWN = "Figures on people drawn by code say that a task learns, and nothing about the paper's."
+CAE_PROBES = (
+    'Linear and attentive probing by tools/eval_frozen.py, the best of its learning rates; a row '
+    'shows them once they have been run by --run with this --out.'
+)
+CAE_DENSE = (
+    "ADE20K and COCO in the settings of CAE's code, which takes another rate on ADE20K after 300, "
+    '800 and 1600 epochs: docs/downstream.md#settings-of-scenes.'
+)
+CAE_MAE = (
+    "Figures that the README takes from the CAE paper. The row's fine-tunings have the settings of "
+    'CAE after 1600 epochs, without LayerScale.'
+)
+DRAWN = "Figures on data drawn by code say that a task learns, and nothing about the paper's."

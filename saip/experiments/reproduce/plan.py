@@ -22,6 +22,8 @@ from saip.experiments.reproduce.tasks import stated_gpus
 from saip.experiments.reproduce.weights import Weights
 
 BATCH = 'train_dataloader.batch_size'
+PROBE_EPOCHS, PROBE_BATCH = 90, 1024
+"""Of linear and attentive probing; the learning rates follow the batch."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,14 @@ class Settings:
     def variables(self, weights: Weights, share: float) -> dict[str, str]:
         """What a task's configuration is told, apart from its weights."""
         short = {} if share == 1 else {'SAIP_SCHEDULE': f'{share:g}'}
-        return {'SAIP_BACKBONE': weights.encoder, **short}
+        gain = {'SAIP_LAYER_SCALE': weights.layer_scale} if weights.layer_scale else {}
+        return {'SAIP_BACKBONE': weights.encoder, **gain, **short}
 
     def read_task(self, cell: Cell, weights: Weights) -> Config:
         """Resolve the configuration of a cell's fine-tuning."""
         share = self.share_of(cell)
-        variables = {'SAIP_SCHEDULE': '1', **self.variables(weights, share)}
+        usual = {'SAIP_SCHEDULE': '1', 'SAIP_LAYER_SCALE': '0'}
+        variables = {**usual, **self.variables(weights, share)}
         config = self.task_config(cell)
         stated_gpus(config)  # which says it where there is none
         return _read(config, self.data, tuple(variables.items()), self.options)
@@ -161,7 +165,7 @@ def _shortened(cfg: Config, share: float) -> Iterator[str]:
             yield f'param_scheduler.{number}.{key}={value}'
 
 
-Kind = Literal['pretrain', 'finetune', 'test', 'draw']
+Kind = Literal['pretrain', 'finetune', 'test', 'probe', 'draw']
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,9 @@ def weights_steps(weights: Weights, settings: Settings) -> list[Step]:
 
 
 def task_steps(row: Row, cell: Cell, settings: Settings) -> list[Step]:
-    """Commands of a fine-tuning and its test."""
+    """Commands of a fine-tuning and its test, or of an evaluation of frozen features."""
+    if cell.task.protocol:
+        return [probe_step(row, cell, settings)]
     config, share = settings.task_config(cell), settings.share_of(cell)
     cfg = settings.read_task(cell, row.weights)
     work_dir = task_folder(row, cell, settings)
@@ -282,6 +288,32 @@ def task_steps(row: Row, cell: Cell, settings: Settings) -> list[Step]:
             work_dir / 'test/records/test_*.json',
         ),
     ]
+
+
+def probe_step(row: Row, cell: Cell, settings: Settings) -> Step:
+    """Command of an evaluation of frozen features."""
+    folder = settings.pretraining_folder / 'frozen' / row.weights.name
+    record = folder / f'{cell.task.protocol}.json'
+    epochs = max(1, round(PROBE_EPOCHS * settings.schedule))
+    data = str(Path(settings.data) / cell.task.data[0])
+    options = {'protocol': cell.task.protocol, 'feature': 'image_token', 'epochs': epochs}
+    options |= {'batch-size': PROBE_BATCH, 'json': record}
+    words = [word for key, value in options.items() for word in (f'--{key}', str(value))]
+    return Step(
+        'probe',
+        f'{cell.task.protocol} probing of {row.weights.name}',
+        (
+            'python',
+            tool_path(settings, 'eval_frozen.py'),
+            weights_file(row.weights, settings),
+            data,
+            *words,
+            '--no-baselines',
+        ),
+        {},
+        folder / cell.task.protocol,
+        record,
+    )
 
 
 def digest_of(cfg: Config, settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -89,7 +89,7 @@ def report_table(table: Table, settings: Settings, records: Records) -> Report:
     )
     columns = tuple(f'{c.column.title}{"" if c.column.higher else " ↓"}' for c in cells)
     lines = tuple(_line(row, settings, records) for row in table.rows)
-    said = (*table.notes, _hours(cells))
+    said = (*table.notes, *_hours(table))
     drawn = any('drawn' in r for line in lines for e in line.entries for r in e.remarks)
     return Report(
         table.name,
@@ -103,15 +103,17 @@ def report_table(table: Table, settings: Settings, records: Records) -> Report:
     )
 
 
-def _hours(cells: Sequence[Cell]) -> str:
-    """What the fine-tunings of a row take, as far as the documents estimate it."""
-    tasks = {cell.task.name: cell.task for cell in cells}.values()
+def _hours(table: Table) -> Iterator[str]:
+    """What the trainings of a row take, as far as the documents estimate it."""
+    tasks = {cell.task.name: cell.task for cell in table.rows[0].cells}.values()
     known = ', '.join(f'{task.title} {task.hours}' for task in tasks if task.hours)
-    return (
-        f'Hours of one recent GPU for a fine-tuning, estimated in docs/downstream.md: {known}. '
-        'A pretraining of 300 epochs on the million images of LUP1M takes 120 to 145 hours of one '
-        "H100, by the time of a step of SAIP's ViT-Tiny (benchmarks/results/2026-11-27_h100.md)."
-    )
+    yield f'Hours of one recent GPU for a fine-tuning, estimated in docs/downstream.md: {known}.'
+    if any('LUP1M' in row.weights.data for row in table.rows):
+        yield (
+            'A pretraining of 300 epochs on the million images of LUP1M takes 120 to 145 hours of '
+            "one H100, by the time of a step of SAIP's ViT-Tiny "
+            '(benchmarks/results/2026-11-27_h100.md).'
+        )
 
 
 def _line(row: Row, settings: Settings, records: Records) -> Line:
@@ -120,7 +122,9 @@ def _line(row: Row, settings: Settings, records: Records) -> Line:
         f'{cell.task.title}, {reason}' for cell, one in found for reason in one.passed_over
     ]
     # Commands of a data set without its configuration are no commands.
-    known = [cell for cell in row.cells if settings.task_config(cell).is_file()]
+    known = [
+        cell for cell in row.cells if cell.task.protocol or settings.task_config(cell).is_file()
+    ]
     shown = replace(row, cells=tuple(known))
     return Line(
         row.name,
@@ -140,8 +144,7 @@ def _entry(cell: Cell, found: Found) -> Entry:
     printed = f'{found.value:.1f}'
     ahead = float(printed) - float(cell.paper)
     better = ahead >= 0 if cell.column.higher else ahead <= 0
-    assert found.record is not None
-    dated = (*found.remarks, found.record.date[:10])
+    dated = (*found.remarks, *([found.record.date[:10]] if found.record else []))
     return Entry(cell.paper, f'{printed} ({ahead:+.1f})', better, dated)
 
 

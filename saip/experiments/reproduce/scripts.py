@@ -40,7 +40,7 @@ def slurm_script(jobs: Sequence[Job], settings: Settings, gpus: int) -> str:
 def _begin(settings: Settings) -> Iterator[str]:
     yield 'set -euo pipefail'
     yield f'cd {shlex.quote(str(Path.cwd()))}'  # --out and SAIP_DATA are relative to it
-    yield 'unset SAIP_INIT SAIP_SCHEDULE SAIP_BACKBONE'
+    yield 'unset SAIP_INIT SAIP_SCHEDULE SAIP_BACKBONE SAIP_LAYER_SCALE'
     yield f'export SAIP_DATA={shlex.quote(settings.data)}'
     root = shlex.quote(str(settings.root.resolve()))
     yield f'export PYTHONPATH={root}"${{PYTHONPATH:+:$PYTHONPATH}}"'

@@ -1,4 +1,4 @@
-"""The paper's tables and figures: rows, what they begin with, and the printed figures."""
+"""The tables: rows, what they begin with, and the printed figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from saip.errors import InputError
 from saip.experiments.reproduce import notes
 from saip.experiments.reproduce.printed import (
+    CAE,
     TABLE_I,
     TABLE_II,
     TABLE_III,
@@ -22,6 +23,7 @@ from saip.experiments.reproduce.weights import (
     Weights,
     ablated,
     from_scratch,
+    of_imagenet,
     pretrained,
     supervised,
 )
@@ -179,6 +181,18 @@ def _unseen() -> Iterator[Row]:
         yield Row(name.lower().replace('+', '-'), (name,), weights, cells)
 
 
+def _of_cae() -> Iterator[Row]:
+    """Rows of the table of CAE's README."""
+    rates = {'300': 'ade20k-lr3e-4', '800': 'ade20k-lr2e-4', '1600': 'ade20k'}
+    for model, (epochs, *values) in _lines(CAE):
+        method, size = model.split('-')
+        weights = of_imagenet(method, size, int(epochs))
+        tasks = ('linear', 'attentive', 'imagenet', rates[epochs], 'coco-objects')
+        note = notes.CAE_MAE if method == 'MAE' else ''
+        name = f'{model.lower()}-{epochs}e'
+        yield Row(name, (model, 'IN1K', epochs), weights, _cells(tasks, values), note)
+
+
 _HEADS = ('method', 'encoder', 'pretraining data')
 _SINGLE = ('market1501', 'msmt17', 'cuhk-pedes', 'icfg-pedes', 'pa100k', 'petazs')
 _COMMON = (notes.RECIPE, notes.STRIDE, notes.SEEDS)
@@ -232,6 +246,13 @@ _ALL = (
         tuple(_unseen()),
         (notes.DOMAINS, notes.HUMANART, notes.RECIPE, notes.SEEDS),
     ),
+    Table(
+        'cae',
+        "The table of CAE's README: ImageNet, ADE20K, COCO",
+        ('model', 'pretraining data', 'epochs'),
+        tuple(_of_cae()),
+        (notes.CAE_PROBES, notes.CAE_DENSE),
+    ),
 )
 TABLES = {table.name: table for table in _ALL}
-"""Tables I to VII."""
+"""Tables I to VII, and CAE's."""

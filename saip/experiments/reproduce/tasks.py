@@ -1,4 +1,4 @@
-"""The data sets that the paper's tables have a column for."""
+"""The data sets that the tables have a column for."""
 
 from __future__ import annotations
 
@@ -29,20 +29,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Task:
-    """A fine-tuning on a data set.
+    """A fine-tuning on a data set, or an evaluation of frozen features.
 
     Attributes:
         name: by which rows name it.
         title: of the data set.
-        config: path below ``configs/downstream``.
+        config: path below ``configs/downstream``; '' of frozen features.
         columns: its figures.
         data: what has to be there below SAIP_DATA.
         drawn: its name in ``make_people.py --datasets``, which draws a set in its place.
-        section: of docs/downstream.md, where the data and its layout are described.
+        converted: command that has to follow, with ``{data}`` for SAIP_DATA.
+        section: of ``page``, where the data and its layout are described.
         hours: on one recent GPU, an estimate of docs/downstream.md; '' where it has none.
         tested: the weights whose figure counts, the last or the best on a validation part.
         least: the shortest share of its schedule that it can be trained for.
         variables: each has to name a file beside the encoder's weights; with what makes it.
+        page: of the documents.
+        protocol: of ``tools/eval_frozen.py``, whose feature is the image token.
     """
 
     name: str
@@ -56,6 +59,23 @@ class Task:
     tested: Literal['last', 'best'] = 'last'
     least: float = 0.0
     variables: tuple[tuple[str, str], ...] = ()
+    page: str = 'docs/downstream.md'
+    protocol: str = ''
+    converted: str = ''
+
+
+def _ade20k(name: str, config: str) -> Task:
+    return Task(
+        name, 'ADE20K', f'semantic_segmentation/{config}.py', (Column('mIoU', 'mIoU'),),
+        ('ADEChallengeData2016',), 'ade20k', 'segmentation-of-scenes', '15 to 25',
+    )  # fmt: skip
+
+
+def _frozen(protocol: str) -> Task:
+    return Task(
+        protocol, 'ImageNet', '', (Column(protocol, 'top-1'),), ('imagenet',), 'imagenet',
+        'by-labels', page='docs/evaluation.md', protocol=protocol,
+    )  # fmt: skip
 
 
 def _pose(*titles: str, prefix: str = 'coco') -> tuple[Column, ...]:
@@ -66,7 +86,11 @@ _REID = 'person-reid'
 _ATTRIBUTES = 'person-attributes'
 _POSE = 'pose-and-whole-body-landmarks'
 _CLIP = (
-    ('SAIP_TEXT_INIT', 'python tools/model_converters/clip_text_to_saip.py CLIP.pt text.pth'),
+    (
+        'SAIP_TEXT_INIT',
+        'python tools/model_converters/clip_text_to_saip.py '
+        'ViT-B-16.pt text.pth --activation quick_gelu',
+    ),
     ('SAIP_BPE', 'CLIP publishes bpe_simple_vocab_16e6.txt.gz with its code'),
 )
 _ALL = (
@@ -96,6 +120,8 @@ _ALL = (
         'petazs', 'PETAzs', 'attributes/par_petazs.py',
         (Column('mA', 'attributes/mA'),), ('PETA/peta_zs.json',), 'peta', _ATTRIBUTES,
         '0.1 to 0.2',
+        converted='python tools/dataset_converters/make_petazs.py {data}/PETA/dataset_zs_run0.pkl '
+        '{data}/PETA/peta_zs.json',
     ),
     Task(
         'coco', 'COCO', 'pose/vitpose_coco.py', _pose('AP', 'AR'), ('coco',), 'coco', _POSE,
@@ -144,6 +170,25 @@ _ALL = (
     Task(
         'ap10k', 'AP-10K', 'pose/vitpose_ap10k.py', _pose('AP'), ('ap10k',), 'ap10k', _POSE,
         'less than 1', tested='best',
+    ),
+    _frozen('linear'),
+    _frozen('attentive'),
+    Task(
+        'imagenet', 'ImageNet', 'classification/finetune_imagenet.py',
+        (Column('fine-tuning', 'accuracy/top1'),), ('imagenet',), 'imagenet',
+        'by-labels', page='docs/evaluation.md',
+    ),
+    _ade20k('ade20k', 'upernet_ade20k'),
+    _ade20k('ade20k-lr2e-4', 'upernet-lr2e-4_ade20k'),
+    _ade20k('ade20k-lr3e-4', 'upernet-lr3e-4_ade20k'),
+    Task(
+        'coco-objects', 'COCO', 'instance_segmentation/mask-rcnn_coco.py',
+        (
+            Column('box AP', 'coco/bbox_mAP', factor=100.0),
+            Column('mask AP', 'coco/segm_mAP', factor=100.0),
+        ),
+        ('coco/annotations/instances_train2017.json',), 'coco', 'detection-of-objects',
+        '30 to 45',
     ),
 )  # fmt: skip
 

@@ -49,6 +49,7 @@ class Weights:
         data: folders of the pretraining below SAIP_DATA.
         variable: that names a file for it, the file where it is not set, or '', and what makes
             that file.
+        layer_scale: of the encoder, SAIP_LAYER_SCALE of its fine-tunings; '' without.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Weights:
     published: Published | None = None
     data: tuple[str, ...] = ()
     variable: tuple[str, str, str] | None = None
+    layer_scale: str = ''
 
 
 def _timm(
@@ -136,6 +138,12 @@ _FILES = {
         'data/experts/path_vit-base-p16.pth',
     ),
 }
+_TOKENIZER = (
+    'SAIP_TOKENIZER',
+    'data/tokenizers/tokenizer.pth',  # as configs/pretrain/_base_/methods has it
+    'python tools/model_converters/dalle_to_saip.py encoder.pkl data/tokenizers/dalle.pth; export '
+    'SAIP_TOKENIZER=data/tokenizers/dalle.pth (docs/cae.md#targets)',
+)
 _OBJECTIVES = ('csm', 'csr', 'css')
 
 
@@ -176,6 +184,28 @@ def ablated(*objectives: str) -> Weights:
         whole.pretraining,
         tuple(f'model.objectives.{name}=None' for name in left_out),
         data=whole.data,
+    )
+
+
+def of_imagenet(method: str, size: str, epochs: int) -> Weights:
+    """A pretraining on ImageNet of the table of CAE's README.
+
+    Args:
+        method: ``MAE`` or ``CAE``.
+        size: of the ViT, ``base`` or ``large``.
+        epochs: of the pretraining.
+    """
+    encoder = f'vit-{size}-p16'
+    if method == 'MAE':
+        config = f'mae/mae_{encoder}_8xb512-amp-coslr-{epochs}e_in1k.py'
+        return Weights(f'mae_{encoder}_{epochs}e_in1k', encoder, config, data=('IN1K',))
+    return Weights(
+        f'cae_{encoder}_{epochs}e_in1k',
+        encoder,
+        f'cae/cae-dalle_{encoder}_8xb256-amp-coslr-{epochs}e_in1k.py',
+        data=('IN1K',),
+        variable=_TOKENIZER,
+        layer_scale='1e-5' if size == 'large' else '0.1',
     )
 
 

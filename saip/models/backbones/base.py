@@ -156,6 +156,12 @@ class BaseEncoder(BaseModule):
             InputError: the encoder has no map at one of the strides.
         """
 
+    def encode_with_maps(
+        self, images: Tensor, strides: Sequence[int]
+    ) -> tuple[EncoderOutput, list[Tensor]]:
+        """What :meth:`encode` and :meth:`feature_maps` return, where it can be from one pass."""
+        return self.encode(images), self.feature_maps(images, strides)
+
     def block_maps(
         self, images: Tensor, shares: Sequence[Fraction], normed: bool = True
     ) -> list[Tensor]:

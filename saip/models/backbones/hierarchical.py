@@ -236,6 +236,19 @@ class HierarchicalEncoder(BaseEncoder):
             maps = self._run(self._pad(images), strides)
         return [maps[stride].contiguous() for stride in strides]
 
+    def encode_with_maps(
+        self, images: Tensor, strides: Sequence[int]
+    ) -> tuple[EncoderOutput, list[Tensor]]:
+        """What :meth:`encode` and :meth:`feature_maps` return, from one pass."""
+        check_strides(self, strides)
+        with self._modulation(None, images):
+            maps = self._run(self._pad(images), sorted({*strides, self.last_stride}))
+            last = maps[self.last_stride]
+            token = self._pool(last)
+        grid = (last.shape[-2], last.shape[-1])
+        output = EncoderOutput(token, _tokens(last, grid, None), grid)
+        return output, [maps[stride].contiguous() for stride in strides]
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) -> the maps at ``out_strides``, or one image token (B, D)."""
         if self.out_type == 'featmap':

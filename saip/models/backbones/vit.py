@@ -181,11 +181,17 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
 
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Normed patch tokens of the last block as a map (B, D, h, w), once per stride."""
+        return self.encode_with_maps(images, strides)[1]
+
+    def encode_with_maps(
+        self, images: Tensor, strides: Sequence[int]
+    ) -> tuple[EncoderOutput, list[Tensor]]:
+        """What :meth:`encode` and :meth:`feature_maps` return."""
         check_strides(self, strides)
         output = self.encode(images)
         tokens = output.require_patch_tokens()
         maps = tokens.transpose(1, 2).unflatten(-1, output.grid).contiguous()
-        return [maps] * len(strides)
+        return output, [maps] * len(strides)
 
     def block_maps(
         self, images: Tensor, shares: Sequence[Fraction], normed: bool = True
@@ -286,7 +292,8 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         patches = patches + rows
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))
-        token = (self.cls_token + self.pos_embed[:, :extra]).expand(len(images), -1, -1)
+        # Not len(): an exported graph would keep the size of the batch that it is traced with.
+        token = (self.cls_token + self.pos_embed[:, :extra]).expand(images.shape[0], -1, -1)
         return torch.cat([token.to(patches.dtype), patches], dim=1), grid
 
     def _modulation(

@@ -84,7 +84,13 @@ def swap(content):
         (lambda c: c['images'][0].pop('width'), r'image 7\.jpg has no width and height'),
         (changed(category_id=12), r'annotation 1 has category_id 12, which no category has'),
         (changed(area=None), r'annotation 1 has the area None, not a number'),
-        (changed(segmentation=None), r'segmentation None, neither polygons nor run lengths'),
+        (changed(segmentation=None), r'segmentation None, neither polygons'),
+        (changed(segmentation=[5]), r'segmentation \[5\], neither polygons'),
+        (changed(id=2), r'annotations\[1\] of 7\.jpg have the same id 2'),
+        (
+            lambda c: c['annotations'][1]['segmentation'].update(counts=[1, 2]),
+            r'annotation 2 has run lengths \[1, 2\] that are damaged',
+        ),
         (
             changed(segmentation={'size': [16, 24], 'counts': [384]}),
             r'run lengths of 24 x 16 pixels in an image of 16 x 24',

@@ -31,7 +31,8 @@ def evaluate(root: Path, work_dir: Path, launcher: str) -> dict[str, float]:
         'model.test_cfg.rcnn.score_thr': 0.001,
     }
     checkpoint = str(work_dir / 'epoch_1.pth')
-    return launch.evaluate(str(CONFIG), checkpoint, options=changes, launcher=launcher)
+    found = launch.evaluate(str(CONFIG), checkpoint, options=changes, launcher=launcher)
+    return {name: float(value) for name, value in found.items()}
 
 
 @pytest.mark.slow

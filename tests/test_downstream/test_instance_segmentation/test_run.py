@@ -16,7 +16,7 @@ from saip.synthetic.formats import write_coco
 from tests.tiny import STRIDE_16
 
 from .brute_force import average_precision
-from .small import CONFIG, ENCODERS, options
+from .small import CONFIG, ENCODERS, data_options, options
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 TERMS = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask')
@@ -159,3 +159,28 @@ def test_every_weight_to_learn_gets_a_gradient(scenes, tmp_path, monkeypatch, ba
     for part in ('backbone.encoder.', 'backbone.levels.', 'neck.lateral_convs.', 'rpn_head.'):
         reached = [p.grad.any() for name, p in learnt.items() if name.startswith(part)]
         assert sum(reached) > 0.9 * len(reached) or (part == 'backbone.levels.' and not reached)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('backbone', ENCODERS)
+def test_real_size(scenes, tmp_path, monkeypatch, backbone):
+    monkeypatch.setenv('SAIP_BACKBONE', backbone)
+    changes = data_options(scenes) | {
+        'train_dataloader.batch_size': 1,
+        'train_dataloader.dataset.indices': 2,
+        'val_dataloader.dataset.indices': 1,
+        'train_cfg.max_epochs': 1,
+        'work_dir': str(tmp_path),
+    }
+    runner = Runner.from_cfg(launch.read_config(str(CONFIG), changes))
+    sizes = []
+    runner.model.backbone.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(tuple(inputs[0].shape))
+    )
+    runner.train()
+    assert runner.iter == 2
+    # Images of 256 x 192: 800 pixels on the short side in the validation.
+    assert sizes[2] == (1, 3, 800, 1088)
+    assert all(min(size[2:]) >= 384 and max(size[2:]) <= 1344 for size in sizes)
+    for term in TERMS:
+        assert np.isfinite(runner.message_hub.get_scalar(f'train/{term}').current())

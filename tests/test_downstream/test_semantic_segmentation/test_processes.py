@@ -38,7 +38,8 @@ def train(root: Path, work_dir: Path) -> list[str]:
 def evaluate(root: Path, work_dir: Path, launcher: str) -> dict[str, float]:
     checkpoint = str(work_dir / 'epoch_1.pth')
     options = changes(root, work_dir)
-    return launch.evaluate(str(CONFIG), checkpoint, options=options, launcher=launcher)
+    found = launch.evaluate(str(CONFIG), checkpoint, options=options, launcher=launcher)
+    return {name: float(value) for name, value in found.items()}
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from saip.synthetic.formats import write_ade20k
 from tests.tiny import STRIDE_16
 from tests.tiny import train as train_and_compare
 
-from .small import CONFIG, ENCODERS, options
+from .small import CONFIG, ENCODERS, LOADERS, options
 
 pytestmark = pytest.mark.usefixtures('fresh_mmengine')
 
@@ -131,4 +131,31 @@ def test_two_steps_with_each_encoder(scenes, tmp_path, monkeypatch, backbone):
     runner = Runner.from_cfg(cfg)
     assert train_and_compare(runner) == []
     assert runner.iter == 2
+    assert 0 <= runner.message_hub.get_scalar('val/mIoU').current() <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('backbone', ENCODERS)
+def test_real_size(scenes, tmp_path, monkeypatch, backbone):
+    """Windows of 512 pixels in training, several of them in a test."""
+    monkeypatch.setenv('SAIP_BACKBONE', backbone)
+    small = options(tmp_path, scenes)
+    data = {key: value for key, value in small.items() if key.startswith(LOADERS)}
+    changes = {key: value for key, value in data.items() if 'pipeline' not in key}
+    changes |= {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.dataset.indices': 2,
+        'val_dataloader.dataset.indices': 1,
+        'work_dir': str(tmp_path),
+    }
+    cfg = launch.read_config(str(CONFIG), changes)
+    runner = Runner.from_cfg(cfg)
+    sizes = []
+    runner.model.backbone.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(tuple(inputs[0].shape))
+    )
+    runner.train()
+    assert runner.iter == 1
+    # A step, then two windows beside each other of an image of 512 x 640.
+    assert sizes == [(2, 3, 512, 512), *[(1, 3, 512, 512)] * 2]
     assert 0 <= runner.message_hub.get_scalar('val/mIoU').current() <= 100

@@ -1,4 +1,4 @@
-"""Whether what a checkpoint holds is finite: weights, buffers and the states of the optimizer."""
+"""Whether what a checkpoint holds is finite: weights, averages, states of the optimizer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from torch import Tensor, nn
 CONSTANTS_KEY = 'not_finite_from_the_start'
 """Entry of a checkpoint's meta: buffers that were not finite before the first step, as masks."""
 
+_NO_STATE = ('meta', 'message_hub')
+"""Keys that a run does not compute with: its log may hold NaN."""
+
+_WEIGHTS = ('state_dict.', 'ema_state_dict.module.', 'ema_state_dict.')
+"""Where a checkpoint keeps weights under their names; the second is mmengine's average."""
+
 
 def infinite_constants(model: nn.Module) -> list[str]:
     """Names of the buffers that hold infinite values or NaN before a training."""
@@ -17,16 +23,18 @@ def infinite_constants(model: nn.Module) -> list[str]:
 
 
 def broken_tensors(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Names of tensors that hold NaN or infinite values, of weights and of optimizer states.
+    """Names of tensors that hold NaN or infinite values, whatever part of the run they are.
 
-    Buffers that the checkpoint's meta calls constants may hold what they like.
+    Buffers that the checkpoint's meta calls constants may hold what they like, averaged ones too.
     """
-    constants = set(checkpoint.get('meta', {}).get(CONSTANTS_KEY, ()))
-    parts = {key: checkpoint.get(key) for key in ('state_dict', 'optimizer')}
+    meta = checkpoint.get('meta')
+    constants = set(meta.get(CONSTANTS_KEY, ()) if isinstance(meta, Mapping) else ())
+    allowed = {f'{place}{name}' for place in _WEIGHTS for name in constants}
+    parts = {key: value for key, value in checkpoint.items() if key not in _NO_STATE}
     return [
         name
         for name, tensor in _tensors(parts, '')
-        if not _is_finite(tensor) and name.removeprefix('state_dict.') not in constants
+        if not _is_finite(tensor) and name not in allowed
     ]
 
 

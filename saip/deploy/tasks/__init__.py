@@ -1,0 +1,1 @@
+"""Programs of fine-tuned models, one module per task."""

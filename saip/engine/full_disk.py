@@ -1,0 +1,96 @@
+"""A full disk costs a line: of the run where it ends, of its log where it can go on."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+
+from saip.engine.atomic_backend import NO_ROOM
+
+
+@contextmanager
+def named_full_disk(folder: str) -> Iterator[None]:
+    """Name the folder of a run in an error of a full disk that names no file.
+
+    Python names the file that cannot be opened, not the one that cannot be written on.
+
+    Raises:
+        OSError: the disk, or the user's share of it, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM or error.filename is not None:
+            raise
+        free = shutil.disk_usage(folder).free if Path(folder).is_dir() else 0
+        reason = f'{error.strerror} ({free / 1e6:.1f} MB are free)'
+        raise OSError(error.errno, reason, folder) from error
+
+
+def keep_training(runner: Runner) -> None:
+    """Let a full disk cost a run lines of its log and points of its curves, and nothing more.
+
+    What becomes of the run is decided at its next checkpoint.
+    """
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            _tell_once(handler)
+    for backend in runner.visualizer._vis_backends.values():
+        for name in ('add_scalar', 'add_scalars'):
+            setattr(backend, name, _kept(getattr(backend, name), runner.logger))
+    if threading.excepthook is not _in_a_thread:
+        _in_a_thread.others = threading.excepthook  # type: ignore[attr-defined]
+        threading.excepthook = _in_a_thread
+
+
+def _tell_once(handler: logging.FileHandler) -> None:
+    """Let a log file that cannot be written say so once, not with a traceback for every line."""
+    other_errors, reported = handler.handleError, False
+
+    def handle(record: logging.LogRecord) -> None:
+        nonlocal reported
+        if not _is_full(sys.exc_info()[1]):
+            other_errors(record)
+        elif not reported:
+            reported = True
+            print(
+                f'{handler.baseFilename}: disk full, lines of the log are lost', file=sys.stderr
+            )
+
+    handler.handleError = handle  # type: ignore[method-assign]
+
+
+def _kept(add: Callable[..., None], logger: logging.Logger) -> Callable[..., None]:
+    """A method of a backend that adds to its curves, or tells once that it cannot."""
+    reported = False
+
+    def add_if_possible(*args: Any, **kwargs: Any) -> None:
+        nonlocal reported
+        try:
+            add(*args, **kwargs)
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            if not reported:
+                logger.error(f'{type(add.__self__).__name__}: {error}; points are lost')
+            reported = True
+
+    return add_if_possible
+
+
+def _in_a_thread(failure: threading.ExceptHookArgs) -> None:
+    """Leave the errors of threads to who waits for them; TensorBoard writes in one."""
+    if not _is_full(failure.exc_value):
+        _in_a_thread.others(failure)  # type: ignore[attr-defined]
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in NO_ROOM
