@@ -53,14 +53,14 @@ def keep_training(runner: Runner) -> None:
 
 def _tell_once(handler: logging.FileHandler) -> None:
     """Let a log file that cannot be written say so once, not with a traceback for every line."""
-    other_errors, told = handler.handleError, False
+    other_errors, reported = handler.handleError, False
 
     def handle(record: logging.LogRecord) -> None:
-        nonlocal told
+        nonlocal reported
         if not _is_full(sys.exc_info()[1]):
             other_errors(record)
-        elif not told:
-            told = True
+        elif not reported:
+            reported = True
             print(
                 f'{handler.baseFilename}: disk full, lines of the log are lost', file=sys.stderr
             )
@@ -69,32 +69,32 @@ def _tell_once(handler: logging.FileHandler) -> None:
 
 
 def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callable[..., None]:
-    """A method of a backend of some name that adds to its curves, or tells once that it cannot."""
-    told = False
+    """A method of a backend of some name that adds to its curves, or reports once that it cannot."""
+    reported = False
 
     def add_if_possible(*args: Any, **kwargs: Any) -> None:
-        nonlocal told
+        nonlocal reported
         try:
             add(*args, **kwargs)
         except OSError as error:
             if not _is_full(error):
                 raise
-            if not told:
+            if not reported:
                 logger.error(f'{name}: {error}; points are lost')
-            told = True
+            reported = True
 
     return add_if_possible
 
 
 class _ThreadErrors:
-    """Leaves a full disk in a thread, as TensorBoard's, to who waits for it; tells the others."""
+    """Leaves a full disk in a thread, as TensorBoard's, to who waits for it; passes the others on."""
 
     def __init__(self, others: Callable[[threading.ExceptHookArgs], Any]) -> None:
         self.others = others
 
-    def __call__(self, told: threading.ExceptHookArgs) -> None:
-        if not _is_full(told.exc_value):
-            self.others(told)
+    def __call__(self, failure: threading.ExceptHookArgs) -> None:
+        if not _is_full(failure.exc_value):
+            self.others(failure)
 
 
 def _is_full(error: BaseException | None) -> bool:
