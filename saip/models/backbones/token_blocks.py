@@ -28,10 +28,10 @@ def run_block(layer: Any, pack: TokenPack, told: Told, biases: Biases) -> None:
     """Advance all packed tokens by one block, in place of the pack's rows."""
     number = layer.attn.num_heads
     parts = pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, told)))
-    attended = [
-        attend(*(heads(x, number) for x in part.chunk(3, -1)), bias)
-        for part, bias in zip(parts, biases, strict=True)
-    ]
+    attended = []
+    for part, bias in zip(parts, biases, strict=True):
+        query, key, value = (heads(x, number) for x in part.chunk(3, -1))
+        attended.append(attend(query, key, value, bias))
     rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
     pack.rows = residuals(layer, pack, rows, told)
 
