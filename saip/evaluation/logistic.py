@@ -49,7 +49,8 @@ def fit_logistic(
     """Minimize ``strength * sum of cross-entropies + squared norm of the weights / 2``.
 
     The objective of scikit-learn's ``LogisticRegression(C=strength)`` on standardized features;
-    biases are not penalized. Attributes have a regression each.
+    biases are not penalized. Attributes have a regression each. Two classes have a single one, as
+    there, whose weights are the difference of the two columns.
 
     Args:
         features: (N, D).
@@ -65,6 +66,8 @@ def fit_logistic(
             'features are not finite: the weights have diverged; go back to an earlier checkpoint '
             'with a lower learning rate'
         )
+    # Two columns of one regression with weights w are -w / 2 and w / 2, of half its squared norm.
+    share = 1.0 if targets.ndim == 1 and classes == 2 else 0.5
     rows = features.double()
     mean, std = rows.mean(0), rows.std(0, correction=0)
     # A constant channel says nothing; dividing by its noise would make it say something.
@@ -91,7 +94,7 @@ def fit_logistic(
         else:
             error = F.cross_entropy(scores, targets, reduction='sum')
         # Divided by N, so that the tolerance means the same for few labels and for many.
-        value = (strength * error + weight.square().sum() / 2) / (strength * len(inputs))
+        value = (strength * error + share * weight.square().sum()) / (strength * len(inputs))
         value.backward()
         return value.detach()
 

@@ -1,4 +1,4 @@
-"""ReID and attributes: two processes train together and report what one reports."""
+"""ReID, attributes and classes: two processes train together and report what one reports."""
 
 from pathlib import Path
 
@@ -7,12 +7,17 @@ import pytest
 pytest.importorskip('mmpretrain.models')
 
 from saip.engine import launch
-from saip.synthetic.formats import write_market1501, write_pa100k
+from saip.synthetic.formats import write_imagenet, write_market1501, write_pa100k
 from tests.processes import in_processes
 from tests.test_downstream.test_attributes.test_par import CONFIGS, SMALL
+from tests.test_downstream.test_classification import small as classification
 from tests.test_downstream.test_reid.test_run import MARKET, PEOPLE, small
 
-SETS = {'reid': ('Market1501', write_market1501), 'attributes': ('PA100K', write_pa100k)}
+SETS = {
+    'reid': ('Market1501', write_market1501),
+    'attributes': ('PA100K', write_pa100k),
+    'classification': ('imagenet', write_imagenet),
+}
 
 
 def settings(task: str, root: Path, work_dir: Path) -> tuple[str, dict]:
@@ -21,7 +26,12 @@ def settings(task: str, root: Path, work_dir: Path) -> tuple[str, dict]:
         return MARKET, small(work_dir, str(root), PEOPLE)
     loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
     data = {f'{loader}.dataset.data_root': str(root) for loader in loaders}
-    return str(CONFIGS['pa100k']), {**SMALL, **data, 'work_dir': str(work_dir)}
+    if task == 'classification':
+        one = {'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 8}
+        config, options = classification.CONFIG, classification.SMALL | one
+    else:
+        config, options = str(CONFIGS['pa100k']), SMALL
+    return config, {**options, **data, 'work_dir': str(work_dir)}
 
 
 def train(task: str, root: Path, work_dir: Path) -> None:

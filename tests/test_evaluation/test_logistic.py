@@ -1,4 +1,4 @@
-"""Logistic regression against scipy's optimizer on the same objective, and a closed form."""
+"""Logistic regression against scikit-learn, scipy's optimizer and a closed form."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from saip.errors import InputError
-from saip.evaluation.logistic import draw_labels, fit_best, fit_logistic
+from saip.evaluation.logistic import STRENGTHS, draw_labels, fit_best, fit_logistic
 
 N, D, C = 40, 5, 3
 
@@ -50,6 +50,70 @@ def test_weights_are_those_of_scipy(data, strength):
     np.testing.assert_allclose(
         found.bias.numpy() - found.bias.numpy().mean(), bias - bias.mean(), atol=2e-4
     )
+
+
+def sklearn_fit(features, targets, strength):
+    """scikit-learn's regression on standardized features, and a function to these."""
+    linear = pytest.importorskip('sklearn.linear_model')
+    rows = features.double().numpy()
+    mean, std = rows.mean(0), rows.std(0)
+    model = linear.LogisticRegression(C=strength, tol=1e-10, max_iter=10_000)
+    model.fit((rows - mean) / std, targets.numpy())
+    return model, lambda other: (other.double().numpy() - mean) / std
+
+
+@pytest.mark.parametrize('classes', [2, 3])
+@pytest.mark.parametrize('strength', STRENGTHS)
+def test_predictions_are_those_of_scikit_learn(data, strength, classes):
+    features, targets = data
+    targets = targets.clamp(max=classes - 1)
+    test = 3 * torch.randn(200, D)
+    model, standardized = sklearn_fit(features, targets, strength)
+    found = fit_logistic(features, targets, classes, strength)(test).softmax(1)
+    expected = model.predict_proba(standardized(test))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+    assert found.argmax(1).tolist() == model.predict(standardized(test)).tolist()
+
+
+def test_attributes_are_those_of_scikit_learn(data):
+    features, targets = data
+    attributes = torch.stack([targets == 0, targets == 2], 1).float()
+    found = fit_logistic(features, attributes, 2, 0.1)(features).sigmoid()
+    for column in range(2):
+        model, standardized = sklearn_fit(features, attributes[:, column], 0.1)
+        expected = model.predict_proba(standardized(features))[:, 1]
+        np.testing.assert_allclose(found[:, column].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('classes', [2, 4])
+def test_low_shot_is_that_of_scikit_learn(classes):
+    """The strength is chosen by a fifth of the drawn labels, as by a grid search there."""
+    metrics = pytest.importorskip('sklearn.metrics')
+    generator = torch.Generator().manual_seed(classes)
+    targets = torch.arange(classes).repeat(50)
+    places = 1.5 * torch.randn(classes, 12, generator=generator)
+    features, test = (
+        places[targets] + 3 * torch.randn(len(targets), 12, generator=generator)
+        for _ in range(2)
+    )
+    chosen = draw_labels(targets, 0.2, seed=3)
+    some, labels = features[chosen], targets[chosen]
+    rng = np.random.default_rng(3)
+    held = np.zeros(len(labels), bool)  # two of the ten images of each class
+    for label in range(classes):
+        held[rng.permutation(np.flatnonzero(labels.numpy() == label))[:2]] = True
+    rest = torch.from_numpy(~held)
+    errors = {}
+    for strength in STRENGTHS:
+        model, standardized = sklearn_fit(some[rest], labels[rest], strength)
+        scores = model.predict_proba(standardized(some[~rest]))
+        errors[strength] = metrics.log_loss(labels[~rest], scores, labels=range(classes))
+    best = min(errors, key=lambda strength: errors[strength])
+    model, standardized = sklearn_fit(some, labels, best)
+    found = fit_best(some, labels, classes, seed=3)(test).softmax(1)
+    expected = model.predict_proba(standardized(test))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+    assert found.argmax(1).tolist() == model.predict(standardized(test)).tolist()
 
 
 def test_features_that_say_nothing_give_the_frequencies():

@@ -3,7 +3,8 @@
     python tools/model_converters/cae_to_saip.py cae_base_1600ep.pth cae-base.pth
 
 Checkpoints of both public codes are read, and no pickle is run. Regressor, decoder and the copy
-for the alignment are dropped and named.
+for the alignment are dropped and named. With --whole regressor and decoder are written too, and
+options are printed with which a pretraining begins with all of them.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ def main() -> None:
         metavar=('H', 'W'),
         help='size that its positions belong to, where their number does not tell',
     )
+    parser.add_argument('--whole', action='store_true', help='also write regressor and decoder')
     args = parser.parse_args()
     img_size = tuple(args.img_size) if args.img_size else None
-    print(cae_to_saip(args.source, args.target, args.num_heads, img_size))
+    print(cae_to_saip(args.source, args.target, args.num_heads, img_size, args.whole))
 
 
 if __name__ == '__main__':

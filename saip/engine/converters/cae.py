@@ -2,7 +2,8 @@
 
 Both public codes keep the encoder below ``encoder.``, with the names of BEiT: one matrix for
 queries, keys and values, and biases for queries and values alone. What lies beside it (the copy
-for the alignment, regressor, decoder) is dropped and named.
+for the alignment, regressor, decoder) is dropped and named; for a whole training state regressor
+and decoder are taken too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from saip.checkpoint import STATISTICS, CheckpointError, infer_grid, load_checkpoint_file
+from saip.engine.converters.cae_parts import fuse_biases, swap_halves, take_parts
 from saip.engine.converters.files import Conversion, StateDict, describe, fit, write_weights
 from saip.engine.converters.names import rename, renaming_rules
 from saip.engine.converters.vit import TIMM, Size, vit_arch
@@ -31,6 +33,13 @@ TABLE = {
 HEADS = {192: 12, 384: 12, 768: 12, 1024: 16}
 """Heads of CAE's models, by their width: tiny, small, base and large."""
 
+NOT_TAKEN = {
+    'optimizer': 'its moments are of parameters that are split otherwise',
+    'scaler': 'bfloat16 needs none',
+    'model_ema': 'the training here has no average beside the encoder',
+}
+"""Entries of a file that no training state of ours takes, and why."""
+
 HALF = {'mean': [127.5] * 3, 'std': [127.5] * 3, 'color_order': STATISTICS['color_order']}
 
 
@@ -39,8 +48,9 @@ def cae_to_saip(
     target: str | os.PathLike,
     num_heads: int | None = None,
     img_size: Size | None = None,
+    whole: bool = False,
 ) -> Conversion:
-    """Write the encoder of a published CAE checkpoint.
+    """Write the encoder of a published CAE checkpoint, or all weights of its training.
 
     Args:
         source: checkpoint of a pretraining, or a bare encoder of it.
@@ -48,15 +58,20 @@ def cae_to_saip(
         num_heads: heads per block, which no shape shows; None takes CAE's for this width.
         img_size: (height, width) that the positions belong to; None takes a known one with that
             many patches.
+        whole: also write regressor and decoder, below ``objectives.cae.``, for ``model.init_from``
+            of a training; the channels of the encoder are then in another order, see
+            :mod:`saip.engine.converters.cae_parts`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is no such file, asks to run code, or has relative position bias.
+        CheckpointError: it is no such file, asks to run code, has relative position bias, or is
+            to be written whole and has no regressor or decoder.
         WeightsError: the size of the positions cannot be told.
         OSError: a file cannot be read or written.
     """
     checkpoint = load_checkpoint_file(source, [Namespace])
-    weights, dropped = _take_encoder(_weights(checkpoint, str(source)))
+    everything = _weights(checkpoint, str(source))
+    weights, dropped = _take_encoder(everything)
     args = vars(checkpoint['args']) if isinstance(checkpoint.get('args'), Namespace) else {}
     weights = _rename(weights, str(source))
     encoder = _build(weights, args, num_heads, img_size)
@@ -69,8 +84,39 @@ def cae_to_saip(
         'epoch': checkpoint.get('epoch'),
     }
     tensors = {f'backbone.{key}': x for key, x in encoder.state_dict().items()}
+    if whole:
+        beside = {key: everything[key] for key in dropped}
+        parts = take_parts(beside, encoder, args, str(source))
+        tensors |= {f'objectives.cae.{key}': x for key, x in parts.tensors.items()}
+        tensors, dropped = swap_halves(tensors), parts.copies
+        notes += _how_to_continue(checkpoint, args, str(target), parts.options)
     write_weights(target, tensors, describe(meta, encoder), source)
     return Conversion(str(target), len(tensors), dropped, notes)
+
+
+def _how_to_continue(
+    checkpoint: Mapping[str, Any], args: Mapping[str, Any], path: str, options: dict[str, Any]
+) -> tuple[str, ...]:
+    """Lines about what of a training is not taken, and the options that continue it."""
+    given = {
+        'model.init_from.checkpoint': path,
+        'model.init_from.prefixes.backbone': 'backbone',
+        'model.init_from.prefixes.objectives': 'objectives',
+        **options,
+    }
+    left = [f'{key}: {why}' for key, why in NOT_TAKEN.items() if key in checkpoint]
+    if 'epoch' in checkpoint:
+        left.append(f'epoch {checkpoint["epoch"]}: schedules begin anew')
+    notes = [f'not taken: {"; ".join(left)}'] if left else []
+    if 'decoder_num_heads' not in args:
+        notes.append(
+            'note: the file does not say the heads of regressor and decoder; one for every 64 '
+            'channels is assumed (model.objectives.cae.regressor.num_heads, .decoder.num_heads)'
+        )
+    return (
+        *notes,
+        f'--cfg-options {" ".join(f"{key}={value}" for key, value in given.items())}',
+    )
 
 
 def _weights(checkpoint: Mapping[str, Any], path: str) -> StateDict:
@@ -108,15 +154,7 @@ def _rename(weights: StateDict, path: str) -> StateDict:
     rules = renaming_rules(TABLE)
     renamed: StateDict = {}
     unknown = []
-    for key, value in weights.items():
-        if key.endswith('attn.v_bias'):
-            continue
-        if key.endswith('attn.q_bias'):
-            others = weights.get(key.replace('q_bias', 'v_bias'))
-            if others is None:
-                raise CheckpointError(f'{path}: has {key}, but no bias of the values beside it')
-            value = torch.cat([value, torch.zeros_like(value), others])
-            key = key.replace('q_bias', 'qkv.bias')
+    for key, value in fuse_biases(weights, path).items():
         new = rename(key, rules)
         if new is None:
             unknown.append(key)

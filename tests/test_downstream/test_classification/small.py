@@ -32,10 +32,10 @@ SHORT = {
         for place, value in (('1.scale', SIZE * 8 // 7), ('2.crop_size', (SIZE, SIZE)))
     },
 }
-# Of vit-4blocks-p16, with eight pixels per patch.
+# Of plain encoders, with eight pixels per patch.
 ARCH = dict(embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=96)
 SMALL = SHORT | {
-    'model.backbone.arch': ARCH,
+    'model.backbone.arch': dict(_delete_=True, **ARCH),
     'model.backbone.feature_level': None,
     'model.backbone.patch_size': 8,
     'model.head.in_channels': 48,
