@@ -21,13 +21,14 @@ from pathlib import Path
 from saip.datasets.files import check_output, write_atomic
 from saip.errors import InputError, one_line_errors
 from saip.experiments.reproduce.found import Records
+from saip.experiments.reproduce.identities import check_identities
 from saip.experiments.reproduce.listings import LISTINGS, report_listing
 from saip.experiments.reproduce.markdown import write_markdown
 from saip.experiments.reproduce.needs import row_needs
 from saip.experiments.reproduce.page import write_html
 from saip.experiments.reproduce.plan import Settings, row_steps
 from saip.experiments.reproduce.report import Report, report_table
-from saip.experiments.reproduce.run import run_steps
+from saip.experiments.reproduce.run import require, run_steps
 from saip.experiments.reproduce.scripts import shell_script, slurm_script
 from saip.experiments.reproduce.tables import TABLES
 
@@ -132,7 +133,10 @@ def _run(table: str, wanted: str, settings: Settings) -> None:
     if table in TABLES:
         found = TABLES[table].find(row)
         steps = row_steps(found, settings, task or None)
-        run_steps(steps, row_needs(found, settings, task or None), settings)
+        needs = row_needs(found, settings, task or None)
+        require(needs)
+        check_identities(found, settings, task or None)
+        run_steps(steps, needs, settings)
         return
     lines = {line.name: line for line in report_listing(table, settings).lines if line.steps}
     if wanted not in lines:

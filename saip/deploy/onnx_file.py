@@ -78,7 +78,7 @@ def to_onnx(program: Program, meta: Mapping[str, Any]) -> bytes:
             traced = torch.export.export(
                 program.network, (example,), dynamic_shapes=free, strict=False
             )
-            exported = torch.onnx.export(
+            exported: Any = torch.onnx.export(
                 traced,
                 dynamo=True,
                 opset_version=OPSET,

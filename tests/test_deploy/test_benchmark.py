@@ -10,6 +10,8 @@ from saip.deploy.benchmark import Row, Speed, table, verdicts
 from saip.deploy.plot import draw_benchmark
 from tests.tools import call_tool
 
+from .small import VIT, backbone_file
+
 pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
@@ -80,3 +82,14 @@ def test_files_are_measured_side_by_side(checkpoints, tmp_path, monkeypatch, cap
         assert code == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / 'other').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='only Linux tells')
+def test_a_larger_network_needs_more_memory(checkpoints, tmp_path, monkeypatch):
+    """A network of 20 MB beside one of less than 1 MB."""
+    wide = dict(embed_dims=384, num_layers=3, num_heads=6, feedforward_channels=1536)
+    large = backbone_file(tmp_path, {**VIT, 'arch': wide})
+    needs = [benchmark.peak_memory(path) for path in (checkpoints['vit'], large)]
+    assert 0 < needs[0] < needs[1]
+    assert needs[1] > 15

@@ -118,6 +118,24 @@ def cosine_with(content: bytes):
     return lambda model: centered_cosine(wanted, run(model))
 
 
+def test_layers_that_int8_destroys_stay_in_float_and_are_named():
+    """The large channel takes the range of the activations between two convolutions."""
+    content = chain(6, loud=(2,))
+    cosine = cosine_with(content)
+    found = quantize(content, images(), cosine, lambda model: True)
+    names = [name.partition('/')[0] for name in found.kept]
+    assert sorted(names) == ['network.layers.2', 'network.layers.3']
+    assert quantized_operators(found.content) == 4
+    assert cosine(found.content) >= COSINE
+    assert str(found).startswith('int8: 4 of 6 layers; in float: network.layers.')
+
+
+def test_a_model_that_int8_destroys_is_refused():
+    content = chain(4, loud=(0, 1, 2))
+    with pytest.raises(QuantizationError, match=r'int8 refused: with 2 of 4 layers in float'):
+        quantize(content, images(), cosine_with(content), lambda model: True)
+
+
 def test_a_model_whose_task_suffers_is_refused():
     content = chain(4, loud=())
     asked = []

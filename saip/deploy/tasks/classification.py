@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from saip.deploy.program import Output, Program, check_size, image_input
@@ -12,7 +14,9 @@ from saip.structures import Grid
 class ImageFeature(nn.Module):
     """What a ``saip.BNNeckHead`` predicts."""
 
-    def __init__(self, model: nn.Module) -> None:
+    model: Any
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
@@ -24,7 +28,9 @@ class ImageFeature(nn.Module):
 class AttributeScores(nn.Module):
     """What a ``saip.AttributeHead`` predicts."""
 
-    def __init__(self, model: nn.Module) -> None:
+    model: Any
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,9 @@ class PartLabels(nn.Module):
         size: (height, width) of the images.
     """
 
-    def __init__(self, model: nn.Module, size: Grid) -> None:
+    model: Any
+
+    def __init__(self, model: Any, size: Grid) -> None:
         super().__init__()
         self.model = model
         self.metas = [{'img_shape': size}]

@@ -36,9 +36,10 @@ class Keypoints(nn.Module):
         kernel: side of the blur.
     """
 
+    model: Any
     blur: Tensor
 
-    def __init__(self, model: nn.Module, size: Grid, kernel: int) -> None:
+    def __init__(self, model: Any, size: Grid, kernel: int) -> None:
         super().__init__()
         self.model = model
         self.size = size

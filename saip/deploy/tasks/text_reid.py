@@ -5,6 +5,8 @@ Legend: B images or captions, T ids of a caption, E width of the common space.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,9 @@ FEATURE = Output('feature', 'one vector per row, not normalized; compared by cos
 class ImageSide(nn.Module):
     """The image token in the common space."""
 
-    def __init__(self, model: nn.Module) -> None:
+    model: Any
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
@@ -46,7 +50,9 @@ class TextSide(nn.Module):
         end: id of the end of a text.
     """
 
-    def __init__(self, model: nn.Module, end: int) -> None:
+    text: Any
+
+    def __init__(self, model: Any, end: int) -> None:
         super().__init__()
         self.text = model.text
         self.end = end

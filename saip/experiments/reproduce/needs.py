@@ -79,11 +79,12 @@ def task_needs(task: Task, settings: Settings) -> Iterator[Need]:
     for name, how in task.variables:
         if os.environ.get(name) != 'none':
             yield _named_file(name, '', f'{how}; {name}=none begins without it, for trials')
+    converted = f'; {task.converted.format(data=settings.data)}' if task.converted else ''
     for name in task.data:
         path = Path(settings.data) / name
         yield Need(
             str(path),
             path.exists(),
-            f'{task.page}#{task.section}; drawn in its place: {CONVERTERS}'
-            f'make_people.py {settings.data} --datasets {task.drawn} --size small',
+            f'{task.page}#{task.section}; synthetic data in its place: {CONVERTERS}'
+            f'make_people.py {settings.data} --datasets {task.drawn} --size small{converted}',
         )

@@ -32,11 +32,7 @@ def run_steps(steps: Sequence[Step], needs: Sequence[Need], settings: Settings) 
         InputError: a work directory holds a training of another configuration.
         StoppedError: a command stopped with an error.
     """
-    missing = [need for need in needs if not need.there]
-    if missing:
-        raise MissingFileError(
-            '; '.join(f'{need.what} is missing. It is made by: {need.how}' for need in missing)
-        )
+    require(needs)
     for number, step in enumerate(steps):
         begin = f'[{number + 1}/{len(steps)}] {step.what}'
         if step.digest:
@@ -50,6 +46,19 @@ def run_steps(steps: Sequence[Step], needs: Sequence[Need], settings: Settings) 
             run_training(_command(step), step.work_dir, variables, step.what)
         if not matching(step.makes):
             raise InputError(f'{step.what} ended without an error, but made no {step.makes}')
+
+
+def require(needs: Sequence[Need]) -> None:
+    """Refuse to begin without something that a row needs.
+
+    Raises:
+        MissingFileError: something is not there; the message says what makes it.
+    """
+    missing = [need for need in needs if not need.there]
+    if missing:
+        raise MissingFileError(
+            '; '.join(f'{need.what} is missing. It is made by: {need.how}' for need in missing)
+        )
 
 
 def _check_work_dir(step: Step) -> None:

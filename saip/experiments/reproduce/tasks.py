@@ -38,6 +38,7 @@ class Task:
         columns: its figures.
         data: what has to be there below SAIP_DATA.
         drawn: its name in ``make_people.py --datasets``, which draws a set in its place.
+        converted: command that has to follow, with ``{data}`` for SAIP_DATA.
         section: of ``page``, where the data and its layout are described.
         hours: on one recent GPU, an estimate of docs/downstream.md; '' where it has none.
         tested: the weights whose figure counts, the last or the best on a validation part.
@@ -60,6 +61,7 @@ class Task:
     variables: tuple[tuple[str, str], ...] = ()
     page: str = 'docs/downstream.md'
     protocol: str = ''
+    converted: str = ''
 
 
 def _ade20k(name: str, config: str) -> Task:
@@ -84,7 +86,11 @@ _REID = 'person-reid'
 _ATTRIBUTES = 'person-attributes'
 _POSE = 'pose-and-whole-body-landmarks'
 _CLIP = (
-    ('SAIP_TEXT_INIT', 'python tools/model_converters/clip_text_to_saip.py CLIP.pt text.pth'),
+    (
+        'SAIP_TEXT_INIT',
+        'python tools/model_converters/clip_text_to_saip.py '
+        'ViT-B-16.pt text.pth --activation quick_gelu',
+    ),
     ('SAIP_BPE', 'CLIP publishes bpe_simple_vocab_16e6.txt.gz with its code'),
 )
 _ALL = (
@@ -114,6 +120,8 @@ _ALL = (
         'petazs', 'PETAzs', 'attributes/par_petazs.py',
         (Column('mA', 'attributes/mA'),), ('PETA/peta_zs.json',), 'peta', _ATTRIBUTES,
         '0.1 to 0.2',
+        converted='python tools/dataset_converters/make_petazs.py {data}/PETA/dataset_zs_run0.pkl '
+        '{data}/PETA/peta_zs.json',
     ),
     Task(
         'coco', 'COCO', 'pose/vitpose_coco.py', _pose('AP', 'AR'), ('coco',), 'coco', _POSE,

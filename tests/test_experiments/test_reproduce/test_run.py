@@ -1,5 +1,6 @@
 """Commands are those of the tools; a row that is run goes on where it stopped."""
 
+import json
 import runpy
 import shlex
 import subprocess
@@ -12,10 +13,12 @@ import torch
 from saip.checkpoint import file_sha256
 from saip.errors import InputError, MissingFileError
 from saip.experiments.reproduce import run
+from saip.experiments.reproduce.identities import check_identities
 from saip.experiments.reproduce.needs import row_needs
 from saip.experiments.reproduce.plan import row_steps, weights_file
 from saip.experiments.reproduce.scripts import shell_script, slurm_script
 from saip.experiments.reproduce.tables import TABLES
+from saip.synthetic.formats import DATASETS
 from tests.tiny import ROOT
 from tests.tools import call_tool
 
@@ -96,6 +99,31 @@ def test_other_numbers_of_gpus_keep_the_batch(tmp_path):
     assert not any('batch_size' in word for word in words(8))
     with pytest.raises(InputError, match=r'--gpus 5: a batch of 2048 .* cannot be divided'):
         words(5)
+
+
+@pytest.mark.parametrize(
+    ('task', 'stated', 'option'),
+    [('market1501', 751, 'market1501'), ('cuhk-pedes', 11003, 'cuhk_pedes')],
+)
+def test_another_number_of_identities_is_found_before_the_pretraining(
+    tmp_path, task, stated, option
+):
+    (row,) = (row for row in TABLES['table1'].rows if row.name == 'saip_vit-tiny-p16')
+    folder, write = DATASETS[option]
+    write(tmp_path / 'data' / folder)
+    if task == 'market1501':
+        crops = (tmp_path / 'data' / folder / 'bounding_box_train').glob('*.jpg')
+        people = {path.name[:4] for path in crops}
+    else:
+        rows = json.loads((tmp_path / 'data' / folder / 'reid_raw.json').read_text())
+        people = {entry['id'] for entry in rows if entry['split'] == 'train'}
+    message = (
+        f'{task}: model.head.num_classes={stated}, .* {len(people)} training identities; .*'
+    )
+    with pytest.raises(InputError, match=message + f'--run {row.name}:{task} --cfg-options'):
+        check_identities(row, settings(tmp_path), task)
+    right = (f'model.head.num_classes={len(people)}',)
+    check_identities(row, settings(tmp_path, options=right), task)
 
 
 def test_a_shortened_pretraining_ends_with_its_schedules(tmp_path):
