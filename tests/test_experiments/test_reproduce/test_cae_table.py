@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from saip.checkpoint import file_sha256
+from saip.experiments.reproduce import run
 from saip.experiments.reproduce.found import Records
 from saip.experiments.reproduce.plan import row_steps, weights_file
 from saip.experiments.reproduce.report import report_table
@@ -138,6 +139,28 @@ def test_a_probe_is_found_if_it_was_of_the_weights_there_now(tmp_path):
     shown = none.of(row, cell, one)
     assert shown.value is None
     assert 'of other weights than those there now' in shown.passed_over[0]
+
+
+def test_a_row_is_run_to_its_probes_with_the_file_that_was_exported(tmp_path, monkeypatch):
+    one, row = settings(tmp_path), ROWS['cae-large-1600e']
+    steps = row_steps(row, one, 'attentive')
+    ran = []
+
+    def process(command, work_dir, variables, what):
+        ran.append(command)
+        step = next(step for step in steps if step.what == what)
+        path = Path(str(step.makes).replace('*', '1a2b'))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{}')
+
+    monkeypatch.setattr(run, 'run_training', process)
+    run.run_steps(steps, [], one)
+    assert len(ran) == 2
+    exported = weights_file(row.weights, one).replace('*', '1a2b')
+    assert exported.endswith('backbone_epoch_1600-1a2b.pth')
+    assert ran[1][1:3] == [str(ROOT / 'tools/eval_frozen.py'), exported]
+    run.run_steps(steps, [], one)
+    assert len(ran) == 2
 
 
 def test_a_dense_result_is_shown_in_percent(tmp_path):
