@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from saip.datasets.canvas import decode_image, read_canvas, to_canvas
 from saip.datasets.coco import CocoBox, coco_boxes, load_json
 from saip.datasets.crops import DataError, clip_box
-from saip.datasets.files import read_text
+from saip.datasets.files import read_text, require_files
 from saip.datasets.readable import require_readable
 from saip.errors import MissingFileError
 
@@ -65,8 +65,9 @@ class PartCrops(Dataset):
             raise DataError(f'{listing}: names no image')
         self.names = [names[i] for i in _spread(len(names), LIMITS[split])]
         self.table = np.array(LIP_TO_PARTS, np.uint8)
-        images = (self._image(name) for name in self.names)
-        require_readable((path for path in images if path.is_file()), str(listing))
+        images = [os.fspath(self._image(name)) for name in self.names]
+        require_files(images, str(listing), LIP_LAYOUT)
+        require_readable(images, str(listing))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,7 +76,7 @@ class PartCrops(Dataset):
         """Read one sample.
 
         Raises:
-            FileNotFoundError: the image or its map is missing.
+            FileNotFoundError: the map is missing.
             DataError: the map has labels that LIP has not, or another size than its image.
         """
         name = self.names[index]

@@ -123,6 +123,10 @@ def test_what_is_missing_or_malformed_is_named(lip, coco, tmp_path):
     (tmp_path / 'lip/val_id.txt').write_text('\n')
     with pytest.raises(ValueError, match='names no image'):
         PartCrops(tmp_path / 'lip', 'val', SIZE)
+    for name in ('absent', 'x' * 300, 'no/folder'):  # longer than names can be
+        (tmp_path / 'lip/val_id.txt').write_text(f'{crops.names[1]}\n{name}\n')
+        with pytest.raises(FileNotFoundError, match=r'no such f.*val_id\.txt names'):
+            PartCrops(tmp_path / 'lip', 'val', SIZE)
 
 
 @pytest.mark.parametrize('keypoints', [None, [1, 2, 2], ['a'] * 51, 3])
