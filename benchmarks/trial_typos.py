@@ -37,7 +37,7 @@ SLIPS = ('dropped', 'doubled', 'swapped', 'wrong', 'underscore')
 
 @dataclass(frozen=True)
 class Typo:
-    """A key of a configuration and how it is misspelt.
+    """A key of a configuration and how it is misspelled.
 
     Attributes:
         path: keys and places from the top.
@@ -59,7 +59,7 @@ def leaves() -> list[Path]:
     return sorted(path for path in found if '_base_' not in path.parts)
 
 
-def misspelt(key: str, slip: str, rng: random.Random) -> str:
+def misspelled(key: str, slip: str, rng: random.Random) -> str:
     """A key with one slip; the key itself where it has no place for it."""
     at = rng.randrange(len(key))
     match slip:
@@ -98,7 +98,7 @@ def typos_of(cfg: Config, number: int, rng: random.Random) -> list[Typo]:
     typos = []
     for path in rng.sample(every, min(number, len(every))):
         slip = rng.choice(SLIPS)
-        wrong = misspelt(str(path[-1]), slip, rng)
+        wrong = misspelled(str(path[-1]), slip, rng)
         if wrong.isidentifier() and wrong not in parent_of(cfg, path):
             typos.append(Typo(path, slip, wrong))
     return typos
@@ -142,7 +142,7 @@ def is_right(said: str, typo: Typo) -> bool:
 
 
 def run(paths: list[Path], per_leaf: int, show_missed: bool) -> Counter[str]:
-    """Try misspelt keys in some leaves; print and return what was counted."""
+    """Try misspelled keys in some leaves; print and return what was counted."""
     counts: Counter[str] = Counter()
     for path in paths:
         cfg = Config.fromfile(path)
@@ -177,7 +177,7 @@ def report(counts: Counter[str], number: int) -> str:
         return total, f'{refused:.1f} % refused, {100 * right / total:.1f} % with the right key'
 
     total, stated = share('')
-    lines = [f'{total} misspelt keys in {number} configurations: {stated}']
+    lines = [f'{total} misspelled keys in {number} configurations: {stated}']
     for slip in SLIPS:
         part, stated = share(f'{slip}: ')
         lines.append(f'  {slip:<10} {part:>5}: {stated}')

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import saip
 from saip.checkpoint import CheckpointError, WeightsError
-from saip.datasets.canvas import PictureError
+from saip.datasets.canvas import ImageError
 from saip.datasets.crops import DataError
 from saip.datasets.parallel import LostWorkerError
 from saip.engine import launch
@@ -117,7 +117,7 @@ def status(error: BaseException) -> int:
 
 
 def test_wrong_input_ends_with_2_and_a_run_that_stopped_with_1(capsys):
-    for kind in (CheckpointError, WeightsError, PictureError, DataError, ConfigKeyError):
+    for kind in (CheckpointError, WeightsError, ImageError, DataError, ConfigKeyError):
         assert status(kind('wrong')) == 2
     for kind in (launch.StartError, MissingFileError, MissingLibraryError):
         assert status(kind('wrong')) == 2

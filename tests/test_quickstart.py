@@ -36,8 +36,8 @@ def test_another_encoder_is_expected_to_beat_itself_untrained(monkeypatch):
     assert Config.fromfile(plan.config).model.backbone.model == 'starnet_s3'
     # A few epochs on a CPU, where such an encoder takes longer; as many as others on a GPU.
     assert plan.images < choose_plan(ROOT / 'configs', False, True).images == 480_000
-    assert judge(retrieval(2.5, 2.6), plan.factor).learnt
-    assert not judge(retrieval(2.5, 2.5), plan.factor).learnt
+    assert judge(retrieval(2.5, 2.6), plan.factor).learned
+    assert not judge(retrieval(2.5, 2.5), plan.factor).learned
 
 
 def test_an_unknown_encoder_is_refused_before_anything_is_drawn(monkeypatch, tmp_path):
@@ -65,13 +65,13 @@ def retrieval(before: float, after: float) -> dict:
 
 def test_three_times_the_untrained_map_is_learning():
     verdict = judge(retrieval(2.5, 7.5), 3)
-    assert verdict.learnt
+    assert verdict.learned
     assert verdict.text == (
         'It learned: mAP 7.5 % trained, 2.5 % untrained (3.0 times, at least 3 expected), '
         '9.0 % color histogram, 7.0 % coarse pixels.'
     )
     verdict = judge(retrieval(2.5, 7.4), 3)
-    assert not verdict.learnt
+    assert not verdict.learned
     assert 'NOT' in verdict.text
 
 
@@ -79,10 +79,10 @@ def test_more_recall_than_untrained_is_learning():
     rows = {'random weights': {'recall@1': 40.0}, 'student': {'recall@1': 60.0}}
     result = {'protocol': 'two-view', 'rows': rows, 'chance': 0.8}
     verdict = judge(result, 3)
-    assert verdict.learnt
+    assert verdict.learned
     assert '60.0 % of the cases trained, 40.0 % untrained, 0.8 % by chance' in verdict.text
     rows['student']['recall@1'] = 40.0
-    assert not judge(result, 3).learnt
+    assert not judge(result, 3).learned
 
 
 def test_too_few_images_and_other_runs_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Check a run before it is started: what a training would stop at, and what it will need.
+"""Check a run before it is started: errors that would stop it, disk and time that it needs.
 
 python tools/check.py CONFIG [--work-dir DIR] [--processes N] [--cfg-options key=value ...]
 

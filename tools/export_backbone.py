@@ -69,8 +69,8 @@ def main() -> None:
     parameters = sum(tensor.numel() for tensor in tensors.values())
     for suffix in FORMATS[args.format]:
         print(path.with_suffix(f'.{suffix}'))
-    told = written['meta'].get('condition')
-    fixed = '' if told is None else f', λ = {told:g} folded in'
+    condition = written['meta'].get('condition')
+    fixed = '' if condition is None else f', λ = {condition:g} folded in'
     print(f'{len(tensors)} tensors, {parameters:,} parameters, {args.which}{fixed}')
     print(f'\nIn an mmpretrain config:\n\n{config_snippet(path, written["meta"])}')
 

@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @one_line_errors()
 def main() -> int:
-    """Run it; 0 if the network learnt."""
+    """Run it; 0 if the network learned."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--data', type=Path, help='a folder of person crops')
     parser.add_argument('--out', type=Path, help='where everything goes')
     args = parser.parse_args()
     out = args.out or Path('work_dirs/quickstart') / folder_name(args.data)
-    learnt = quickstart(ROOT / 'configs', args.data, out, Path('data/people-quickstart'))
-    return 0 if learnt else 1
+    learned = quickstart(ROOT / 'configs', args.data, out, Path('data/people-quickstart'))
+    return 0 if learned else 1
 
 
 def folder_name(data: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Train what a configuration describes.
+"""Train from a configuration.
 
 python tools/train.py CONFIG [--resume] [--amp] [--cfg-options key=value ...]
 """

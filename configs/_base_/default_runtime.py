@@ -17,7 +17,7 @@ default_hooks = dict(
         type='saip.AtomicCheckpointHook',
         interval=1,
         max_keep_ckpts=3,
-        save_best='auto',  # student's mAP, or its two-view recall: what a metric reports first
+        save_best='auto',  # student's mAP, or its two-view recall: the metric's first figure
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),

@@ -253,8 +253,8 @@ def _compare_step(dump: dict, model: Any, tolerance: float) -> list[Row]:
         errors = []
         for name, value in recorded.items():
             grad = dump['backbone_grads'].get(name)
-            mine = ours[f'backbone.{name}']
-            a, b = _without_key_bias(name, mine, value)
+            ours_value = ours[f'backbone.{name}']
+            a, b = _without_key_bias(name, ours_value, value)
             if grad is not None and value.dtype == torch.float32:
                 kept = _without_key_bias(name, grad, grad)[0].abs()
                 clear = kept > NOISE * kept.max()

@@ -36,7 +36,7 @@ KEYS = (
     *('not_finite', 'rank', 'samples', 'micro_batches'),
     *('processes', 'steps_per_epoch', 'max_iters', 'accumulated'),
 )
-"""What a line says that is needed to compute a step again."""
+"""Keys of a line that are needed to compute a step again."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Replayed:
         samples: names of its images.
         terms: losses by name.
         gradient_norm: of all parameters together.
-        pictures: the views of its first images.
+        images: the views of its first images.
     """
 
     iteration: int
@@ -57,7 +57,7 @@ class Replayed:
     samples: list[str]
     terms: dict[str, float]
     gradient_norm: float
-    pictures: list[Image.Image]
+    images: list[Image.Image]
 
 
 def skipped_rows(work_dir: Path) -> list[Row]:
@@ -92,7 +92,7 @@ def _row(line: str, place: str) -> Row:
 
 
 def replay(
-    config: Path, work_dir: Path, row: Row, checkpoint: Path | None = None, pictures: int = 4
+    config: Path, work_dir: Path, row: Row, checkpoint: Path | None = None, images: int = 4
 ) -> Iterator[Replayed]:
     """Compute the micro-batches of a skipped step again, with their images and views.
 
@@ -104,7 +104,7 @@ def replay(
         work_dir: its folder.
         row: line of :func:`skipped_rows`, a step on one process.
         checkpoint: of the run; None takes the newest that is undamaged.
-        pictures: number of images whose views are drawn.
+        images: number of images whose views are drawn.
 
     Raises:
         InputError: the configuration is none of a pretraining or of another one, the images have
@@ -140,7 +140,7 @@ def replay(
             float(norm_of(gradients)),
             [
                 draw_views(views, preprocessor, number, batch['canvas'][number])
-                for number in range(min(pictures, len(ids)))
+                for number in range(min(images, len(ids)))
             ],
         )
 

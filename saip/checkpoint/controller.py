@@ -77,8 +77,8 @@ def fold_controller(
     condition = check_lambda('condition', condition)
     folded = {k: v for k, v in state_dict.items() if not k.startswith(PREFIX)}
     for index, stage in enumerate(stages):
-        gain = F.softplus(_told(state_dict, f'{PREFIX}scales.{index}', condition))
-        shift = _told(state_dict, f'{PREFIX}shifts.{index}', condition)
+        gain = F.softplus(_modulation(state_dict, f'{PREFIX}scales.{index}', condition))
+        shift = _modulation(state_dict, f'{PREFIX}shifts.{index}', condition)
         for norm in stage.norms:
             weight, bias = (state_dict[f'{norm}.{part}'] for part in ('weight', 'bias'))
             folded[f'{norm}.weight'] = (gain * weight.double()).to(weight.dtype)
@@ -86,7 +86,7 @@ def fold_controller(
     return folded
 
 
-def _told(state_dict: Mapping[str, Tensor], layer: str, condition: float) -> Tensor:
+def _modulation(state_dict: Mapping[str, Tensor], layer: str, condition: float) -> Tensor:
     """What a linear layer makes of (λ, 1 - λ), in double precision."""
     weight = state_dict[f'{layer}.weight'].double()
     pair = torch.tensor([condition, 1 - condition], dtype=torch.float64, device=weight.device)

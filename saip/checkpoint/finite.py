@@ -11,7 +11,7 @@ CONSTANTS_KEY = 'not_finite_from_the_start'
 """Entry of a checkpoint's meta: buffers that were not finite before the first step, as masks."""
 
 _NO_STATE = ('meta', 'message_hub')
-"""What a run does not compute with: its log may hold NaN."""
+"""Keys that a run does not compute with: its log may hold NaN."""
 
 _WEIGHTS = ('state_dict.', 'ema_state_dict.module.', 'ema_state_dict.')
 """Where a checkpoint keeps weights under their names; the second is mmengine's average."""

@@ -1,4 +1,4 @@
-"""What is in a checkpoint file, read without running anything of it."""
+"""What is in a checkpoint file, read without running its code."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from saip.checkpoint.io import CheckpointError, read_plainly, reason, unsafe_all
 
 _ONLY_WEIGHTS = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 _NOT_ONLY_WEIGHTS = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-"""Environment variables of torch that overrule what a call of ``torch.load`` asks for."""
+"""Environment variables of torch that overrule the arguments of ``torch.load``."""
 
 Loader = Callable[..., Any]
 

@@ -140,7 +140,7 @@ class KeypointCrops(Dataset):
 
         Raises:
             FileNotFoundError: there is no such image.
-            PictureError: it cannot be decoded, or the box lies outside of it.
+            ImageError: it cannot be decoded, or the box lies outside of it.
         """
         person = self.persons[index]
         x, y, width, height = person.bbox

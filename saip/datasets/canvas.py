@@ -46,7 +46,7 @@ _REDUCED = {
 }
 
 
-class PictureError(InputError):
+class ImageError(InputError):
     """An image cannot be used; the message is the reason."""
 
 
@@ -97,10 +97,10 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
     """Refuse images that would not fit in memory.
 
     Raises:
-        PictureError: there are more than ``max_pixels`` pixels.
+        ImageError: there are more than ``max_pixels`` pixels.
     """
     if height * width > max_pixels:
-        raise PictureError(f'{width}x{height} pixels, more than the cap of {max_pixels:,}')
+        raise ImageError(f'{width}x{height} pixels, more than the cap of {max_pixels:,}')
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -133,19 +133,19 @@ def open_image(source: bytes | BinaryIO) -> Image.Image:
         source: the encoded image, or an open file, of which only the header is read.
 
     Raises:
-        PictureError: it is empty or of no known format, or the header is damaged.
+        ImageError: it is empty or of no known format, or the header is damaged.
     """
     if source == b'':
-        raise PictureError('the file is empty')
+        raise ImageError('the file is empty')
     file = BytesIO(source) if isinstance(source, bytes) else source
     try:
         return Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError:
-        raise PictureError('not an image of a known format') from None
+        raise ImageError('not an image of a known format') from None
     except Image.DecompressionBombError as error:
-        raise PictureError(str(error)) from error
+        raise ImageError(str(error)) from error
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
-        raise PictureError(f'damaged header ({error})') from error
+        raise ImageError(f'damaged header ({error})') from error
 
 
 def _orientation(image: Image.Image) -> int:
@@ -171,7 +171,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with open(path, 'rb') as file, open_image(file) as image:
             return upright_size(image)
-    except (OSError, PictureError) as error:
+    except (OSError, ImageError) as error:
         raise DataError(f'{path}: not a readable image ({error}); copy it again') from error
 
 
@@ -180,7 +180,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         high = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(high.astype(np.uint8)).convert('RGB')
     if image.mode in ('I', 'F'):
-        raise PictureError(f'32-bit samples (mode {image.mode}) have no defined range')
+        raise ImageError(f'32-bit samples (mode {image.mode}) have no defined range')
     if image.has_transparency_data:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, WHITE), image)
@@ -196,11 +196,11 @@ def _decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
                 # Decoding passes over wrong checksums; this does not.
                 open_image(data).verify()
             pixels = np.array(_to_rgb(image))
-        except (PictureError, MemoryError):
+        except (ImageError, MemoryError):
             raise
         except Exception as error:
             # Pillow's plugins raise errors of many unrelated types on damaged data.
-            raise PictureError(f'damaged or truncated ({error})') from error
+            raise ImageError(f'damaged or truncated ({error})') from error
     return upright(pixels, orientation)
 
 
@@ -242,7 +242,7 @@ def check_complete(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
     What only decoding shows, wrong codes inside of a complete file, goes unnoticed.
 
     Raises:
-        PictureError: the image is damaged, too large, or no image.
+        ImageError: the image is damaged, too large, or no image.
     """
     header = plain_jpeg_header(data)
     if header is not None:
@@ -256,7 +256,7 @@ def check_complete(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
         try:
             image.verify()
         except Exception as error:  # as when decoding
-            raise PictureError(f'damaged or truncated ({error})') from error
+            raise ImageError(f'damaged or truncated ({error})') from error
 
 
 def decode_image(
@@ -272,7 +272,7 @@ def decode_image(
         (h, w, 3) uint8, RGB, upright.
 
     Raises:
-        PictureError: the image is damaged, too large, or no image.
+        ImageError: the image is damaged, too large, or no image.
         OSError: the file cannot be read.
     """
     if isinstance(source, bytes):
@@ -281,8 +281,8 @@ def decode_image(
         data = file.read()
     try:
         return np.ascontiguousarray(_decode(data, max_pixels=max_pixels)[0])
-    except PictureError as error:
-        raise PictureError(f'{os.fspath(source)}: {error}') from error
+    except ImageError as error:
+        raise ImageError(f'{os.fspath(source)}: {error}') from error
 
 
 def to_canvas(image: np.ndarray, size: tuple[int, int] = (320, 160)) -> Tensor:
@@ -314,7 +314,7 @@ def read_canvas(
         was squeezed.
 
     Raises:
-        PictureError: the image cannot be decoded, or the box lies outside of it.
+        ImageError: the image cannot be decoded, or the box lies outside of it.
     """
     if box is None:
         pixels, full_size = _decode(data, at_least=size)
@@ -323,5 +323,5 @@ def read_canvas(
     x0, y0, x1, y1 = box
     pixels = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     if pixels.size == 0:
-        raise PictureError(f'the box {box} lies outside of the image ({width}x{height})')
+        raise ImageError(f'the box {box} lies outside of the image ({width}x{height})')
     return to_canvas(pixels, size), (pixels.shape[0], pixels.shape[1])

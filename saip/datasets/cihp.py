@@ -49,4 +49,4 @@ COLORS = (
     (90, 0, 200),
     (170, 120, 250),
 )
-"""RGB of each label in pictures; sides have two shades of a color."""
+"""RGB of each label in images; sides have two shades of a color."""

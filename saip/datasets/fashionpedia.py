@@ -105,7 +105,7 @@ class DressedImage(NamedTuple):
     """An image with its garments.
 
     Attributes:
-        file_name: of the picture.
+        file_name: of the image.
         size: (width, height).
         garments: in the order of the file.
     """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmengine.logging import print_log
 
-from .canvas import PictureError, open_image, upright_size
+from .canvas import ImageError, open_image, upright_size
 from .crops import Box, Crop, DataError
 from .sources import Storage
 
@@ -144,7 +144,7 @@ def known_boxes(storage: Storage, crops: Sequence[Crop], most: int) -> dict[int,
             continue
         try:
             height, width = upright_size(open_image(storage.read(crop.path)))
-        except (PictureError, OSError):
+        except (ImageError, OSError):
             continue  # a bad image is named when it is its turn
         found[number] = (0, 0, width, height)
     return found

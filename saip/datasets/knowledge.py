@@ -105,13 +105,15 @@ def load_counts(path: Path) -> Counts:
         raise MissingFileError(f'{path}: no such file; {how_to_make(path)}')
     try:
         with np.load(path, allow_pickle=False) as file:
-            counts = Counts(*(np.asarray(file[name]) for name in Counts._fields))
+            garments, pairs, identities, digest = (
+                np.asarray(file[name]) for name in Counts._fields
+            )
     except Exception as error:  # zipfile and numpy raise what they happen upon in damaged bytes
         raise DataError(
             f'{path}: no counts of attributes ({one_line(error)}); {how_to_make(path)}'
         ) from error
-    _check(counts[:3], path)
-    return counts._replace(digest=str(counts.digest))
+    _check((garments, pairs, identities), path)
+    return Counts(garments, pairs, identities, str(digest))
 
 
 def _check(counts: Sequence[np.ndarray], path: Path) -> None:

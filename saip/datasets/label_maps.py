@@ -24,14 +24,14 @@ def read_label_map(
     Args:
         path: of the file.
         num_labels: labels are 0 to ``num_labels - 1``.
-        image: path of the picture that the labels belong to, for messages.
-        size: (h, w) of that picture.
+        image: path of the image that the labels belong to, for messages.
+        size: (h, w) of that image.
         ignored: a further label that may occur, of pixels to ignore.
 
     Raises:
         FileNotFoundError: there is no such file.
         DataError: the file is no image, has colors instead of labels, a label out of range, or
-            another size than the picture.
+            another size than the image.
     """
     labels = _decode(path)
     if labels.ndim != 2:

@@ -235,7 +235,7 @@ class LabeledParts(BaseDataset):
     """Both parts of a set of classes, for the validation of a pretraining by ``saip.KNNMetric``.
 
     A sample is a dict of ``image`` (3, h, w) uint8 RGB and int64 tensors ``target``, ``is_test``
-    (1 or 0) and ``index``; what is learnt from comes first.
+    (1 or 0) and ``index``; what is learned from comes first.
 
     Args:
         data_root: see :func:`read_classes`.

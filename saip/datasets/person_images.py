@@ -16,7 +16,7 @@ from torch import Tensor
 from saip.errors import InputError, one_line, printable
 from saip.registry import DATASETS
 
-from .canvas import PictureError, read_canvas
+from .canvas import ImageError, read_canvas
 from .crops import Crop, DataError, crop_key, pack_crop, path_hash, unpack_crop
 from .keypoints import Keypoints
 from .sources import Storage, open_source
@@ -187,14 +187,14 @@ class PersonImages(BaseDataset):
 
         Raises:
             IndexError: ``index`` is out of range.
-            PictureError: the sample and all that could replace it are bad.
+            ImageError: the sample and all that could replace it are bad.
         """
         asked = range(len(self))[index]
         for position in self._attempts(asked):
             crop = self.crop(position)
             try:
                 canvas, size = read_canvas(self.storage.read(crop.path), self.canvas, crop.box)
-            except (PictureError, OSError) as error:
+            except (ImageError, OSError) as error:
                 self._warn(position, error)
                 continue
             sample = {
@@ -207,7 +207,7 @@ class PersonImages(BaseDataset):
             if self.keypoints is not None:
                 sample['keypoints'] = torch.from_numpy(self.keypoints.of(crop_key(crop)))
             return sample
-        raise PictureError(
+        raise ImageError(
             f'{self.name(asked)} and {MAX_REPLACEMENTS} images after it cannot be read: '
             f'is {self.data_root} still there?'
         )

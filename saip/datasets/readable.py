@@ -20,7 +20,7 @@ from mmengine.structures import BaseDataElement
 
 from saip.errors import one_line, printable
 
-from .canvas import PictureError, check_complete, decode_image
+from .canvas import ImageError, check_complete, decode_image
 from .crops import DataError
 
 MAX_STAND_INS = 10
@@ -45,7 +45,7 @@ def image_fault(path: str | os.PathLike[str], decode: bool = False) -> str:
         else:
             with open(path, 'rb') as file:
                 check_complete(file.read())
-    except (PictureError, OSError) as error:
+    except (ImageError, OSError) as error:
         return one_line(error).removeprefix(f'{os.fspath(path)}: ')
     return ''
 
@@ -116,7 +116,7 @@ class StandIns:
         for position in chain((asked,), self.stand_ins(asked)):
             try:
                 sample = self._prepare(position)
-            except PictureError as error:
+            except ImageError as error:
                 self._name(str(error))
                 continue
             if position != asked:
@@ -131,7 +131,7 @@ class StandIns:
         """Apply the pipeline to a sample whose files can be read.
 
         Raises:
-            PictureError: one cannot.
+            ImageError: one cannot.
         """
         paths = self._paths(position)
         if not complete:
@@ -147,7 +147,7 @@ class StandIns:
     def _check(paths: list[str], decode: bool) -> None:
         for path in paths:
             if fault := image_fault(path, decode):
-                raise PictureError(f'{printable(path)}: {fault}')
+                raise ImageError(f'{printable(path)}: {fault}')
 
     def _paths(self, index: int) -> list[str]:
         record = self.get_data_info(index)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from saip.errors import MissingFileError
 
 from .apart import ApartError, run_apart
-from .canvas import PictureError, open_image, upright_size
+from .canvas import ImageError, open_image, upright_size
 from .coco import read_coco_persons
 from .crops import Crop, DataError
 from .files import read_text
@@ -220,15 +220,15 @@ class LmdbStorage:
         """Return the value of one key.
 
         Raises:
-            PictureError: there is no such key, or its place in the LMDB is damaged.
+            ImageError: there is no such key, or its place in the LMDB is damaged.
         """
         try:
             with self._begin() as transaction:
                 value = _value(transaction, name)
         except _lmdb().Error as error:
-            raise PictureError(f'key {name!r} in {self.root}: {error}') from error
+            raise ImageError(f'key {name!r} in {self.root}: {error}') from error
         if value is None:
-            raise PictureError(f'no key {name!r} in {self.root}')
+            raise ImageError(f'no key {name!r} in {self.root}')
         return value
 
     def scan(self) -> tuple[list[str], list[str]]:
@@ -321,7 +321,7 @@ def _compare_sizes(
     for name in looked:
         try:
             height, width = upright_size(open_image(storage.read(name)))
-        except (PictureError, OSError):
+        except (ImageError, OSError):
             continue  # a bad image is named, and replaced, when it is its turn
         if (width, height) != sizes[name]:
             stated = 'x'.join(map(str, sizes[name]))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from saip.errors import InputError
 
-from .canvas import MAX_PIXELS, PictureError, decode_image, open_image
+from .canvas import MAX_PIXELS, ImageError, decode_image, open_image
 from .crops import Crop, DataError
 from .files import write_atomic
 from .manifest import Entry, write_manifest
@@ -56,13 +56,13 @@ def image_size(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[in
         (width, height) of the upright image.
 
     Raises:
-        PictureError: it is unreadable, damaged, too large, or its suffix states another
+        ImageError: it is unreadable, damaged, too large, or its suffix states another
             format than it has.
     """
     kind = open_image(data).format
     suffix = Path(name).suffix.lower()
     if kind not in FORMAT_OF_SUFFIX.get(suffix, (kind,)):
-        raise PictureError(f'wrong suffix: {suffix}, but the content is {kind}')
+        raise ImageError(f'wrong suffix: {suffix}, but the content is {kind}')
     height, width = decode_image(data, max_pixels).shape[:2]
     return width, height
 
@@ -78,7 +78,7 @@ def _size_or_reason(name: str, storage: Storage, max_pixels: int) -> tuple[int, 
         return 'the name holds a tab, a line break or bytes that are not UTF-8'
     try:
         return image_size(storage.read(name), name, max_pixels)
-    except (PictureError, OSError) as error:
+    except (ImageError, OSError) as error:
         return ' '.join(str(error).split())
 
 
@@ -119,8 +119,8 @@ def verify(
     if min_side < 1:
         raise InputError(f'min_side must be at least 1 pixel, not {min_side}')
     names = sorted({crop.path for crop in crops})
-    look = partial(_size_or_reason, storage=storage, max_pixels=max_pixels)
-    results = dict(zip(names, parallel_map(look, names, workers, 'verify'), strict=True))
+    measure = partial(_size_or_reason, storage=storage, max_pixels=max_pixels)
+    results = dict(zip(names, parallel_map(measure, names, workers, 'verify'), strict=True))
     entries: set[Entry] = set()
     rejected = {Rejected(name, r) for name, r in results.items() if isinstance(r, str)}
     for crop in crops:

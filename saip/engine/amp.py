@@ -121,7 +121,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     def step(self, **kwargs: Any) -> None:
         """Clip, look, step; or leave everything as it was before the micro-batches."""
-        skipped = self._clip_and_look()
+        skipped = self._clip_and_check()
         if self._stepped is not None:
             self._stepped.before_optimizer_step()
         if not skipping.readable(skipped) and skips_on_device(self.optimizer):
@@ -138,7 +138,7 @@ class AutocastOptimWrapper(OptimWrapper):
             self._stepped.after_optimizer_step(skipped)
         self.skipped = skipped
 
-    def _clip_and_look(self) -> Tensor:
+    def _clip_and_check(self) -> Tensor:
         """Clip the gradients; () bool, whether any is not finite."""
         gradients = [
             parameter.grad

@@ -45,22 +45,22 @@ def keep_training(runner: Runner) -> None:
             _tell_once(handler)
     for backend in runner.visualizer._vis_backends.values():
         for name in ('add_scalar', 'add_scalars'):
-            setattr(backend, name, _kept(getattr(backend, name), runner.logger))
-    if threading.excepthook is not _in_a_thread:
-        _in_a_thread.others = threading.excepthook  # type: ignore[attr-defined]
-        threading.excepthook = _in_a_thread
+            kept = _kept(getattr(backend, name), type(backend).__name__, runner.logger)
+            setattr(backend, name, kept)
+    if not isinstance(threading.excepthook, _ThreadErrors):
+        threading.excepthook = _ThreadErrors(threading.excepthook)
 
 
 def _tell_once(handler: logging.FileHandler) -> None:
     """Let a log file that cannot be written say so once, not with a traceback for every line."""
-    other_errors, told = handler.handleError, False
+    other_errors, reported = handler.handleError, False
 
     def handle(record: logging.LogRecord) -> None:
-        nonlocal told
+        nonlocal reported
         if not _is_full(sys.exc_info()[1]):
             other_errors(record)
-        elif not told:
-            told = True
+        elif not reported:
+            reported = True
             print(
                 f'{handler.baseFilename}: disk full, lines of the log are lost', file=sys.stderr
             )
@@ -68,28 +68,33 @@ def _tell_once(handler: logging.FileHandler) -> None:
     handler.handleError = handle  # type: ignore[method-assign]
 
 
-def _kept(add: Callable[..., None], logger: logging.Logger) -> Callable[..., None]:
-    """A method of a backend that adds to its curves, or tells once that it cannot."""
-    told = False
+def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callable[..., None]:
+    """A method of a backend that adds to its curves, or reports once that it cannot."""
+    reported = False
 
     def add_if_possible(*args: Any, **kwargs: Any) -> None:
-        nonlocal told
+        nonlocal reported
         try:
             add(*args, **kwargs)
         except OSError as error:
             if not _is_full(error):
                 raise
-            if not told:
-                logger.error(f'{type(add.__self__).__name__}: {error}; points are lost')
-            told = True
+            if not reported:
+                logger.error(f'{name}: {error}; points are lost')
+            reported = True
 
     return add_if_possible
 
 
-def _in_a_thread(told: threading.ExceptHookArgs) -> None:
-    """Leave the errors of threads to who waits for them; TensorBoard writes in one."""
-    if not _is_full(told.exc_value):
-        _in_a_thread.others(told)  # type: ignore[attr-defined]
+class _ThreadErrors:
+    """Leaves a full disk in a thread, as TensorBoard's, to who waits for it; passes others on."""
+
+    def __init__(self, others: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self.others = others
+
+    def __call__(self, failure: threading.ExceptHookArgs) -> None:
+        if not _is_full(failure.exc_value):
+            self.others(failure)
 
 
 def _is_full(error: BaseException | None) -> bool:

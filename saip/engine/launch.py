@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -22,6 +22,7 @@ from saip.engine.full_disk import keep_training, named_full_disk
 from saip.engine.held_back import check_held_back
 from saip.engine.hooks import PreemptionHook
 from saip.engine.hooks.records import RecordHook
+from saip.engine.hooks.runtime_info import flush_outputs
 from saip.engine.log_names import escape_names
 from saip.engine.preflight import (
     check_config,
@@ -96,10 +97,26 @@ def train(
             runner.register_hook(hook)
         check_runner(runner, cfg, shapes)
         warn_of_room(runner)
-        runner.train()
+        with _flushed(runner):
+            runner.train()
     if not progress.started:
         _tell(f'{cfg.load_from}: {_whole(runner)} done; nothing was trained')
     leave_processes()
+
+
+@contextmanager
+def _flushed(runner: Runner) -> Iterator[None]:
+    """Let a run that ends with an error write down the steps that it has skipped.
+
+    One of several processes cannot do so alone: the others may be anywhere.
+    """
+    try:
+        yield
+    except Exception:
+        if get_world_size() == 1:
+            with suppress(StoppedError, OSError):  # the first error is the one to tell
+                flush_outputs(runner)
+        raise
 
 
 def prepare_run(

@@ -1,4 +1,4 @@
-"""Find misspelt configuration keys before a run starts, and say what was probably meant."""
+"""Find misspelled configuration keys before a run starts, and say what was probably meant."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def check_config(cfg: Config) -> None:
     reads.
 
     Raises:
-        ConfigKeyError: a misspelt key, with the name that was probably meant, or something that
+        ConfigKeyError: a misspelled key, with the name that was probably meant, or something that
             is gone, with what took its place.
     """
     where = cfg.filename or 'configuration'
@@ -93,7 +93,7 @@ def check_parts(cfg: Config, where: str) -> None:
     """Check the keys within the parts that mmengine reads, see :func:`saip.engine.keys.check_keys`.
 
     Raises:
-        ConfigKeyError: a misspelt key, with the name that was probably meant.
+        ConfigKeyError: a misspelled key, with the name that was probably meant.
     """
     check_keys(cfg._cfg_dict, sorted(runner_keys()), where)
 
@@ -228,7 +228,7 @@ def _check_new_key(cfg: Config, node: Mapping[str, Any], path: Keys, key: str) -
         allowed, takes_any = set(node) | _top_level_keys(), False
     else:
         found = allowed_keys(cfg._cfg_dict, path)
-        # What a dict of unknown keys has already is all that a misspelt one can be told from.
+        # What a dict of unknown keys has already is all that a misspelled one can be told from.
         takes_any = found is None or found.any_other
         allowed = set(node) | (set() if found is None else found.names)
     named = '.'.join(path)

@@ -80,14 +80,14 @@ def decided_by_first(decide: Callable[[], Answer]) -> Answer:
     Raises:
         InputError, OSError: the function's.
     """
-    told: list[Any] = [None, None]
+    shared: list[Any] = [None, None]
     if is_main_process():
         try:
-            told[0] = decide()
+            shared[0] = decide()
         except (InputError, OSError) as error:
-            told[1] = error
-    broadcast_object_list(told)
-    answer, error = told
-    if error is not None:
-        raise error
+            shared[1] = error
+    broadcast_object_list(shared)
+    answer, failure = shared
+    if failure is not None:
+        raise failure
     return answer

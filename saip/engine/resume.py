@@ -47,7 +47,7 @@ class Resumable:
 
 
 NEEDED = ('state_dict', 'optimizer', 'message_hub')
-"""What a run cannot be resumed without."""
+"""Keys without which no run can be resumed."""
 
 
 def agreed_checkpoint(
@@ -74,8 +74,8 @@ def agreed_checkpoint(
         return newest_checkpoint(work_dir) if named is None else (named, check_resumable(named))
 
     found = decided_by_first(choose)
-    told = None if found is None or is_main_process() else _difference(*found)
-    differences = [text for text in all_gather_object(told) if text is not None]
+    difference = None if found is None or is_main_process() else _difference(*found)
+    differences = [text for text in all_gather_object(difference) if text is not None]
     if differences:
         raise CheckpointError(differences[0])
     return found
@@ -108,17 +108,17 @@ def newest_checkpoint(work_dir: Path) -> tuple[Path, Resumable] | None:
     Raises:
         CheckpointError: there are checkpoints, but none can be resumed.
     """
-    candidates = _newest_first(work_dir)
-    for path in candidates:
+    checkpoints = _newest_first(work_dir)
+    for path in checkpoints:
         try:
             return path, check_resumable(path)
         except CheckpointError as error:
             print(f'--resume auto: skipping {error}', file=sys.stderr)
-    if candidates:
+    if checkpoints:
         files = (
             'the only checkpoint is'
-            if len(candidates) == 1
-            else f'all {len(candidates)} checkpoints are'
+            if len(checkpoints) == 1
+            else f'all {len(checkpoints)} checkpoints are'
         )
         raise CheckpointError(f'{work_dir}: {files} damaged; remove them to begin anew')
     return None

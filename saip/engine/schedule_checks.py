@@ -22,7 +22,7 @@ _ABSOLUTE = ('OneCycle', 'ReduceOnPlateau')
 
 
 def check_schedule(runner: Runner, resumed: bool = False) -> None:
-    """Disable warm-ups of one step; refuse a schedule that leaves the rate where nothing is learnt.
+    """Disable warm-ups of one step; refuse a schedule whose rate stays too low to learn.
 
     Args:
         runner: the runner, whose schedules are not yet built.

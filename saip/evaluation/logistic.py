@@ -125,7 +125,7 @@ def draw_labels(targets: Tensor, share: float, seed: int) -> Tensor:
 def fit_best(features: Tensor, targets: Tensor, classes: int, seed: int) -> LogisticRegression:
     """Choose the strength by a fifth of the labels, then fit all of them.
 
-    Classes with a single image stay in what is learnt from. Where nothing can be held back, the
+    Classes with a single image stay in what is learned from. Where nothing can be held back, the
     strength is 1.
     """
     held = _held_back(targets, seed)

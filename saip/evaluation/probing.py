@@ -82,7 +82,7 @@ class LinearHead(nn.Module):
 
 
 class AttentiveProbe(nn.Module):
-    """One learnt query reads all tokens by cross-attention; a classifier reads the result.
+    """One learned query reads all tokens by cross-attention; a classifier reads the result.
 
     CAE's (arXiv:2202.03026, Section 4.3, and its release): norms on query, keys and values, no
     residual, no feed-forward layer, and a BatchNorm without gain and shift.

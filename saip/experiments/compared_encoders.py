@@ -147,8 +147,8 @@ def evaluate_compared_encoders(
     result = evaluate_frozen(
         compared.encoders, images, compared.preprocessor, feature=read, **settings
     )
-    told = {key: compared.about[key] for key in ('condition',) if key in compared.about}
-    return {**told, **result}
+    stated = {key: compared.about[key] for key in ('condition',) if key in compared.about}
+    return {**stated, **result}
 
 
 def _collect(

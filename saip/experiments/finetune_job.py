@@ -116,8 +116,8 @@ def config_digest(cfg: Config, weights: str) -> str:
     content = cfg.to_dict()
     content.pop('work_dir', None)
     visualizer = content.get('visualizer') or {}
-    for writer in (visualizer, *(visualizer.get('vis_backends') or [])):
-        writer.pop('save_dir', None)
+    for part in (visualizer, *(visualizer.get('vis_backends') or [])):
+        part.pop('save_dir', None)
     text = json.dumps(_plain(content, weights), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

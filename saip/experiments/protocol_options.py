@@ -96,9 +96,9 @@ def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> d
         raise InputError(
             f'--protocol {args.protocol} reads patch tokens, and {args.checkpoint} has none'
         )
-    told = {key: compared.about[key] for key in ('condition',) if key in compared.about}
+    stated = {key: compared.about[key] for key in ('condition',) if key in compared.about}
     if args.protocol == 'dense':
-        return {**told, **_dense(replace(compared, encoders=encoders), args)}
+        return {**stated, **_dense(replace(compared, encoders=encoders), args)}
     settings = LabeledSettings(
         size=compared.size,
         feature=args.feature or compared.feature,
@@ -111,7 +111,7 @@ def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> d
     )
     labeled = open_labeled(args.data)
     found = evaluate_labeled(encoders, labeled, compared.preprocessor, args.protocol, settings)
-    return {**told, **found}
+    return {**stated, **found}
 
 
 def _dense(compared: ComparedEncoders, args: argparse.Namespace) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def format_table(result: Mapping[str, Any]) -> str:
             f'two-view recall at 1, percent: {result["images"]} images, '
             f'chance {result["chance"]:.2f}'
         )
-    told = f', λ = {result["condition"]:g}' if 'condition' in result else ''
-    return f'{title}; feature {result["feature"]}{told}\n{align(lines)}'
+    condition = f', λ = {result["condition"]:g}' if 'condition' in result else ''
+    return f'{title}; feature {result["feature"]}{condition}\n{align(lines)}'
 
 
 def format_labeled(result: Mapping[str, Any]) -> str:
@@ -49,10 +49,10 @@ def format_labeled(result: Mapping[str, Any]) -> str:
         lines.append([name, *(f'{row[c]:.1f}' if c in row else '-' for c in columns)])
     about = f'{result["tested"]} images to test on; feature {result["feature"]}'
     if 'classes' in result:
-        learnt = f'{result["classes"]} classes, {result["images"]} images to learn from'
-        about = f'{learnt}, {about}'
-    told = f', λ = {result["condition"]:g}' if 'condition' in result else ''
-    return f'{result["protocol"]}, percent: {about}{told}\n{align(lines)}'
+        learned = f'{result["classes"]} classes, {result["images"]} images to learn from'
+        about = f'{learned}, {about}'
+    condition = f', λ = {result["condition"]:g}' if 'condition' in result else ''
+    return f'{result["protocol"]}, percent: {about}{condition}\n{align(lines)}'
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:

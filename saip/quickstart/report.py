@@ -50,7 +50,7 @@ class Run:
         encoder: the trained student.
         result: of the frozen evaluation.
         exported: the backbone file.
-        verdict: whether it learnt.
+        verdict: whether it learned.
         train_set: images trained on.
         evaluation_set: images evaluated on.
         minutes: it took.
@@ -118,7 +118,7 @@ def write_quickstart_report(run: Run) -> Path:
         images,
         _introduction(run),
         verdict=run.verdict.text,
-        success=run.verdict.learnt,
+        success=run.verdict.learned,
     )
     return write_report(run.out / 'report', data)
 

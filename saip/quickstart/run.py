@@ -37,7 +37,7 @@ OTHER_IMAGES = 4_800
 # The full encoder on a GPU: about 13 minutes on an H100 by the time of a step, never run to its
 # end.
 FULL_IMAGES = 480_000
-LEARNT_FACTOR = 3.0
+LEARNED_FACTOR = 3.0
 HOLDOUT = 0.1
 CHECKPOINTS = 6
 STEPS = 5
@@ -79,7 +79,7 @@ def choose_plan(configs: Path, folder: bool, gpu: bool) -> Plan:
     )
     stem = f'{leaf}-amp-coslr_{"folder" if folder else "people"}'
     chosen = os.environ.get('SAIP_BACKBONE', encoder)
-    factor = LEARNT_FACTOR
+    factor = LEARNED_FACTOR
     if chosen != encoder:
         factor, images = 1.0, others
     config = configs / 'pretrain/quickstart' / f'{stem}.py'
@@ -173,9 +173,9 @@ def _run(plan: Plan, data: Path | None, out: Path, people: Path, screen: Screen)
                 drawn=data is None,
             )
             report = write_quickstart_report(run)
-    screen.say(f'\n{verdict.text}', 'bold green' if verdict.learnt else 'bold red')
+    screen.say(f'\n{verdict.text}', 'bold green' if verdict.learned else 'bold red')
     screen.say(f'report:   {report}\nbackbone: {exported}')
-    return verdict.learnt
+    return verdict.learned
 
 
 def _prepare_images(data: Path | None, people: Path) -> PersonImages:

@@ -13,11 +13,11 @@ class Verdict:
     """The result of a quickstart.
 
     Attributes:
-        learnt: whether the trained network beats the untrained one by as much as expected.
+        learned: whether the trained network beats the untrained one by as much as expected.
         text: one sentence with the figures.
     """
 
-    learnt: bool
+    learned: bool
     text: str
 
 
@@ -36,12 +36,12 @@ def judge(result: dict[str, Any], factor: float) -> Verdict:
 
 def _judge_retrieval(rows: dict[str, Any], factor: float) -> Verdict:
     before, after = rows['random weights']['mAP'], rows['student']['mAP']
-    learnt = after > before and after >= factor * before
+    learned = after > before and after >= factor * before
     times = after / max(before, 1e-9)
     expected = f'at least {factor:.0f} expected' if factor > 1 else 'more than 1 expected'
-    said = 'It learned' if learnt else 'It did NOT learn as expected'
+    said = 'It learned' if learned else 'It did NOT learn as expected'
     return Verdict(
-        learnt,
+        learned,
         f'{said}: mAP {after:.1f} % trained, {before:.1f} % untrained ({times:.1f} times, '
         f'{expected}){_baselines(rows, "mAP")}.',
     )
@@ -49,10 +49,10 @@ def _judge_retrieval(rows: dict[str, Any], factor: float) -> Verdict:
 
 def _judge_two_view(rows: dict[str, Any], chance: float) -> Verdict:
     before, after = rows['random weights']['recall@1'], rows['student']['recall@1']
-    learnt = after > before
-    said = 'It learned' if learnt else 'It did NOT learn'
+    learned = after > before
+    said = 'It learned' if learned else 'It did NOT learn'
     return Verdict(
-        learnt,
+        learned,
         f'{said}: the other view of a held-out image is found first in {after:.1f} % of the '
         f'cases trained, {before:.1f} % untrained{_baselines(rows, "recall@1")}, '
         f'{chance:.1f} % by chance.',

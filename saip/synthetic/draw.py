@@ -175,7 +175,7 @@ def _head(body: Body) -> list[Part]:
 
 def _leg(body: Body, side: str) -> list[Part]:
     person = body.person
-    girth, fit, cloth = (
+    girth, fit, fabric = (
         0.6 + 0.4 * person.build.girth,
         person.lower.fit,
         patterned(person.lower),
@@ -199,11 +199,11 @@ def _leg(body: Body, side: str) -> list[Part]:
         parts.append(Part('leg', body.capsule(knee, ankle, *shank), person.skin, order, side))
         return [
             *parts,
-            Part('lower', body.capsule(hip, knee, *thigh), cloth, order + 0.001, side),
+            Part('lower', body.capsule(hip, knee, *thigh), fabric, order + 0.001, side),
         ]
     covered = body.capsule(knee, ankle, 0.045 * girth * fit, 0.034 * fit)
-    parts.append(Part('lower', covered, cloth, order + 0.003, side))
-    return [*parts, Part('lower', body.capsule(hip, knee, *thigh), cloth, order + 0.004, side)]
+    parts.append(Part('lower', covered, fabric, order + 0.003, side))
+    return [*parts, Part('lower', body.capsule(hip, knee, *thigh), fabric, order + 0.004, side)]
 
 
 def _arm(body: Body, side: str) -> list[Part]:
@@ -214,7 +214,7 @@ def _arm(body: Body, side: str) -> list[Part]:
     shoulder, elbow, wrist, hand = (
         f'{n}_{side}' for n in ('shoulder', 'elbow', 'wrist', 'hand')
     )
-    skin, cloth = person.skin, patterned(person.upper)
+    skin, fabric = person.skin, patterned(person.upper)
     parts = [Part('hand', body.capsule(wrist, hand, 0.02, 0.018), skin, order, side)]
     if kind in ('vest', 'tshirt', 'dress'):
         fore = body.capsule(elbow, wrist, 0.026 * girth, 0.019)
@@ -225,11 +225,11 @@ def _arm(body: Body, side: str) -> list[Part]:
         joint = body.points[shoulder]
         cuff = joint + 0.62 * (body.points[elbow] - joint)
         sleeve = body.between(joint, cuff, 0.034 * loose, 0.034 * loose)
-        return [*parts, Part('upper', sleeve, cloth, order + 0.001, side)]
+        return [*parts, Part('upper', sleeve, fabric, order + 0.001, side)]
     fore = body.capsule(elbow, wrist, 0.030 * loose, 0.024 * loose)
     upper = body.capsule(shoulder, elbow, 0.034 * loose, 0.031 * loose)
-    parts.append(Part('upper', fore, cloth, order + 0.001, side))
-    return [*parts, Part('upper', upper, cloth, order + 0.002, side)]
+    parts.append(Part('upper', fore, fabric, order + 0.001, side))
+    return [*parts, Part('upper', upper, fabric, order + 0.002, side)]
 
 
 def _bag(body: Body) -> list[Part]:

@@ -72,7 +72,7 @@ def _is_finished(out: Path, stamp: dict) -> bool:
         )
     found = load_json(path)
     if not isinstance(found, dict):
-        raise InputError(f'{path}: not what a set of synthetic persons is described by')
+        raise InputError(f'{path}: no description of a set of synthetic persons')
     differing = sorted(key for key in stamp | found if stamp.get(key) != found.get(key))
     if differing:
         what = ', '.join(

@@ -16,7 +16,7 @@ def front_distance(angle: np.ndarray, center: float) -> np.ndarray:
 
 
 def patterned(garment: Garment) -> Paint:
-    """Paint of a garment's cloth on any body part (logos only on the torso: ``torso``)."""
+    """Paint of a garment's fabric on any body part (logos only on the torso: ``torso``)."""
     main = np.array(garment.color, np.float32)
     second = np.array(garment.second, np.float32)
     count = garment.count
@@ -47,15 +47,15 @@ def patterned(garment: Garment) -> Paint:
 
 
 def torso(person: Person) -> Pattern:
-    """Paint of the trunk: cloth, print, what an open jacket shows, straps of bags."""
+    """Paint of the trunk: fabric, print, what an open jacket shows, straps of bags."""
     garment = person.upper
-    cloth = patterned(garment)
+    fabric = patterned(garment)
     second = np.array(garment.second, np.float32)
     inner = np.array(person.inner, np.float32)
 
     def paint(t: np.ndarray, angle: np.ndarray) -> np.ndarray:
         color = np.empty((*t.shape, 3), np.float32)
-        color[...] = cloth(t, angle) if callable(cloth) else cloth
+        color[...] = fabric(t, angle) if callable(fabric) else fabric
         front = np.abs(front_distance(angle, 0.0))
         if garment.pattern == 'logo':
             back = np.abs(front_distance(angle, np.pi))

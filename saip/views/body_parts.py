@@ -27,7 +27,7 @@ TEMPLATE = np.array(
         *((0.61, 0.51), (0.39, 0.51), (0.6, 0.71), (0.4, 0.71), (0.6, 0.92), (0.4, 0.92)),
     ]
 )
-"""(17, 2) x and y of somebody who stands upright and faces the camera, in shares of the image."""
+"""(17, 2) x and y of a person who stands upright and faces the camera, in shares of the image."""
 
 
 def place_template(sizes: np.ndarray) -> np.ndarray:

@@ -103,5 +103,5 @@ class Crop(ViewType):
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
         """The crops are the view."""
         images = cuts['crop']
-        told = make_condition(self.condition, self.rows, images, made, ops)
-        return Views({self.name: View(images, condition=told)})
+        condition = make_condition(self.condition, self.rows, images, made, ops)
+        return Views({self.name: View(images, condition=condition)})

@@ -9,7 +9,7 @@ import numpy as np
 from saip.views.random import integers
 from saip.views.sizes import Size
 
-CANDIDATES = 64
+PLACES = 64
 MIN_VISIBLE = 0.5
 
 
@@ -67,7 +67,7 @@ def draw_random_layout(
     count = len(sizes)
     order = np.argsort(numbers[:, :count], axis=1, kind='stable')
     rank = np.argsort(order, axis=1, kind='stable')
-    places = numbers[:, count:-1].reshape(len(numbers), CANDIDATES, 2, count)
+    places = numbers[:, count:-1].reshape(len(numbers), PLACES, 2, count)
     top = integers(places[:, :, 0], np.array([scene[0] - h + 1 for h, _ in sizes]))
     left = integers(places[:, :, 1], np.array([scene[1] - w + 1 for _, w in sizes]))
     if min_visible <= 0:
@@ -96,4 +96,4 @@ def _side_by_side(sizes: list[Size], width: int, order: np.ndarray) -> np.ndarra
 
 def random_layout_numbers(count: int) -> int:
     """Uniform numbers that a layout of ``count`` pastes takes."""
-    return count * (1 + 2 * CANDIDATES) + 1
+    return count * (1 + 2 * PLACES) + 1

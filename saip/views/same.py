@@ -82,5 +82,5 @@ class Same(ViewType):
     def make(self, draw: Draw, cuts: Mapping[str, Any], made: Views, ops: RenderOps) -> Views:
         """Name the images again."""
         base = made[self._base.names[0]]
-        told = make_condition(self.condition, self.rows, base.images, made, ops)
-        return Views({self.name: replace(base, condition=told)})
+        condition = make_condition(self.condition, self.rows, base.images, made, ops)
+        return Views({self.name: replace(base, condition=condition)})

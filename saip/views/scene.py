@@ -242,7 +242,7 @@ class Scene(BaseScene):
             pastes.append(ops.pick(pastes[0], other))
         composed = self._compose(draw, cuts['background'], pastes, places, ops)
         # A scene is told what the queries of its image are told.
-        told = made[names[0]].condition
+        condition = made[names[0]].condition
         return Views(
-            {self.name: replace(composed[self.name], condition=told)}, composed.targets
+            {self.name: replace(composed[self.name], condition=condition)}, composed.targets
         )

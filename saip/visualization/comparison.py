@@ -1,4 +1,4 @@
-"""A picture of a comparison: a panel for each figure, a line for each row."""
+"""An image of a comparison: a panel for each figure, a line for each row."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 
 from saip.datasets.canvas import (
-    PictureError,
+    ImageError,
     decode_image,
     open_image,
     plain_jpeg_header,
@@ -29,19 +29,19 @@ from tests.test_datasets.image_files import (
 
 @pytest.mark.parametrize('name', BROKEN)
 def test_broken_files_are_typed_errors(name, tmp_path):
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         decode_image(BROKEN[name])
     assert '\n' not in str(caught.value)
     path = tmp_path / 'image.jpg'
     path.write_bytes(BROKEN[name])
-    with pytest.raises(PictureError, match=r'image\.jpg'):
+    with pytest.raises(ImageError, match=r'image\.jpg'):
         decode_image(path)
 
 
 def test_huge_image_is_refused_from_its_header():
-    with pytest.raises(PictureError, match='pixels'):
+    with pytest.raises(ImageError, match='pixels'):
         decode_image(BROKEN['png_huge'])
-    with pytest.raises(PictureError, match='cap of 1,000'):
+    with pytest.raises(ImageError, match='cap of 1,000'):
         decode_image(JPEG, max_pixels=1000)
     assert decode_image(JPEG, max_pixels=1200).shape == (40, 30, 3)
 
@@ -122,7 +122,7 @@ def test_other_images_leave_the_fast_path(name):
 
 def test_every_cut_of_a_jpeg_is_an_error():
     for end in range(0, len(JPEG) - 40, 37):
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             decode_image(JPEG[:end])
 
 
@@ -160,5 +160,5 @@ def test_box_is_cut_in_the_upright_image():
 def test_box_beyond_the_image():
     _, size = read_canvas(JPEG, (32, 16), box=(-10, 20, 500, 600))
     assert size == (20, 30)
-    with pytest.raises(PictureError, match='outside of the image'):
+    with pytest.raises(ImageError, match='outside of the image'):
         read_canvas(JPEG, (32, 16), box=(30, 0, 60, 20))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,17 @@ def test_run_lengths_as_text_are_those_of_pycocotools(tmp_path):
         read_fashionpedia(write(tmp_path, content))
 
 
+def test_run_lengths_that_never_end_are_refused_at_once(tmp_path):
+    """Every letter says that the number goes on: it would have half a million bits."""
+    content = document()
+    content['annotations'][1]['segmentation']['counts'] = 'o' * 100_000
+    path = write(tmp_path, content)
+    began = time.process_time()
+    with pytest.raises(DataError, match=r'annotation 2 has run lengths .* damaged'):
+        read_fashionpedia(path)
+    assert time.process_time() - began < 1
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(
         MissingFileError, match=r'none\.json: no such file.*instances_attributes_'
@@ -280,3 +292,33 @@ def test_other_files_are_no_counts(tmp_path):
     save_counts(small, count(annotated)._replace(garments=np.zeros(45, np.int64)))
     with pytest.raises(DataError, match=r'counts of the shapes \(\(45,\), '):
         load_counts(small)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'said'),
+    [
+        ('pairs', -1, 'no whole numbers from 0 on'),
+        ('garments', 0.5, 'no whole numbers from 0 on'),
+        ('garments', 0, 'more garments with an attribute than there are'),
+        ('attribute_ids', 7, 'do not ascend'),
+    ],
+)
+def test_numbers_that_count_nothing_are_no_counts(tmp_path, name, value, said):
+    counts = count(read_fashionpedia(write(tmp_path, document())))
+    changed = getattr(counts, name) * 0 + value
+    save_counts(tmp_path / 'counts.npz', counts._replace(**{name: changed}))
+    with pytest.raises(DataError, match=rf'counts\.npz: counts .*{said}'):
+        load_counts(tmp_path / 'counts.npz')
+
+
+def test_counts_that_another_method_has_packed_are_no_counts(tmp_path):
+    """zipfile knows the number of a method and not the method: no error of a bad file."""
+    path = tmp_path / 'counts.npz'
+    save_counts(path, count(read_fashionpedia(write(tmp_path, document()))))
+    content = bytearray(path.read_bytes())
+    for mark, at in ((b'PK\x03\x04', 8), (b'PK\x01\x02', 10)):
+        found = content.find(mark)
+        content[found + at] = 99
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r'counts\.npz: no counts of attributes'):
+        load_counts(path)

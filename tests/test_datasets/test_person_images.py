@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmengine.dataset import ConcatDataset
 from mmengine.runner import Runner
 
-from saip.datasets.canvas import PictureError, decode_image, to_canvas
+from saip.datasets.canvas import ImageError, decode_image, to_canvas
 from saip.datasets.coco import coco_persons
 from saip.datasets.crops import Crop, DataError, clip_box, pack_crop, unpack_crop
 from saip.datasets.person_images import MAX_HELD_BACK, PersonImages, held_back_paths
@@ -183,7 +183,7 @@ def test_all_files_gone_is_an_error(folder):
     dataset = PersonImages(str(folder))
     for index in range(len(dataset)):
         (folder / dataset.name(index)).unlink()
-    with pytest.raises(PictureError, match='still there'):
+    with pytest.raises(ImageError, match='still there'):
         dataset[0]
     with pytest.raises(IndexError):
         dataset[10]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from saip.datasets.canvas import PictureError, decode_image
+from saip.datasets.canvas import ImageError, decode_image
 from saip.datasets.crops import DataError
 from saip.datasets.readable import image_fault, require_readable
 from tests.test_datasets.image_files import encode, pixels
@@ -36,7 +36,7 @@ def test_it_says_what_decoding_says(tmp_path, name):
     path.write_bytes((BROKEN | WHOLE)[name])
     assert bool(image_fault(path)) == bool(image_fault(path, decode=True)) == (name in BROKEN)
     if name in BROKEN:
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             decode_image(path)
 
 

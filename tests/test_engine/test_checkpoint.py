@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
+from saip.checkpoint import write_checkpoint
 from saip.engine.atomic_backend import AtomicBackend
 from saip.engine.hooks.checkpoint import AtomicCheckpointHook
 from tests import toy_run
@@ -104,6 +105,37 @@ def test_a_failed_write_keeps_the_old_best(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'):
         runner.train()
     assert 'best_score_epoch_1.pth' in names(tmp_path)
+
+
+def by_backend(path: Path) -> None:
+    AtomicBackend().put(b'content', path)
+
+
+def by_export(path: Path) -> None:
+    write_checkpoint(path, {'weight': torch.ones(2)}, {})
+
+
+@pytest.mark.parametrize('write', [by_backend, by_export])
+def test_a_file_is_on_the_disk_before_its_name_and_the_name_before_the_run_goes_on(
+    tmp_path, monkeypatch, write
+):
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(os.readlink(f'/proc/self/fd/{descriptor}'))
+        sync(descriptor)
+
+    def moved(source: Path, target: Path) -> None:
+        done.append('moved')
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'fsync', synced)
+    monkeypatch.setattr(os, 'replace', moved)
+    write(tmp_path / 'a.pth')
+    assert Path(done[0]).parent == tmp_path
+    assert 'a.pth' in Path(done[0]).name
+    assert done[1:] == ['moved', str(tmp_path)]
 
 
 def test_misspelt_argument_is_refused_with_a_suggestion():

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from saip.checkpoint import CheckpointError
-from saip.engine import launch
+from saip.engine import launch, processes
 from saip.engine.preflight import ConfigKeyError, check_config, check_options
 from saip.engine.resume import newest_checkpoint
 
@@ -344,6 +344,25 @@ def test_other_launchers_need_cuda(toy_config, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(launch.StartError, match='slurm needs CUDA'):
         launch.train(toy_config(), launcher='slurm')
+
+
+def test_processes_with_cuda_are_joined_before_a_checkpoint_is_chosen(toy_config, monkeypatch):
+    """All of them choose together; mmengine's runner, built later, finds them joined."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(
+        processes, 'init_dist', lambda *args, **rest: calls.append((args, rest))
+    )
+
+    def chosen(*args: object) -> None:
+        calls.append('chosen')
+        raise CheckpointError('none')
+
+    monkeypatch.setattr(launch, 'agreed_checkpoint', chosen)
+    path = toy_config(**{'env_cfg.dist_cfg': dict(backend='nccl')})
+    with pytest.raises(CheckpointError):
+        launch.train(path, launcher='slurm', resume='auto')
+    assert calls == [(('slurm',), dict(backend='nccl', timeout=600)), 'chosen']
 
 
 @pytest.mark.dist

@@ -13,8 +13,8 @@ from saip.synthetic.formats.cihp import RAW_SPLITS
 from saip.synthetic.formats.fashionpedia import FOLDERS
 from saip.synthetic.formats.ontology import ATTRIBUTES, CATEGORIES
 from saip.synthetic.formats.portraits import draw_portrait
+from saip.synthetic.scene.appearance import Appearance
 from saip.synthetic.scene.captions import COLORS, captions, color_word
-from saip.synthetic.scene.look import Look
 from saip.synthetic.scene.parts import CIHP_LABELS, LIP_LABELS
 
 
@@ -79,30 +79,33 @@ def test_captions_say_only_what_is_seen():
     said = Counter()
     for identity in range(40):
         portrait = draw_portrait(0, 4 * APART + identity, 0, (110, 120))
-        look = Look(portrait, portrait.main)
-        texts = captions(look, (0, identity, 0), 4)
+        appearance = Appearance(portrait, portrait.main)
+        texts = captions(appearance, (0, identity, 0), 4)
         assert len(set(texts)) == 4
         for text in texts:
             words = set(re.findall(r'[a-z-]+', text.lower()))
-            assert bool(words & {'woman', 'lady', 'girl', 'she'}) == look.character.female
+            assert bool(words & {'woman', 'lady', 'girl', 'she'}) == appearance.character.female
             for seen, names in (
-                (look.bag != 'none', {'backpack', 'rucksack', 'bag', 'handbag'}),
-                (look.hat, {'cap', 'hat'}),
-                (look.scarf, {'scarf'}),
-                (look.held, {'box'}),
-                (look.glasses, {'glasses'}),
-                (look.sunglasses, {'sunglasses'}),
-                (look.boots, {'boots'}),
-                (look.lower == 'skirt', {'skirt'}),
-                (look.upper == 'dress', {'dress'}),
-                (look.character.person.hair.style == 'bald' and not look.hat, {'bald'}),
-                (look.facing < -0.5, {'behind'}),
+                (appearance.bag != 'none', {'backpack', 'rucksack', 'bag', 'handbag'}),
+                (appearance.hat, {'cap', 'hat'}),
+                (appearance.scarf, {'scarf'}),
+                (appearance.held, {'box'}),
+                (appearance.glasses, {'glasses'}),
+                (appearance.sunglasses, {'sunglasses'}),
+                (appearance.boots, {'boots'}),
+                (appearance.lower == 'skirt', {'skirt'}),
+                (appearance.upper == 'dress', {'dress'}),
+                (
+                    appearance.character.person.hair.style == 'bald' and not appearance.hat,
+                    {'bald'},
+                ),
+                (appearance.facing < -0.5, {'behind'}),
             ):
                 if words & names:
                     assert seen, (text, names)
                     said.update(names & words)
-            if look.trunk:
-                assert color_word(look.character.person.upper.color) in text
+            if appearance.trunk:
+                assert color_word(appearance.character.person.upper.color) in text
     assert len(said) >= 10, said
     assert color_word((40, 40, 40)) == 'black'
     assert all(color_word(color) == name for name, color in COLORS.items())

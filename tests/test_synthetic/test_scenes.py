@@ -11,9 +11,9 @@ from saip.synthetic.formats.peta import peta_attributes
 from saip.synthetic.pose import Arm, Leg, Pose, View, skeleton
 from saip.synthetic.scene import landmarks as marks
 from saip.synthetic.scene.actor import Actor
+from saip.synthetic.scene.appearance import Appearance
 from saip.synthetic.scene.character import sample_character
 from saip.synthetic.scene.hands import hand_joints
-from saip.synthetic.scene.look import Look
 from saip.synthetic.scene.parts import CODES, LIP, LIP_LABELS, code, lip_table
 from saip.synthetic.scene.plan import Crowding, plan_crowd, plan_portrait
 from saip.synthetic.scene.render import box_of, render_scene
@@ -229,7 +229,9 @@ def test_attributes_are_those_that_are_drawn():
 
     def attributes(character, yaw=0.0):
         _, rendered = portrait(character, yaw=yaw)
-        return {name for name, is_so in pa100k_attributes(Look(rendered, 0)).items() if is_so}
+        return {
+            name for name, is_so in pa100k_attributes(Appearance(rendered, 0)).items() if is_so
+        }
 
     sex = {'Female'} if character.female else set()
     base = sex | {'Age18-60', 'Front', 'LongSleeve', 'Trousers'}
@@ -263,17 +265,17 @@ def test_attributes_are_those_that_are_drawn():
 def test_attributes_of_peta_name_groups_completely():
     for identity in range(8):
         rendered = render_scene(plan_portrait(0, identity, 0, (160, 80)))
-        look = Look(rendered, rendered.main)
-        row = peta_attributes(look)
+        appearance = Appearance(rendered, rendered.main)
+        row = peta_attributes(appearance)
         assert len(row) == 35
         true = {name for name, is_so in row.items() if is_so}
         for group in ('accessory', 'carrying'):
             named = {name for name in true if name.startswith(group)}
             assert named
             assert named == {f'{group}Nothing'} or f'{group}Nothing' not in named
-        assert ('personalMale' in true) != look.character.female
+        assert ('personalMale' in true) != appearance.character.female
         ages = {name for name in true if name.startswith(('personalLess', 'personalLarger'))}
-        assert len(ages) == (look.character.age >= 15)
+        assert len(ages) == (appearance.character.age >= 15)
 
 
 def test_limbs_bend_as_stated():

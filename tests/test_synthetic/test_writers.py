@@ -145,7 +145,7 @@ def test_command_line(drawn, tmp_path, run_tool, capsys):
             ('--datasets', 'lip', '--size', 'quickstart'),
             '--size quickstart: with --datasets it is tiny or small',
         ),
-        (('--datasets', 'imagenet'), 'crowdhuman'),
+        (('--datasets', 'imagenet21k'), 'crowdhuman'),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, run_tool, capsys, arguments, message):

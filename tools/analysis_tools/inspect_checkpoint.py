@@ -1,4 +1,4 @@
-"""Print what is in a checkpoint file, without running anything of it.
+"""Print what is in a checkpoint file, without running its code.
 
     python tools/analysis_tools/inspect_checkpoint.py work_dirs/RUN/epoch_300.pth
 

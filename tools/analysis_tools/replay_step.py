@@ -30,9 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint', type=Path, help='weights (default: the newest of the run)'
     )
-    parser.add_argument(
-        '--out', type=Path, help='folder for pictures (default: WORK_DIR/replay)'
-    )
+    parser.add_argument('--out', type=Path, help='folder for images (default: WORK_DIR/replay)')
     return parser.parse_args()
 
 
@@ -51,9 +49,9 @@ def main() -> None:
         values = {**found.terms, 'gradient norm': found.gradient_norm}
         for name, value in values.items():
             print(f'  {name:<32}{value:.6g}{"" if math.isfinite(value) else "   NOT FINITE"}')
-        for number, picture in enumerate(found.pictures):
+        for number, image in enumerate(found.images):
             path = out / f'iteration_{found.iteration}_rank_{found.rank}_{number}.png'
-            write_png(path, picture)
+            write_png(path, image)
             print(f'  {path}')
 
 

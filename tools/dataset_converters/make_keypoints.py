@@ -17,7 +17,7 @@ import os
 from functools import partial
 
 import saip.checkpoint  # noqa: F401 (files of weights run no code from here on)
-from saip.datasets.canvas import PictureError, open_image, upright_size
+from saip.datasets.canvas import ImageError, open_image, upright_size
 from saip.datasets.converters.hap_keypoints import from_hap
 from saip.datasets.converters.keypoints import Converted, from_annotations
 from saip.datasets.converters.pose_model import from_pose_model
@@ -64,7 +64,7 @@ def size_in(root: str, path: str) -> tuple[int, int] | None:
     try:
         with open(os.path.join(root, path), 'rb') as file:
             height, width = upright_size(open_image(file))
-    except (PictureError, OSError):
+    except (ImageError, OSError):
         return None
     return width, height
 

@@ -4,18 +4,18 @@
 set -u
 
 supported='import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
-candidates=(python3.11 python3.12 python3.10 python3 python)
-[ $# -gt 0 ] && [ -n "$1" ] && candidates=("$1")
+names=(python3.11 python3.12 python3.10 python3 python)
+[ $# -gt 0 ] && [ -n "$1" ] && names=("$1")
 
-for candidate in "${candidates[@]}"; do
-    path=$(command -v "$candidate") || continue
+for name in "${names[@]}"; do
+    path=$(command -v "$name") || continue
     if "$path" -c "$supported" >/dev/null 2>&1; then
         echo "$path"
         exit 0
     fi
 done
 
-echo "make: no usable Python among: ${candidates[*]}" >&2
+echo "make: no usable Python among: ${names[*]}" >&2
 echo "  needed: Python 3.10, 3.11 or 3.12 with its venv module (on Debian: python3-venv)." >&2
 echo "  Install one, or name one: make PYTHON=/path/to/python3.11 ..." >&2
 exit 1

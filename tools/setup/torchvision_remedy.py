@@ -3,7 +3,7 @@
 ``torchvision_on_cpu_torch.py`` is the remedy; this file decides whether it is needed, and makes
 the stand-ins for the missing CUDA libraries where there is a C compiler: empty functions under
 every name that torchvision's library asks for. A CPU program never enters one, but for the
-registration of GPU code at load, whose result nobody uses.
+registration of GPU code at load, whose result is not used.
 """
 
 from __future__ import annotations

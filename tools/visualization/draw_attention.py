@@ -206,7 +206,7 @@ def _read(path: Path, mask_path: Path | None) -> Subject:
             f'{image.width}x{image.height}'
         )
     if not mask.any():
-        raise InputError(f'{mask_path}: all pixels are 0, so it shows nobody')
+        raise InputError(f'{mask_path}: all pixels are 0, so it shows no person')
     return Subject(image, mask)
 
 

@@ -1,4 +1,4 @@
-# What an encoder of CAE has and others have not: SAIP_LAYER_SCALE is the LayerScale of its pretraining,
+# Options of CAE's encoders only: SAIP_LAYER_SCALE is the LayerScale of its pretraining,
 # 0.1 or, of large models, 1e-5; its positions are a fixed table. A leaf adds these options to its
 # encoder. With 0, the default, gains that a file holds are folded into the layers before them.
 _base_ = []  # only with it mmengine lets a configuration of this style import

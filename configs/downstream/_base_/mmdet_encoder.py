@@ -9,7 +9,7 @@ _base_ = [
 ]
 
 # model.data_preprocessor: mmdet's bases have ResNet's statistics, some in BGR; these encoders have
-# learnt from RGB.
+# learned from RGB.
 encoder_pixels = dict(
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],

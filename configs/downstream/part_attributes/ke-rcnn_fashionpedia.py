@@ -56,7 +56,7 @@ train_pipeline = [
 test_pipeline = [
     load,
     dict(type='Resize', scale=(1024, 1024), keep_ratio=True),
-    # Afterwards, since pictures show them in the image's own pixels; the metric reads the file.
+    # Afterwards, since images show them in the image's own pixels; the metric reads the file.
     dict(type='saip.LoadGarments'),
     pack,
 ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from saip.errors import MissingFileError
 
-from ..canvas import PictureError, open_image
+from ..canvas import ImageError, open_image
 from ..coco import coco_boxes, coco_persons, load_json, read_box
 from ..crops import Box, Crop, DataError, clip_box
 from ..files import read_text
@@ -132,7 +132,7 @@ def read_mask(path: Path, any_label: bool) -> list[Box] | str:
     """
     try:
         labels = np.asarray(open_image(path.read_bytes()))
-    except (PictureError, OSError, SyntaxError, ValueError) as error:
+    except (ImageError, OSError, SyntaxError, ValueError) as error:
         return f'label map: {error}'
     if labels.ndim == 3:
         labels = labels.max(2)

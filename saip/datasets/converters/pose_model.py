@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 
 from saip.errors import InputError, MissingLibraryError, one_line
 
-from ..canvas import PictureError, decode_image
+from ..canvas import ImageError, decode_image
 from ..crops import Crop
 from ..keypoints import JOINTS, write_keypoints
 from ..progress import track
@@ -59,7 +59,7 @@ def from_pose_model(
     for crop in track(crops, len(crops), 'poses estimated'):
         try:
             pixels = _read(storage, crop)
-        except (PictureError, OSError) as error:
+        except (ImageError, OSError) as error:
             print_log(f'{crop.path} left out: {one_line(error)}', 'current', logging.WARNING)
             continue
         (sample,) = inference_topdown(model, pixels)
@@ -103,7 +103,7 @@ def _read(storage: Storage, crop: Crop) -> np.ndarray:
         x0, y0, x1, y1 = crop.box
         pixels = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     if not pixels.size:
-        raise PictureError(f'the box {crop.box} lies outside of the image')
+        raise ImageError(f'the box {crop.box} lies outside of the image')
     return np.ascontiguousarray(pixels[..., ::-1])
 
 

@@ -19,7 +19,7 @@ LAYOUT = (
 TAGS = ('person', 'mask')
 BOXES = ('fbox', 'vbox', 'hbox')
 OBJECTS = ('extra', 'head_attr')
-"""What a box may have; mmdetection looks into both."""
+"""Keys of a box; mmdetection looks into both."""
 
 
 def read_odgt(path: Path) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ class ParsedImage(NamedTuple):
     """An image with its people.
 
     Attributes:
-        file_name: of the picture.
+        file_name: of the image.
         size: (width, height).
         people: in the order of the file.
     """

@@ -34,7 +34,7 @@ class CIHP(StandIns, BaseDetDataset):
 
     Raises:
         FileNotFoundError: the annotations, a folder or a file of it is missing.
-        DataError: the annotations are of another form, or nobody can be learnt from.
+        DataError: the annotations are of another form, or nobody can be learned from.
     """
 
     METAINFO: dict[str, Any] = dict(

@@ -1,4 +1,4 @@
-"""Pictures of parsed people."""
+"""Images of parsed people."""
 
 from __future__ import annotations
 

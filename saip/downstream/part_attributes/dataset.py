@@ -49,7 +49,7 @@ class Fashionpedia(StandIns, BaseDetDataset):
 
     Raises:
         FileNotFoundError: the annotations, the folder or an image is missing.
-        DataError: the annotations are of another form, or nothing can be learnt from.
+        DataError: the annotations are of another form, or nothing can be learned from.
     """
 
     METAINFO: dict[str, Any] = dict(classes=(*CATEGORIES, 'human'))

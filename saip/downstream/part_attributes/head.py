@@ -42,7 +42,7 @@ class KEHead(BaseModule):
       at the features of the whole person. Each cell is a token, and the box is one more.
     - Knowledge K (categories x attributes, 0 to 1) makes a token for each attribute: the sum of
       the classifier's weights of all categories, times K and their probabilities, and two layers.
-    - A query for each attribute is learnt; those that the garment's category never has (K is 0)
+    - A query for each attribute is learned; those that the garment's category never has (K is 0)
       are zeros. Queries and tokens attend to each other, then queries to tokens.
 
     The loss is the weighted mean of the binary cross-entropy over garments and all attributes.
@@ -123,7 +123,7 @@ class KEHead(BaseModule):
 
         Args:
             regions: R garments.
-            class_weights: (46, class_channels) of the classifier of boxes; not learnt here.
+            class_weights: (46, class_channels) of the classifier of boxes; not learned here.
         """
         tokens = torch.cat(
             [

@@ -1,4 +1,4 @@
-"""Pictures of garments with their attributes in words."""
+"""Images of garments with their attributes in words."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ class GarmentVisualizer(DetLocalVisualizer):
         """Draw an image with its garments, and show or save it.
 
         Args:
-            name: of the picture, for windows and logs.
+            name: of the image, for windows and logs.
             image: (h, w, 3) uint8 RGB.
             data_sample: annotations and predictions.
             draw_gt: draw what is annotated.
             draw_pred: draw what is predicted.
             show: open a window.
             wait_time: seconds until it closes; 0 waits for a key.
-            out_file: where to write the picture; None gives it to the logs.
+            out_file: where to write the image; None gives it to the logs.
             pred_score_thr: predictions below it are left out.
-            step: number of the picture in the logs.
+            step: number of the image in the logs.
         """
         halves = []
         sample = DetDataSample() if data_sample is None else data_sample.cpu()
@@ -138,7 +138,7 @@ def _captioned(
 
 
 def _beside(halves: list[np.ndarray]) -> np.ndarray:
-    """Pictures beside each other, filled up with white below."""
+    """Images beside each other, filled up with white below."""
     height = max(half.shape[0] for half in halves)
     filled = [
         np.pad(half, ((0, height - half.shape[0]), (0, 0), (0, 0)), constant_values=255)

@@ -196,7 +196,7 @@ def _check_annotation(row: dict, path: Path, layout: Layout) -> None:
     missing = [name for name in (*FIELDS, *layout.also) if name not in row]
     if missing:
         raise DataError(f'{where} has no {", ".join(missing)}')
-    _check_agreement(row, where, layout)
+    _check_consistency(row, where, layout)
 
 
 def _are_numbers(values: list) -> bool:
@@ -206,7 +206,7 @@ def _are_numbers(values: list) -> bool:
         return False
 
 
-def _check_agreement(row: dict, where: str, layout: Layout) -> None:
+def _check_consistency(row: dict, where: str, layout: Layout) -> None:
     """Check that number of landmarks, visibility and area do not contradict each other."""
     count, area, crowd = row['num_keypoints'], row['area'], row['iscrowd']
     if count is None or crowd is None:

@@ -36,7 +36,7 @@ class CheckedKeypoints(BaseCocoStyleDataset):
     Raises:
         FileNotFoundError: the annotations, the detections or an image is missing.
         DataError: one of these files is of another form or contradicts itself, nobody in it can
-            be learnt from, or an image that is read has another size than the file states.
+            be learned from, or an image that is read has another size than the file states.
     """
 
     layout: Layout

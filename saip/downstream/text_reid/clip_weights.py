@@ -43,7 +43,7 @@ DROPPED = (
     'vocab_size',
     'attn_mask',
 )
-"""What a file of CLIP holds besides its text transformer."""
+"""Contents of a file of CLIP besides its text transformer."""
 
 
 def from_clip(

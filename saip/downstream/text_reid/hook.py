@@ -1,4 +1,4 @@
-"""The tokenizer of a run: read, learnt or taken from the checkpoint, and kept in it."""
+"""The tokenizer of a run: read, learned or taken from the checkpoint, and kept in it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TokenizerHook(Hook):
         model.tokenizer = CaptionTokenizer.from_state(found[0])
         runner.logger.info(
             f'tokenizer: no vocabulary file named (SAIP_BPE), so {model.tokenizer.size} ids were '
-            f'learnt from {len(captions)} training captions of {loader.dataset.data_root}'
+            f'learned from {len(captions)} training captions of {loader.dataset.data_root}'
         )
 
 

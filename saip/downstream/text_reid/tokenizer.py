@@ -1,4 +1,4 @@
-"""Byte-pair encoding of captions, with CLIP's vocabulary or one that is learnt from captions.
+"""Byte-pair encoding of captions, with CLIP's vocabulary or one that is learned from captions.
 
 A tokenizer is its list of merges. Everything else follows from it, as in CLIP (Radford et al.,
 2021): ids 0 to 255 are the bytes, 256 to 511 the bytes that end a word, then one id per merge, then
@@ -133,7 +133,7 @@ def read_clip_vocabulary(path: str) -> CaptionTokenizer:
 
 
 _HOW_TO_NAME = (
-    'SAIP_BPE names bpe_simple_vocab_16e6.txt.gz of CLIP, and without it the vocabulary is learnt '
+    'SAIP_BPE names bpe_simple_vocab_16e6.txt.gz of CLIP, and without it the vocabulary is learned '
     'from the training captions'
 )
 

@@ -318,7 +318,8 @@ def _undone(runner: Runner, hook: AtomicCheckpointHook) -> Iterator[None]:
         for key in [key for key in hub.runtime_info if _is_of_files(key)]:
             hub.pop_info(key)
         hub.runtime_info.update(said)
-        vars(hook).update(own)
+        for name, value in own.items():
+            setattr(hook, name, value)
         raise
 
 

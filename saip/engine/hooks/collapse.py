@@ -32,7 +32,7 @@ class CollapseHook(Hook):
     ``<objective>_teacher_entropy``. It logs both as a share of ln K
     (``<objective>_loss_over_ln_k``, ``<objective>_entropy_over_ln_k``; K prototypes) and warns
     once per collapse, and once more on recovery. In the first tenth of a run (at most 5,000
-    iterations) it is silent: there scores are uniform because nothing has been learnt.
+    iterations) it is silent: there scores are uniform because nothing has been learned.
 
     Args:
         interval: iterations between two looks at the scores.

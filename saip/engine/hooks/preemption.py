@@ -141,17 +141,18 @@ class PreemptionHook(Hook):
     def _save(self, runner: Runner, validating: bool) -> tuple[str | None, str]:
         """Write the checkpoint; its path, or None and the reason, in all processes alike."""
         hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
-        path, reason = None, 'default_hooks.checkpoint is no saip.AtomicCheckpointHook'
+        path: str | None = None
+        reason = 'default_hooks.checkpoint is no saip.AtomicCheckpointHook'
         try:
             for hook in hooks:
                 path = hook.save_between(runner, validating)
         except (StoppedError, OSError) as error:
             path, reason = None, one_line(error)
-        told = [(path, reason)]
+        shared = [(path, reason)]
         if self._group is not None:
-            torch_dist.broadcast_object_list(told, group=self._group)  # the first one writes
+            torch_dist.broadcast_object_list(shared, group=self._group)  # the first one writes
             torch_dist.barrier(group=self._group)  # a process that ends early ends the others
-        return told[0]
+        return shared[0]
 
     def __enter__(self) -> PreemptionHook:
         return self

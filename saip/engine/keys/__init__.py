@@ -1,4 +1,4 @@
-"""Which keys a configuration may have, and what a misspelt one was meant to be."""
+"""Which keys a configuration may have, and what a misspelled one was meant to be."""
 
 from saip.engine.keys.check import RESERVED, allowed_keys, check_keys
 from saip.engine.keys.errors import ConfigKeyError, unknown_key

@@ -25,11 +25,11 @@ _LIKE_TYPE = ('dtype', 'types', 'ctype')
 
 
 def check_keys(cfg: Mapping[str, Any], read: Iterable[str], where: str) -> None:
-    """Refuse a configuration with a key that is misspelt.
+    """Refuse a configuration with a key that is misspelled.
 
     A dict with a ``type`` may have the arguments of the class that the registries hold under this
     name. Where the keys of a dict cannot be known, one that is a slip of another in the same dict
-    is refused: that is what a misspelt key looks like in a configuration that inherits another.
+    is refused: that is what a misspelled key looks like in a configuration that inherits another.
 
     Args:
         cfg: the merged configuration.

@@ -1,4 +1,4 @@
-"""The error of a misspelt key and its words."""
+"""The error of a misspelled key and its words."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ _SHORT = 3
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that a misspelt one most probably means; None if none is near."""
+    """The allowed name that a misspelled one most probably means; None if none is near."""
     names = [each for each in allowed if each != name]
     slips = [each for each in names if is_slip(name, each)]
     close = difflib.get_close_matches(name, slips or names, 1, cutoff=0.0 if slips else 0.6)
@@ -21,7 +21,7 @@ def suggestion(name: str, allowed: Iterable[str]) -> str | None:
 def is_slip(name: str, meant: str) -> bool:
     """Whether a name is another one with a single mistake of typing.
 
-    That is one letter left out, added or exchanged, two neighbours swapped, or the words joined
+    That is one letter left out, added or exchanged, two neighbors swapped, or the words joined
     in another way (``maxEpochs``). Names that number or letter a series are no mistakes:
     ``masked_a`` and ``masked_b``, ``q_bias`` and ``v_bias``, ``crop`` and ``crop2``.
     """

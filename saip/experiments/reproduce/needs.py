@@ -85,6 +85,6 @@ def task_needs(task: Task, settings: Settings) -> Iterator[Need]:
         yield Need(
             str(path),
             path.exists(),
-            f'{task.page}#{task.section}; drawn in its place: {CONVERTERS}'
+            f'{task.page}#{task.section}; synthetic data in its place: {CONVERTERS}'
             f'make_people.py {settings.data} --datasets {task.drawn} --size small{converted}',
         )

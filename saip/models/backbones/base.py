@@ -31,7 +31,7 @@ class BaseEncoder(BaseModule):
         map_channels: channels of the feature maps that the encoder has by itself, by stride (of
             the stage as its network has it, see ``map_strides``).
         patch_stride: pixels per patch token at the feature level.
-        img_size: (height, width) for which position embeddings are learnt.
+        img_size: (height, width) for which position embeddings are learned.
         dense_is_final: the feature level is the last block, after the final norm, so that the
             algorithm must not norm it again.
         has_relations: last-block token relations can be asked for.

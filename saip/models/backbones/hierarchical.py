@@ -162,7 +162,7 @@ class HierarchicalEncoder(BaseEncoder):
         freeze_unread(self, self._last_map)
 
     def _last_map(self, images: Tensor) -> list[Tensor]:
-        with self._told(None, images):
+        with self._modulation(None, images):
             return list(self._run(images, [self.last_stride]).values())
 
     def encode_requests(self, requests: list[EncodeRequest]) -> list[ViewFeatures]:
@@ -191,7 +191,7 @@ class HierarchicalEncoder(BaseEncoder):
         # The controller first: its hooks then see visible cells only, as folded norms do.
         # The image token is pooled inside: a network's pooling may hold layers of its own.
         with (
-            self._told(request.condition, images),
+            self._modulation(request.condition, images),
             cells.applied_to(self._network()) if cells and on_cells else nullcontext(),
         ):
             maps = self._run(images, strides)
@@ -208,7 +208,9 @@ class HierarchicalEncoder(BaseEncoder):
             dense = EncoderOutput(tokens.mean(1), tokens, grid)
         return ViewFeatures(final, dense)
 
-    def _told(self, condition: Tensor | None, images: Tensor) -> AbstractContextManager[None]:
+    def _modulation(
+        self, condition: Tensor | None, images: Tensor
+    ) -> AbstractContextManager[None]:
         """Let the controller, if there is one, act on the network inside the context."""
         if self.controller is None:
             return nullcontext()
@@ -230,7 +232,7 @@ class HierarchicalEncoder(BaseEncoder):
     def feature_maps(self, images: Tensor, strides: Sequence[int]) -> list[Tensor]:
         """Feature maps (B, C, h, w) at these strides; the last is the one of :meth:`encode`."""
         check_strides(self, strides)
-        with self._told(None, images):
+        with self._modulation(None, images):
             maps = self._run(self._pad(images), strides)
         return [maps[stride].contiguous() for stride in strides]
 
@@ -239,7 +241,7 @@ class HierarchicalEncoder(BaseEncoder):
     ) -> tuple[EncoderOutput, list[Tensor]]:
         """What :meth:`encode` and :meth:`feature_maps` return, from one pass."""
         check_strides(self, strides)
-        with self._told(None, images):
+        with self._modulation(None, images):
             maps = self._run(self._pad(images), sorted({*strides, self.last_stride}))
             last = maps[self.last_stride]
             token = self._pool(last)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saip.models.backbones.token_pack import TokenPack, Told
+from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.ops.attention import attend
 from saip.structures import EncodeRequest, Relations
 
@@ -24,39 +24,43 @@ def heads(rows: Tensor, number: int) -> Tensor:
     return rows.unflatten(-1, (number, -1)).transpose(1, 2)
 
 
-def run_block(layer: Any, pack: TokenPack, told: Told, biases: Biases) -> None:
+def run_block(layer: Any, pack: TokenPack, modulation: Modulations, biases: Biases) -> None:
     """Advance all packed tokens by one block, in place of the pack's rows."""
     number = layer.attn.num_heads
-    parts = pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, told)))
+    parts = pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, modulation)))
     attended = []
     for part, bias in zip(parts, biases, strict=True):
         query, key, value = (heads(x, number) for x in part.chunk(3, -1))
         attended.append(attend(query, key, value, bias))
     rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
-    pack.rows = residuals(layer, pack, rows, told)
+    pack.rows = residuals(layer, pack, rows, modulation)
 
 
-def residuals(layer: Any, pack: TokenPack, attended: Tensor, told: Told) -> Tensor:
+def residuals(layer: Any, pack: TokenPack, attended: Tensor, modulation: Modulations) -> Tensor:
     """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
     rows = pack.rows
     rate = layer.attn.out_drop.drop_prob if layer.training else 0.0
     branch = layer.attn.gamma1(layer.attn.proj(attended))
     rows = rows + (pack.drop_path(branch, rate) if rate else branch)
-    branch = layer.ffn.gamma2(layer.ffn.layers(pack.normed(layer.ln2, rows, told)))
+    branch = layer.ffn.gamma2(layer.ffn.layers(pack.normed(layer.ln2, rows, modulation)))
     return rows + (pack.drop_path(branch, rate) if rate else branch)
 
 
 def run_last_block(
-    layer: Any, pack: TokenPack, requests: list[EncodeRequest], told: Told, biases: Biases
+    layer: Any,
+    pack: TokenPack,
+    requests: list[EncodeRequest],
+    modulation: Modulations,
+    biases: Biases,
 ) -> tuple[TokenPack, list[Relations | None]]:
-    """Run the last block, for the image token alone where nobody reads the patches.
+    """Run the last block, for the image token alone where the patches are not read.
 
     Returns:
         Tokens before the final norm, and relations, per request.
     """
     dims, number = layer.attn.embed_dims, layer.attn.num_heads
     weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
-    normed = pack.split(pack.normed(layer.ln1, pack.rows, told))
+    normed = pack.split(pack.normed(layer.ln1, pack.rows, modulation))
     keys_values = pack.split(
         F.linear(torch.cat([x.flatten(0, 1) for x in normed]), weight[dims:], bias[dims:])
     )
@@ -81,7 +85,7 @@ def run_last_block(
         attended.append(out.transpose(1, 2).flatten(2))
         residual.append(tokens[:, :wanted])
     final = TokenPack(residual)
-    final.rows = residuals(layer, final, TokenPack(attended).rows, told)
+    final.rows = residuals(layer, final, TokenPack(attended).rows, modulation)
     return final, relations
 
 

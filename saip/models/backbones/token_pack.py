@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from saip.models.ops.controller import Modulation
 
-Told = list[Modulation] | None
-"""What a controller makes of a block's norms, per request; None where it does not act."""
+Modulations = list[Modulation] | None
+"""Gain and shift of a block's norms by a controller, per request; None where it does not act."""
 
 
 class TokenPack:
@@ -44,11 +44,11 @@ class TokenPack:
         pairs = zip(values, self.shapes, strict=True)
         return torch.cat([x.repeat_interleave(t, 0) for x, (_, t) in pairs])
 
-    def normed(self, norm: nn.Module, rows: Tensor, told: Told) -> Tensor:
+    def normed(self, norm: nn.Module, rows: Tensor, modulation: Modulations) -> Tensor:
         """The output of a norm on (N, D) rows, changed as the images of each request are told."""
         out = norm(rows)
-        if told is None:
+        if modulation is None:
             return out
-        gain = self.spread([each.gain for each in told])
-        shift = self.spread([each.shift for each in told])
+        gain = self.spread([each.gain for each in modulation])
+        shift = self.spread([each.shift for each in modulation])
         return (gain * out + shift).to(out.dtype)

@@ -20,7 +20,7 @@ from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.backbones.token_blocks import Biases, run_block, run_last_block
 from saip.models.backbones.token_outputs import output_of, reaches_the_end, read_at_the_end
-from saip.models.backbones.token_pack import TokenPack, Told
+from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.ops.blocks import is_gain
 from saip.models.ops.controller import Stage
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
@@ -44,7 +44,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
     Args:
         arch: name in mmpretrain's zoo, or a dict of embed_dims, num_layers, num_heads and
             feedforward_channels.
-        img_size: (height, width) whose grid the position embeddings are learnt on.
+        img_size: (height, width) whose grid the position embeddings are learned on.
         patch_size: side of a patch in pixels.
         feature_level: index of the block whose tokens, before any norm, feed the pixel
             objectives; None takes the last block after the final norm.
@@ -53,9 +53,9 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         pos_init: ``trunc_normal`` (0.02) or ``uniform`` on [0, 1); ``sincos`` is MAE's fixed
             table, which is not trained: 0 for the image token, see ``sincos_positions``.
         drop_path_rate: stochastic depth, growing linearly to this rate in the last block.
-        layer_scale: initial gain of both residual branches of every block, one learnt number per
+        layer_scale: initial gain of both residual branches of every block, one learned number per
             channel (LayerScale; CAE takes 0.1, and 1e-5 for large models); 0 for none.
-        relative_position: add a learnt bias to the scores of attention, per head and distance of
+        relative_position: add a learned bias to the scores of attention, per head and distance of
             two patches, in every block (BEiT, CAE's fine-tuning). It begins at zero, so that the
             weights of a pretraining without it load and compute the same.
         out_indices: blocks whose output :meth:`forward` returns.
@@ -135,10 +135,10 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
                 module.drop_prob = float(module.drop_prob)
         # A scale on the tokens themselves would reach all later blocks and no norm could absorb
         # it; the norms of the next block can.
-        self._told_blocks = sorted({self.num_layers * i // 4 for i in (1, 2, 3)} - {0})
+        self._modulated_blocks = sorted({self.num_layers * i // 4 for i in (1, 2, 3)} - {0})
         self.stages = tuple(
             Stage((f'layers.{i}.ln1', f'layers.{i}.ln2'), self.embed_dims)
-            for i in self._told_blocks
+            for i in self._modulated_blocks
         )
         self.controller = self._build_controller(controller)
 
@@ -212,12 +212,12 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
     def _after_blocks(self, images: Tensor) -> Iterator[tuple[int, Tensor, Grid]]:
         """Yield the number of each block, (b, 1 + L, D) tokens after it, and the grid."""
         request = EncodeRequest(images, Outputs())
-        told = self._told([request])
+        modulation = self._modulation([request])
         tokens, grid = self._embed(images, None)
         biases = self._biases([request], [grid])
         pack = TokenPack([tokens])
         for index, layer in enumerate(self.layers):
-            run_block(layer, pack, told(index, [0]), biases(layer, [0]))
+            run_block(layer, pack, modulation(index, [0]), biases(layer, [0]))
             yield index, pack.split(pack.rows)[0], grid
 
     def forward(self, x: Tensor) -> tuple[Any, ...]:
@@ -228,12 +228,12 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
                 for index, rows, grid in self._after_blocks(x)
                 if index in self.out_indices
             )
-        told = (
+        modulation = (
             nullcontext()
             if self.controller is None
             else self.controller.applied_to(self, None, x)
         )
-        with told:
+        with modulation:
             outputs = super().forward(x)
         return tuple(y.contiguous() if torch.is_tensor(y) else y for y in outputs)
 
@@ -296,14 +296,16 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         token = (self.cls_token + self.pos_embed[:, :extra]).expand(images.shape[0], -1, -1)
         return torch.cat([token.to(patches.dtype), patches], dim=1), grid
 
-    def _told(self, requests: list[EncodeRequest]) -> Callable[[int, list[int]], Told]:
+    def _modulation(
+        self, requests: list[EncodeRequest]
+    ) -> Callable[[int, list[int]], Modulations]:
         """What the controller makes of the norms of a block, for some of the requests."""
         if self.controller is None:
             return lambda block, alive: None
         by_request = [self.controller(r.condition, r.images) for r in requests]
-        stage_of = {block: stage for stage, block in enumerate(self._told_blocks)}
+        stage_of = {block: stage for stage, block in enumerate(self._modulated_blocks)}
 
-        def at(block: int, alive: list[int]) -> Told:
+        def at(block: int, alive: list[int]) -> Modulations:
             stage = stage_of.get(block)
             return None if stage is None else [by_request[i][stage] for i in alive]
 
@@ -336,12 +338,12 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         embedded = [self._embed(r.images, r.keep) for r in requests]
         grids = [grid for _, grid in embedded]
         pack = TokenPack([tokens for tokens, _ in embedded])
-        told = self._told(requests)
+        modulation = self._modulation(requests)
         biases = self._biases(requests, grids)
         dense: list[EncoderOutput | None] = [None] * len(requests)
         alive = list(range(len(requests)))
         for index, layer in enumerate(self.layers[:-1]):
-            run_block(layer, pack, told(index, alive), biases(layer, alive))
+            run_block(layer, pack, modulation(index, alive), biases(layer, alive))
             if index != level:
                 continue
             parts = pack.split(pack.rows)
@@ -357,7 +359,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         layer = self.layers[-1]
         asked = [requests[i] for i in alive]
         raw, relations = run_last_block(
-            layer, pack, asked, told(last, alive), biases(layer, alive)
+            layer, pack, asked, modulation(last, alive), biases(layer, alive)
         )
         normed = raw.split(self.ln1(raw.rows))
         read = normed if self.dense_is_final else raw.split(raw.rows)

@@ -84,8 +84,8 @@ class SelfDistillationHead(BaseModule):
             predictions.to(dtype) / self.student_temp, probabilities, same_view, num_views
         )
         with torch.no_grad():
-            agreement = (probabilities * sharp).sum(-1)
-            entropy = (sharp.logsumexp(-1) - agreement).mean()
+            similarity = (probabilities * sharp).sum(-1)
+            entropy = (sharp.logsumexp(-1) - similarity).mean()
             if self.training:
                 self._pending.append(targets.to(dtype).mean(0, keepdim=True))
         return {'loss': value, 'entropy': entropy}

@@ -35,7 +35,7 @@ def self_distillation(
         wanted = together if own is None else together - q[own]
         count = len(q) - (own is not None)
         # Elementwise and not a dot product, which autocast would compute in half precision.
-        agreement = (wanted * scores).sum(-1).mean()
-        total = total + count * entropies[view] - agreement
+        similarity = (wanted * scores).sum(-1).mean()
+        total = total + count * entropies[view] - similarity
         pairs += count
     return total / pairs

@@ -32,7 +32,7 @@ class CrossScaleDecoder(BaseModule):
         masked_channels: width of the masked view's features where another encoder than the
             anchor's gives them; they get an embedding of their own. None: the same encoder,
             one embedding for both.
-        grid: anchor grid on which the decoder's position embeddings are learnt.
+        grid: anchor grid on which the decoder's position embeddings are learned.
         patch_size: side of a predicted patch in pixels.
         condition: ``patch_tokens``: each block queries the anchor's patch tokens by
             cross-attention (Section III-A); ``sequence``: the anchor's patch tokens and the

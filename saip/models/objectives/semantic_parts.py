@@ -115,8 +115,8 @@ class SemanticParts(BaseObjective):
                 f'{len(self.views)}, one for each of its views {", ".join(self.views)}'
             )
         derived = Views()
-        for view, told, column in zip(self.views, self.clustered, numbers.T, strict=True):
-            output = expert.views[told].require_final()
+        for view, target, column in zip(self.views, self.clustered, numbers.T, strict=True):
+            output = expert.views[target].require_final()
             labels, kept = self.label(output.require_patch_tokens(), output.grid[1])
             part = (column * self.num_parts).long() + 1
             hidden = (labels == part[:, None]) & kept[:, None]

@@ -15,7 +15,7 @@ from saip.models.ops.precision import full_precision
 STARTS = 4
 ITERATIONS = 10
 ROUNDING = 1e-4
-"""Relative distance of two cluster means below which they are one: a norm without a learnt gain
+"""Relative distance of two cluster means below which they are one: a norm without a learned gain
 leaves tokens of one length, whose rounding errors are no foreground."""
 
 GOLDEN = 0.6180339887498949

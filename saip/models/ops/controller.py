@@ -83,8 +83,8 @@ class SemanticController(nn.Module):
         if condition is None:
             condition = like.new_full((len(images),), self.condition)
         with full_precision(images.device):
-            told = condition.to(like)
-            pair = torch.stack([told, 1 - told], dim=-1)
+            weight = condition.to(like)
+            pair = torch.stack([weight, 1 - weight], dim=-1)
             return [
                 Modulation(F.softplus(scale(pair)), shift(pair))
                 for scale, shift in zip(self.scales, self.shifts, strict=True)

@@ -39,7 +39,7 @@ def keep_stride(network: Any, stride: int, title: str) -> list[str]:
     halving: dict[nn.Module, str] = {}
     wanted = _size(stride), _size(2 * stride)
 
-    def look(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+    def note(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         sizes = tuple(
             tuple(x.shape[-2:]) if torch.is_tensor(x) and x.ndim == 4 else None
             for x in (args[0] if args else None, out)
@@ -48,7 +48,7 @@ def keep_stride(network: Any, stride: int, title: str) -> list[str]:
             halving[module] = names[module]
 
     names = {module: name for name, module in network.named_modules()}
-    hooks = [module.register_forward_hook(look) for module in names]
+    hooks = [module.register_forward_hook(note) for module in names]
     before = _maps(network, image)
     for hook in hooks:
         hook.remove()

@@ -11,11 +11,11 @@ from saip.models.ops.blocks import NORM_EPS, Mlp, SelfAttention
 
 
 class Gain(nn.Module):
-    """A learnt gain per channel (LayerScale).
+    """A learned gain per channel (LayerScale).
 
     Args:
         dims: number of channels.
-        initial: the gain at the beginning; 0 for none, so that nothing is learnt.
+        initial: the gain at the beginning; 0 for none, so that nothing is learned.
     """
 
     def __init__(self, dims: int, initial: float) -> None:

@@ -43,8 +43,8 @@ def encode_views(
         size = tuple(view.images.shape[-2:])
         depth = replace(read, dense=False)
         kept = None if view.mask is None else view.mask.keep.shape[1]
-        told = None if view.condition is None else tuple(view.condition.shape[1:])
-        groups[(size, depth if depth != Outputs() else 'dense', kept, told)].append(name)
+        condition = None if view.condition is None else tuple(view.condition.shape[1:])
+        groups[(size, depth if depth != Outputs() else 'dense', kept, condition)].append(name)
     requests = [_request(names, views, inputs) for names in groups.values()]
     if not requests:
         return {}
@@ -64,8 +64,8 @@ def _request(names: list[str], views: Views, inputs: dict[str, Outputs]) -> Enco
         outputs = outputs | inputs[name]
     masks = [mask for name in names if (mask := views[name].mask) is not None]
     keep = torch.cat([mask.keep for mask in masks]) if masks else None
-    told = [x for name in names if (x := views[name].condition) is not None]
-    return EncodeRequest(images, outputs, keep, torch.cat(told) if told else None)
+    conditions = [x for name in names if (x := views[name].condition) is not None]
+    return EncodeRequest(images, outputs, keep, torch.cat(conditions) if conditions else None)
 
 
 def _norm(output: EncoderOutput, norm: nn.Module) -> EncoderOutput:

@@ -171,10 +171,10 @@ def check_conditions(encoder: BaseEncoder, recipe: Recipe, required: Iterable[st
     Raises:
         InputError: views come with a condition, but the encoder has no controller.
     """
-    told = [name for name in recipe.required(required) if recipe[name].conditioned]
-    if told and not encoder.has_controller:
+    conditioned = [name for name in recipe.required(required) if recipe[name].conditioned]
+    if conditioned and not encoder.has_controller:
         raise InputError(
-            f'the views {", ".join(told)} come with a condition, but model.backbone has no '
+            f'the views {", ".join(conditioned)} come with a condition, but model.backbone has no '
             'controller to be told of it; set model.backbone.controller.condition=0.2, or '
             'condition=None in model.data_preprocessor.views'
         )

@@ -21,7 +21,7 @@ from ..sheet import Card, encode_png, save_sheet
 
 SIZES = ('tiny', 'small')
 # Raise it whenever the same arguments give other files: a finished set is recognized by it.
-VERSION = 2
+VERSION = 1
 # Numbers of scenes and identities of different sets lie this far apart, those of splits less.
 APART = 100_000
 _SPLITS = {'train': 0, 'val': APART // 2, 'test': APART // 4}
@@ -110,7 +110,7 @@ def draw_splits(
         yield split, job.map(draw, [(split, start + n) for n in range(count)])
 
 
-class Writer(Protocol):
+class WriteFormat(Protocol):
     """Makes a folder; tells whether it had to."""
 
     def __call__(
@@ -121,7 +121,7 @@ class Writer(Protocol):
 
 def native(
     name: str, sizes: Mapping[str, Spec]
-) -> Callable[[Callable[[Job[Spec]], list[Card]]], Writer]:
+) -> Callable[[Callable[[Job[Spec]], list[Card]]], WriteFormat]:
     """Turn a function that fills a folder with a set into a writer of whole folders.
 
     The writer takes ``(out, size, seed, workers)``, makes ``out`` at once, complete, or not at
@@ -133,7 +133,7 @@ def native(
         sizes: what the sizes mean for this set.
     """
 
-    def decorate(fill: Callable[[Job[Spec]], list[Card]]) -> Writer:
+    def decorate(fill: Callable[[Job[Spec]], list[Card]]) -> WriteFormat:
         @functools.wraps(fill)
         def write(
             out: str | os.PathLike[str], size: str = 'tiny', seed: int = 0, workers: int = 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..scene.appearance import Appearance
 from ..scene.captions import captions
-from ..scene.look import Look
 from ..sheet import Card
 from .base import APART, Job, Splits, native
 from .portraits import draw_portrait
@@ -60,8 +60,8 @@ def _draw(job: Job[Splits], item: Shot, path: str, first: int, count: int) -> di
     split, person, shot = item
     portrait = draw_portrait(job.seed, first + person, shot, job.spec.size)
     job.save(f'imgs/{path}', portrait.image, portrait.quality)
-    look = Look(portrait, portrait.main)
-    texts = captions(look, (job.seed, first + person, shot), count)
+    appearance = Appearance(portrait, portrait.main)
+    texts = captions(appearance, (job.seed, first + person, shot), count)
     return {
         'split': split,
         'captions': texts,

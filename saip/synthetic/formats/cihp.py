@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..scene.look import Look
+from ..scene.appearance import Appearance
 from ..scene.parts import CIHP_LABELS, cihp_table
 from ..scene.plan import Crowding, plan_crowd
 from ..scene.render import box_of, render_scene
@@ -49,7 +49,7 @@ def draw_parsed(job: Job[Splits], number: int) -> Parsed:
     gap = 2 if number % _FILES % 3 == 0 else 0
     people = {}
     for person, *_ in individuals(annotated, LEAST_AREA):
-        table = cihp_table(Look(annotated, person).character)
+        table = cihp_table(Appearance(annotated, person).character)
         people[person + 1 + (gap if person else 0)] = annotated.parts(person, table)
     return Parsed(annotated.image, annotated.quality, people)
 
@@ -112,7 +112,7 @@ def _card(split: str, image: dict, rows: list[dict]) -> Card:
 
 @native('cihp_raw', SIZES)
 def write_cihp_raw(job: Job[Splits]) -> list[Card]:
-    """Write ``Training`` and ``Validation`` with ``Images``, three maps and their pictures.
+    """Write ``Training`` and ``Validation`` with ``Images``, three maps, in gray and in colors.
 
     This is the layout of the download, of the same scenes as ``write_cihp``: ``Category_ids``,
     ``Human_ids`` and ``Instance_ids`` are gray, the folders without ``_ids`` hold them in colors.
@@ -139,13 +139,13 @@ def _draw_raw(job: Job[Splits], item: tuple[str, int]) -> str:
     # Every part of every person, counted from 1.
     pairs = humans.astype(np.int32) * len(CIHP_LABELS) + parsed.labels
     instances = np.searchsorted(np.unique([0, *pairs.flat]), pairs).astype(np.uint8)
-    for ids, picture, values in (
+    for ids, subfolder, values in (
         ('Category_ids', 'Categories', parsed.labels),
         ('Human_ids', 'Human', humans),
         ('Instance_ids', 'Instances', instances),
     ):
         job.save(f'{folder}/{ids}/{stem}.png', values)
-        job.save(f'{folder}/{picture}/{stem}.png', palette(256)[values])
+        job.save(f'{folder}/{subfolder}/{stem}.png', palette(256)[values])
     return stem
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..scene.look import Look
+from ..scene.appearance import Appearance
 from ..scene.parts import codes
 from ..scene.render import box_of
 from ..sheet import BLUE, YELLOW, Card
@@ -70,7 +70,7 @@ def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
     image = {'id': number, 'file_name': name, 'width': width, 'height': height}
     image |= {'license': 1, 'time_captured': '', 'original_url': '', 'isstatic': 1}
     rows: list[dict] = []
-    for category, names, shown in worn(Look(portrait, portrait.main)):
+    for category, names, shown in worn(Appearance(portrait, portrait.main)):
         mask = portrait.shown(portrait.main, shown)
         box = box_of(mask)
         if box is None or mask.sum() < LEAST_AREA:
@@ -88,13 +88,13 @@ def _draw(job: Job[Splits], item: tuple[str, int]) -> tuple[dict, list[dict]]:
     return image, rows
 
 
-def worn(look: Look) -> list[Worn]:
+def worn(appearance: Appearance) -> list[Worn]:
     """Return all garments and parts of garments that somebody wears, seen or not."""
-    character, person = look.character, look.character.person
-    found = _upper(look)
-    if look.upper != 'dress':
-        found.append(_lower(look))
-    if look.upper in ('jacket', 'coat'):
+    character, person = appearance.character, appearance.character.person
+    found = _upper(appearance)
+    if appearance.upper != 'dress':
+        found.append(_lower(appearance))
+    if appearance.upper in ('jacket', 'coat'):
         attributes = {'plain (pattern)', 'symmetrical', 'no special manufacturing technique'}
         found.append(('top, t-shirt, sweatshirt', attributes, codes('inner')))
     for category, parts in (
@@ -114,9 +114,9 @@ def worn(look: Look) -> list[Worn]:
     return found
 
 
-def _upper(look: Look) -> list[Worn]:
+def _upper(appearance: Appearance) -> list[Worn]:
     """The upper garment, its sleeves and its hood."""
-    garment = look.character.person.upper
+    garment = appearance.character.person.upper
     category, nickname, length = _UPPER[garment.kind]
     sleeve = {'vest': 'sleeveless', 'tshirt': 'short (length)', 'dress': 'short (length)'}.get(
         garment.kind, 'wrist-length'
@@ -124,13 +124,13 @@ def _upper(look: Look) -> list[Worn]:
     names = {length, sleeve, 'symmetrical', _PATTERN[garment.pattern]}
     names.add(_fit(garment.fit, 1.03, 1.12))
     names |= {nickname} if nickname else set()
-    printed = garment.pattern == 'logo' and look.logo
+    printed = garment.pattern == 'logo' and appearance.logo
     names.add('printed' if printed else 'no special manufacturing technique')
     if garment.kind == 'dress':
         names.add('no waistline')
     if garment.kind not in ('shirt', 'jacket', 'coat'):
         names.add('no opening')
-    elif look.facing > 0.2:
+    elif appearance.facing > 0.2:
         names.add('single breasted')
     parts = codes('upper', 'tail', 'hood', *(['skirt'] if garment.kind == 'dress' else []))
     found = [(category, names, parts), ('hood', set[str](), codes('hood'))]
@@ -139,8 +139,8 @@ def _upper(look: Look) -> list[Worn]:
     return found
 
 
-def _lower(look: Look) -> Worn:
-    garment = look.character.person.lower
+def _lower(appearance: Appearance) -> Worn:
+    garment = appearance.character.person.lower
     category, length = _LOWER[garment.kind]
     names = {length, 'symmetrical', 'normal waist', _PATTERN[garment.pattern]}
     names |= {_fit(garment.fit, 1.0, 1.2), 'no special manufacturing technique'}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..scene.look import Look
+from ..scene.appearance import Appearance
 from ..scene.parts import LIP_LABELS, lip_table
 from ..sheet import Card
 from .base import APART, Job, Splits, draw_splits, native
@@ -34,6 +34,6 @@ def _draw(job: Job[Splits], item: tuple[str, int]) -> str:
     portrait = draw_portrait(job.seed, identity, 0, job.spec.size, (0.5, 0.75), lively=True)
     stem = f'{identity}_{500_000 + identity}'
     job.save(f'{split}_images/{stem}.jpg', portrait.image, portrait.quality)
-    table = lip_table(Look(portrait, portrait.main).character)
+    table = lip_table(Appearance(portrait, portrait.main).character)
     job.save(f'{split}_segmentations/{stem}.png', portrait.parts(portrait.main, table))
     return stem

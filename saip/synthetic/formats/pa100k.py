@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..scene.appearance import Appearance
 from ..scene.character import ADULT, OLD
-from ..scene.look import Look
 from ..sheet import Card
 from .base import APART, Job, Splits, native
 from .matfile import cell, save_mat
@@ -41,41 +41,41 @@ def _draw(job: Job[Splits], item: tuple[int, int, int]) -> dict[str, bool]:
     number, identity, shot = item
     portrait = draw_portrait(job.seed, identity, shot, job.spec.size)
     job.save(f'data/{_name(number)}', portrait.image, portrait.quality)
-    return pa100k_attributes(Look(portrait, portrait.main))
+    return pa100k_attributes(Appearance(portrait, portrait.main))
 
 
 def _name(number: int) -> str:
     return f'{number:06d}.jpg'
 
 
-def pa100k_attributes(look: Look) -> dict[str, bool]:
+def pa100k_attributes(appearance: Appearance) -> dict[str, bool]:
     """Return the 26 attributes of somebody, in PA100K's words and order."""
-    age, side = look.character.age, abs(look.facing) < 0.5
+    age, side = appearance.character.age, abs(appearance.facing) < 0.5
     return {
-        'Female': look.character.female,
+        'Female': appearance.character.female,
         'AgeOver60': age >= OLD,
         'Age18-60': ADULT <= age < OLD,
         'AgeLess18': age < ADULT,
-        'Front': not side and look.facing > 0,
+        'Front': not side and appearance.facing > 0,
         'Side': side,
-        'Back': not side and look.facing < 0,
-        'Hat': look.hat,
-        'Glasses': look.glasses or look.sunglasses,
-        'HandBag': look.bag == 'handbag',
-        'ShoulderBag': look.bag == 'shoulder',
-        'Backpack': look.bag == 'backpack',
-        'HoldObjectsInFront': look.held,
-        'ShortSleeve': look.trunk and look.short_sleeve,
-        'LongSleeve': look.trunk and not look.short_sleeve,
-        'UpperStride': look.upper_pattern in ('stripes', 'bars'),
-        'UpperLogo': look.trunk and look.logo,
-        'UpperPlaid': look.upper_pattern == 'checks',
-        'UpperSplice': look.upper_pattern == 'block',
-        'LowerStripe': look.lower_pattern in ('stripes', 'bars', 'seam'),
-        'LowerPattern': look.lower_pattern == 'checks',
-        'LongCoat': look.trunk and look.upper == 'coat',
-        'Trousers': look.legs and look.lower == 'trousers',
-        'Shorts': look.legs and look.lower == 'shorts',
-        'Skirt&Dress': look.legs and look.lower in ('skirt', 'dress'),
-        'boots': look.boots,
+        'Back': not side and appearance.facing < 0,
+        'Hat': appearance.hat,
+        'Glasses': appearance.glasses or appearance.sunglasses,
+        'HandBag': appearance.bag == 'handbag',
+        'ShoulderBag': appearance.bag == 'shoulder',
+        'Backpack': appearance.bag == 'backpack',
+        'HoldObjectsInFront': appearance.held,
+        'ShortSleeve': appearance.trunk and appearance.short_sleeve,
+        'LongSleeve': appearance.trunk and not appearance.short_sleeve,
+        'UpperStride': appearance.upper_pattern in ('stripes', 'bars'),
+        'UpperLogo': appearance.trunk and appearance.logo,
+        'UpperPlaid': appearance.upper_pattern == 'checks',
+        'UpperSplice': appearance.upper_pattern == 'block',
+        'LowerStripe': appearance.lower_pattern in ('stripes', 'bars', 'seam'),
+        'LowerPattern': appearance.lower_pattern == 'checks',
+        'LongCoat': appearance.trunk and appearance.upper == 'coat',
+        'Trousers': appearance.legs and appearance.lower == 'trousers',
+        'Shorts': appearance.legs and appearance.lower == 'shorts',
+        'Skirt&Dress': appearance.legs and appearance.lower in ('skirt', 'dress'),
+        'boots': appearance.boots,
     }

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 
 from ..person import Color
+from ..scene.appearance import Appearance
 from ..scene.captions import color_word
-from ..scene.look import Look
 from ..sheet import Card
 from .base import APART, Job, Splits, native
 from .portraits import draw_portrait, spread_identities
@@ -53,7 +53,7 @@ def _draw(job: Job[Splits], item: tuple[int, int, int]) -> dict[str, bool]:
     number, identity, shot = item
     portrait = draw_portrait(job.seed, identity, shot, job.spec.size)
     job.save(f'images/{_name(number)}', portrait.image)
-    return peta_attributes(Look(portrait, portrait.main))
+    return peta_attributes(Appearance(portrait, portrait.main))
 
 
 def _name(number: int) -> str:
@@ -80,51 +80,55 @@ def _pickled(rows: list[dict[str, bool]], split: dict[str, np.ndarray]) -> bytes
     return data.replace(f'c{__name__}\nEasyDict\n'.encode(), b'ceasydict\nEasyDict\n')
 
 
-def peta_attributes(look: Look) -> dict[str, bool]:
+def peta_attributes(appearance: Appearance) -> dict[str, bool]:
     """Return the 35 evaluated attributes of somebody, in the order of the split file."""
-    person, upper, pattern = look.character.person, look.upper, look.upper_pattern
-    age = look.character.age
+    person, upper, pattern = (
+        appearance.character.person,
+        appearance.upper,
+        appearance.upper_pattern,
+    )
+    age = appearance.character.age
     lower = person.upper.color if upper == 'dress' else person.lower.color
     color, shoes = color_word(lower, _COLORS), color_word(person.shoes, _COLORS)
     dressy = upper == 'coat' or (upper == 'shirt' and pattern == 'plain')
-    trousers = look.legs and look.lower == 'trousers'
+    trousers = appearance.legs and appearance.lower == 'trousers'
     formal = trousers and person.lower.pattern == 'plain' and color == 'black'
-    jacket = look.trunk and upper in ('jacket', 'coat')
-    plain_feet = look.feet and not look.boots
+    jacket = appearance.trunk and upper in ('jacket', 'coat')
+    plain_feet = appearance.feet and not appearance.boots
     return {
-        'accessoryHat': look.hat,
-        'accessoryMuffler': look.scarf,
-        'accessoryNothing': not (look.hat or look.scarf or look.sunglasses),
-        'accessorySunglasses': look.sunglasses,
+        'accessoryHat': appearance.hat,
+        'accessoryMuffler': appearance.scarf,
+        'accessoryNothing': not (appearance.hat or appearance.scarf or appearance.sunglasses),
+        'accessorySunglasses': appearance.sunglasses,
         'hairLong': person.hair.style in ('long', 'bun'),
-        'upperBodyCasual': look.trunk and not dressy,
-        'upperBodyFormal': look.trunk and dressy,
+        'upperBodyCasual': appearance.trunk and not dressy,
+        'upperBodyFormal': appearance.trunk and dressy,
         'upperBodyJacket': jacket,
-        'upperBodyLogo': look.trunk and look.logo,
+        'upperBodyLogo': appearance.trunk and appearance.logo,
         'upperBodyPlaid': pattern == 'checks',
-        'upperBodyShortSleeve': look.trunk and look.short_sleeve,
+        'upperBodyShortSleeve': appearance.trunk and appearance.short_sleeve,
         'upperBodyThinStripes': pattern == 'stripes',
-        'upperBodyTshirt': look.trunk and upper == 'tshirt',
-        'upperBodyOther': look.trunk and upper in ('shirt', 'hoodie', 'dress'),
-        'upperBodyVNeck': jacket and look.facing > 0.35,
-        'lowerBodyCasual': look.legs and not formal,
+        'upperBodyTshirt': appearance.trunk and upper == 'tshirt',
+        'upperBodyOther': appearance.trunk and upper in ('shirt', 'hoodie', 'dress'),
+        'upperBodyVNeck': jacket and appearance.facing > 0.35,
+        'lowerBodyCasual': appearance.legs and not formal,
         'lowerBodyFormal': formal,
         'lowerBodyJeans': trousers and color == 'blue',
-        'lowerBodyShorts': look.legs and look.lower == 'shorts',
-        'lowerBodyShortSkirt': look.legs and look.lower in ('skirt', 'dress'),
+        'lowerBodyShorts': appearance.legs and appearance.lower == 'shorts',
+        'lowerBodyShortSkirt': appearance.legs and appearance.lower in ('skirt', 'dress'),
         'lowerBodyTrousers': trousers and color != 'blue',
         'footwearLeatherShoes': plain_feet and shoes == 'black',
         'footwearSandals': False,
         'footwearShoes': plain_feet and shoes not in ('black', 'white', 'red', 'blue'),
         'footwearSneaker': plain_feet and shoes in ('white', 'red', 'blue'),
-        'carryingBackpack': look.bag == 'backpack',
-        'carryingOther': look.held,
-        'carryingMessengerBag': look.bag == 'shoulder',
-        'carryingNothing': look.bag == 'none' and not look.held,
-        'carryingPlasticBags': look.bag == 'handbag',
+        'carryingBackpack': appearance.bag == 'backpack',
+        'carryingOther': appearance.held,
+        'carryingMessengerBag': appearance.bag == 'shoulder',
+        'carryingNothing': appearance.bag == 'none' and not appearance.held,
+        'carryingPlasticBags': appearance.bag == 'handbag',
         'personalLess30': 15 <= age < 31,
         'personalLess45': 31 <= age < 46,
         'personalLess60': 46 <= age < 61,
         'personalLarger60': age >= 61,
-        'personalMale': not look.character.female,
+        'personalMale': not appearance.character.female,
     }

@@ -116,7 +116,7 @@ class _Sketch:
         self.points = {name: origin + flat[name][:2] * self.scale for name in flat}
         self.near = {name: float(joint[2]) for name, joint in flat.items()}
         # The tip of the head is hidden by the head where it looks away.
-        self.looks_away = self.near['nose'] < self.near['poll'] - 0.55 * animal.head
+        self.faces_away = self.near['nose'] < self.near['poll'] - 0.55 * animal.head
 
     def capsule(self, top: str, bottom: str, *radii: float) -> Capsule:
         """A capsule between two joints, half-widths in shoulder heights."""
@@ -201,7 +201,7 @@ def _head(sketch: _Sketch) -> list[Part]:
     order = 0.1 if sketch.near['nose'] > -0.15 else -0.1
     skull = sketch.capsule('poll', 'nose', 0.27 * wide, 0.25 * wide, 0.19 * wide, 0.17 * wide)
     parts = [Part('skull', skull, sketch.coat, order)]
-    if not sketch.looks_away:
+    if not sketch.faces_away:
         mouth = sketch.capsule('upper_lip', 'lower_lip', 0.05 * wide, 0.05 * wide)
         parts.append(Part('skull', mouth, (150, 84, 84), order + 0.03))
         parts.append(Part('skull', sketch.ball('nose', 0.085), (38, 32, 32), order + 0.04))
@@ -221,7 +221,7 @@ def _landmarks(sketch: _Sketch) -> list[Landmark]:
     found = [
         Landmark(points[f'eye_{side}'], skull, sketch.eye_turned(side)) for side, _ in SIDES
     ]
-    found.append(Landmark(points['nose'], skull, sketch.looks_away))
+    found.append(Landmark(points['nose'], skull, sketch.faces_away))
     found.append(Landmark(points['neck'], codes('nape')))
     found.append(Landmark(points['tail_root'], codes('tail_hair', 'trunk')))
     for name in ('fore', 'hind'):
@@ -232,7 +232,7 @@ def _landmarks(sketch: _Sketch) -> list[Landmark]:
             ]
     found.append(Landmark(points['rump'], codes('trunk', 'tail_hair', 'hindleg')))
     lips = (points['upper_lip'], points['lower_lip'])
-    return found + [Landmark(lip, skull, sketch.looks_away) for lip in lips]
+    return found + [Landmark(lip, skull, sketch.faces_away) for lip in lips]
 
 
 def _coat(animal: Animal) -> Paint:

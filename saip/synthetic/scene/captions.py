@@ -8,8 +8,8 @@ import numpy as np
 
 from ..person import Color
 from ..rng import CAPTION, chance, generator
+from .appearance import Appearance
 from .character import ADULT, OLD
-from .look import Look
 
 # Colors in words that a viewer would use.
 COLORS: dict[str, Color] = {
@@ -86,19 +86,21 @@ _OPENINGS = (
 )
 
 
-def captions(look: Look, key: tuple[int, ...], count: int) -> list[str]:
+def captions(appearance: Appearance, key: tuple[int, ...], count: int) -> list[str]:
     """Describe somebody ``count`` times, each time in other words.
 
     All that is said is drawn and can be seen; not all that can be seen is said.
 
     Args:
-        look: what the image shows of whom it is about.
+        appearance: what the image shows of whom it is about.
         key: seed and further numbers that no other image of the set has.
         count: of captions, at most ``len(_OPENINGS)``.
     """
     openings = generator(key[0], CAPTION, *key[1:]).permutation(len(_OPENINGS))
     return [
-        _describe(look, _OPENINGS[opening], generator(key[0], CAPTION, *key[1:], turn + 1))
+        _describe(
+            appearance, _OPENINGS[opening], generator(key[0], CAPTION, *key[1:], turn + 1)
+        )
         for turn, opening in enumerate(openings[:count])
     ]
 
@@ -112,18 +114,18 @@ def color_word(color: Color, words: dict[str, Color] = COLORS) -> str:
     return min(words, key=distance)
 
 
-def _describe(look: Look, opening: str, rng: np.random.Generator) -> str:
+def _describe(appearance: Appearance, opening: str, rng: np.random.Generator) -> str:
     first = opening.format(
-        who=_who(look, rng),
-        wear=_listed(_worn(look, rng)),
-        view=_view(look),
-        moves='walks' if look.walking else 'stands',
-        moving='walking' if look.walking else 'standing',
+        who=_who(appearance, rng),
+        wear=_listed(_worn(appearance, rng)),
+        view=_view(appearance),
+        moves='walks' if appearance.walking else 'stands',
+        moving='walking' if appearance.walking else 'standing',
     )
-    pronoun, owner = ('She', 'Her') if look.character.female else ('He', 'His')
-    facts = [fact for fact in _facts(look, rng) if chance(rng, 0.85)]
+    pronoun, owner = ('She', 'Her') if appearance.character.female else ('He', 'His')
+    facts = [fact for fact in _facts(appearance, rng) if chance(rng, 0.85)]
     if '{view}' not in opening and chance(rng, 0.85):
-        facts.append(f'is {_view(look)}')
+        facts.append(f'is {_view(appearance)}')
     sentences = [first]
     for place in rng.permutation(len(facts)):
         fact = facts[place]
@@ -132,8 +134,8 @@ def _describe(look: Look, opening: str, rng: np.random.Generator) -> str:
     return re.sub(r'\b([Aa]) (?=[aeiou])', r'\1n ', ' '.join(sentences))
 
 
-def _who(look: Look, rng: np.random.Generator) -> str:
-    female, age = look.character.female, look.character.age
+def _who(appearance: Appearance, rng: np.random.Generator) -> str:
+    female, age = appearance.character.female, appearance.character.age
     if age < ADULT:
         return 'girl' if female else 'boy'
     if age >= OLD:
@@ -141,23 +143,23 @@ def _who(look: Look, rng: np.random.Generator) -> str:
     return _one(rng, ('woman', 'lady') if female else ('man', 'male pedestrian'))
 
 
-def _worn(look: Look, rng: np.random.Generator) -> list[str]:
+def _worn(appearance: Appearance, rng: np.random.Generator) -> list[str]:
     """Garments from top to bottom, each with article and color."""
-    person, found = look.character.person, []
-    if look.trunk:
+    person, found = appearance.character.person, []
+    if appearance.trunk:
         upper = person.upper
-        pattern = '' if upper.pattern == 'logo' and not look.logo else upper.pattern
-        words = _garment(rng, upper.color, _UPPER[look.upper], pattern, upper.second)
-        if look.upper in ('jacket', 'coat') and look.inner:
+        pattern = '' if upper.pattern == 'logo' and not appearance.logo else upper.pattern
+        words = _garment(rng, upper.color, _UPPER[appearance.upper], pattern, upper.second)
+        if appearance.upper in ('jacket', 'coat') and appearance.inner:
             words += f' over a {color_word(person.inner)} {_one(rng, ("shirt", "top"))}'
         found.append(words)
-    if look.legs and look.lower != 'dress':
+    if appearance.legs and appearance.lower != 'dress':
         lower = person.lower
         found.append(
-            _garment(rng, lower.color, _LOWER[look.lower], lower.pattern, lower.second)
+            _garment(rng, lower.color, _LOWER[appearance.lower], lower.pattern, lower.second)
         )
-    if look.feet:
-        found.append(f'{color_word(person.shoes)} {"boots" if look.boots else "shoes"}')
+    if appearance.feet:
+        found.append(f'{color_word(person.shoes)} {"boots" if appearance.boots else "shoes"}')
     return found
 
 
@@ -172,38 +174,38 @@ def _garment(
     return text
 
 
-def _facts(look: Look, rng: np.random.Generator) -> list[str]:
+def _facts(appearance: Appearance, rng: np.random.Generator) -> list[str]:
     """What else is seen, as ends of sentences that begin with a pronoun."""
-    character, person = look.character, look.character.person
+    character, person = appearance.character, appearance.character.person
     found = []
-    if look.bald or (look.hair and person.hair.style != 'bald'):
+    if appearance.bald or (appearance.hair and person.hair.style != 'bald'):
         hair = color_word(person.hair.color, HAIR_COLORS)
         found.append(_one(rng, _HAIR[person.hair.style]).format(hair))
-    if look.hat and person.hat is not None:
+    if appearance.hat and person.hat is not None:
         found.append(f'wears a {color_word(person.hat)} {_one(rng, ("cap", "hat"))}')
-    if look.glasses:
+    if appearance.glasses:
         found.append('wears glasses')
-    if look.sunglasses:
+    if appearance.sunglasses:
         found.append(f'wears {_one(rng, ("sunglasses", "dark sunglasses"))}')
     for seen, color, name in (
-        (look.scarf, character.scarf, 'a {0} scarf'),
-        (look.gloves, character.gloves, '{0} gloves'),
-        (look.socks, character.socks, '{0} socks'),
+        (appearance.scarf, character.scarf, 'a {0} scarf'),
+        (appearance.gloves, character.gloves, '{0} gloves'),
+        (appearance.socks, character.socks, '{0} socks'),
     ):
         if seen and color is not None:
             found.append(f'{_one(rng, ("wears", "has"))} {name.format(color_word(color))}')
-    if look.bag != 'none':
-        found.append(_one(rng, _BAGS[look.bag]).format(color_word(person.bag.color)))
-    if look.held and character.held is not None:
+    if appearance.bag != 'none':
+        found.append(_one(rng, _BAGS[appearance.bag]).format(color_word(person.bag.color)))
+    if appearance.held and character.held is not None:
         verb = _one(rng, ('holds', 'carries'))
         found.append(f'{verb} a {color_word(character.held)} box in both hands')
     return found
 
 
-def _view(look: Look) -> str:
-    if abs(look.facing) < 0.5:
+def _view(appearance: Appearance) -> str:
+    if abs(appearance.facing) < 0.5:
         return 'seen from the side'
-    return 'facing the camera' if look.facing > 0 else 'seen from behind'
+    return 'facing the camera' if appearance.facing > 0 else 'seen from behind'
 
 
 def _listed(words: list[str]) -> str:

@@ -75,8 +75,8 @@ class Annotated:
 
     def parts(self, number: int, table: np.ndarray) -> np.ndarray:
         """Return a part map of a subject, (h, w) uint8; ``table`` (CODES,) has the labels."""
-        mine = self.owners // CODES == number + 1
-        return np.where(mine, table[self.owners % CODES], 0).astype(np.uint8)
+        own = self.owners // CODES == number + 1
+        return np.where(own, table[self.owners % CODES], 0).astype(np.uint8)
 
     def shows(self, number: int, *names: str) -> int:
         """Count the pixels in which parts of a subject are seen."""

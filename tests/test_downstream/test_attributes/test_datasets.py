@@ -14,7 +14,7 @@ from saip.synthetic.formats import write_peta as write_native_peta
 from saip.synthetic.formats.base import APART
 from saip.synthetic.formats.peta import peta_attributes
 from saip.synthetic.formats.portraits import draw_portrait
-from saip.synthetic.scene.look import Look
+from saip.synthetic.scene.appearance import Appearance
 from tests.test_downstream.test_attributes.attribute_files import (
     PA100K_NAMES,
     PETA_NAMES,
@@ -215,5 +215,5 @@ def test_drawn_people_are_read_as_the_published_sets_are(tmp_path):
     for record in peta(tmp_path / 'PETA', 'test'):
         number = int(record['img_path'][-9:-4]) - 1
         portrait = draw_portrait(0, 2 * APART + number // 2, number % 2, (96, 128))
-        drawn = peta_attributes(Look(portrait, portrait.main))
+        drawn = peta_attributes(Appearance(portrait, portrait.main))
         assert record['gt_score'].tolist() == [drawn[name] for name in names]

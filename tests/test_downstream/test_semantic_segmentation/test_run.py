@@ -117,7 +117,9 @@ def test_ignored_pixels_give_no_loss(scenes, tmp_path, monkeypatch):
     assert logits.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize('backbone', [*ENCODERS, *STRIDE_16])
+@pytest.mark.parametrize(
+    'backbone', [*ENCODERS[:2], pytest.param(ENCODERS[2], marks=pytest.mark.slow), *STRIDE_16]
+)
 def test_two_steps_with_each_encoder(scenes, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
     changes = options(tmp_path, scenes) | {

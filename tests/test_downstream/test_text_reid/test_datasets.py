@@ -7,6 +7,7 @@ import pytest
 
 from saip.datasets.crops import DataError
 from saip.downstream.text_reid import CUHKPEDES, ICFGPEDES
+from saip.downstream.text_reid.annotations import read_descriptions
 from saip.errors import InputError, MissingFileError
 from saip.synthetic.formats import write_cuhk_pedes, write_icfg_pedes
 from tests.test_downstream.test_text_reid.people_files import (
@@ -170,5 +171,16 @@ def test_another_layout(tmp_path):
     with pytest.raises(MissingFileError, match=r'own\.json: no such annotation file'):
         CUHKPEDES(str(tmp_path), 'train', ann_file='own.json')
     Path(tmp_path, 'reid_raw.json').write_text('[{"split": ')
-    with pytest.raises(DataError, match='no JSON file'):
+    with pytest.raises(DataError, match='not JSON'):
         CUHKPEDES(str(tmp_path), 'train')
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [('[' * 100_000, 'not JSON'), ('[{"captions": ["\\ud83d"]}]', 'half a character')],
+)
+def test_what_json_alone_would_not_refuse_is_named(tmp_path, content, said):
+    path = tmp_path / 'reid_raw.json'
+    path.write_text(content)
+    with pytest.raises(DataError, match=rf'reid_raw\.json: .*{said}'):
+        read_descriptions(path, 'the layout')

@@ -1,4 +1,4 @@
-# The embedded people in Market-1501 layout, drawn by tools/dataset_converters/make_people.py.
+# The synthetic persons in Market-1501 layout, drawn by tools/dataset_converters/make_people.py.
 # Training on bounding_box_train without its labels; retrieval among other identities validates.
 _base_ = './paths.py'
 from saip.configs import variable

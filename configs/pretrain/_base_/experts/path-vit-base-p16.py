@@ -1,5 +1,5 @@
 # What SAIP* takes for its frozen expert: PATH's ViT-B/16 (HumanBench), 86M parameters, positions
-# learnt at 224x224; and what takes the place of cross-scale matching by prototypes.
+# learned at 224x224; and what takes the place of cross-scale matching by prototypes.
 #
 # SAIP_EXPERT names the weights, which tools/model_converters/path_to_saip.py makes of PATH's release.
 _base_ = []  # only with it mmengine lets a configuration of this style import

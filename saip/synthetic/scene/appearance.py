@@ -11,7 +11,7 @@ from .actor import Actor
 from .render import Annotated
 
 
-class Look:
+class Appearance:
     """What the image shows of one person; most of it is yes or no."""
 
     def __init__(self, annotated: Annotated, number: int) -> None:
