@@ -20,7 +20,7 @@ import torch
 
 from saip.checkpoint import file_sha256
 from saip.datasets.progress import track
-from saip.deploy.export import FEATURES, features_of, run_all
+from saip.deploy.export import FEATURES, person_features
 from saip.deploy.images import embedded_images
 from saip.deploy.onnx_file import OnnxFile, describe
 from saip.deploy.openvino_file import OpenVinoFile
@@ -210,7 +210,7 @@ def _accuracy(file: Opened, retrieval: Path | None) -> dict[str, float]:
         return {}
     _, height, width, _ = file.meta['input']['shape']
     people = read_retrieval_set(retrieval, (height, width), file.meta['input']['resize'])
-    return people.score(lambda x: features_of(file.meta, run_all(file.run, x, file.batch)))
+    return people.score(lambda x: person_features(file.run, file.meta, x))
 
 
 MEMORY = """

@@ -118,7 +118,7 @@ def quantize_onnx(
     def scores(content: bytes) -> dict[str, float]:
         assert people is not None
         file = OnnxFile(content, 'model')
-        return people.score(lambda x: features_of(file.meta, run_all(file.run, x, batch)))
+        return people.score(lambda x: person_features(file.run, file.meta, x))
 
     before = None if people is None else scores(exported.content)
     after: dict[bytes, dict[str, float]] = {}
@@ -170,11 +170,21 @@ def convert_openvino(
     return xml, weights, comparisons
 
 
-def features_of(meta: Mapping[str, Any], outputs: Outputs) -> np.ndarray:
-    """(N, D) features by which persons are retrieved, of a file with this description."""
-    if meta.get('feature') == 'patch_mean':
-        return outputs['patch_tokens'].mean(1)
-    return outputs[FEATURES[meta['task']]]
+def person_features(
+    run: Callable[[np.ndarray], Outputs], meta: Mapping[str, Any], images: np.ndarray
+) -> np.ndarray:
+    """Features (N, D) by which persons are retrieved, of a file with this description.
+
+    The other outputs, which may be large maps, are dropped batch by batch.
+    """
+
+    def features(rows: np.ndarray) -> Outputs:
+        outputs = run(rows)
+        if meta.get('feature') == 'patch_mean':
+            return {'feature': outputs['patch_tokens'].mean(1)}
+        return {'feature': outputs[FEATURES[meta['task']]]}
+
+    return run_all(features, images, meta['input']['shape'][0])['feature']
 
 
 def run_program(program: Program, inputs: np.ndarray) -> Outputs:

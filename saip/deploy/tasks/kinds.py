@@ -46,15 +46,14 @@ KINDS = (
 )
 
 REGIONS = (
-    "decides on the way which regions it cuts out of maps (mmdet's box head, mmcv's RoIAlign and "
-    'nms), which have no ONNX form; its encoder can be exported alone'
+    "cannot be exported: mmdet's heads decide on the way which regions mmcv's RoIAlign and nms cut "
+    'out of the maps, which has no ONNX form'
 )
 REFUSED = {
-    'MaskRCNN': f'human parsing or part attributes {REGIONS}',
-    'CascadeRCNN': f'human parsing or part attributes {REGIONS}',
-    'FasterRCNN': f'part attributes {REGIONS}',
+    'ParsingRoIHead': f'human parsing {REGIONS}',
+    'KERoIHead': f'part attributes {REGIONS}',
 }
-"""Models by their type, with the reason why they cannot be exported."""
+"""RoI heads of the tasks that cannot be exported, with the reason."""
 
 
 def task_programs(
@@ -77,10 +76,8 @@ def task_programs(
     for kind in KINDS:
         if types[kind.part] == kind.type:
             return kind.make(load_finetuned(checkpoint, config, kind.package), size)
-    why = REFUSED.get(
-        types[''], f'a model of type {types[""]} is none of the tasks that can be exported'
-    )
-    raise CheckpointError(why)
+    other = f'a model of type {types[""]} is none of the tasks that can be exported'
+    raise CheckpointError(REFUSED.get(_bare(model.get('roi_head') or {}), other))
 
 
 def _bare(cfg: dict[str, Any]) -> str:
