@@ -69,7 +69,7 @@ def _tell_once(handler: logging.FileHandler) -> None:
 
 
 def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callable[..., None]:
-    """A method of a backend of some name that adds to its curves, or reports once that it cannot."""
+    """A method of a backend that adds to its curves, or reports once that it cannot."""
     reported = False
 
     def add_if_possible(*args: Any, **kwargs: Any) -> None:
@@ -87,7 +87,7 @@ def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callab
 
 
 class _ThreadErrors:
-    """Leaves a full disk in a thread, as TensorBoard's, to who waits for it; passes the others on."""
+    """Leaves a full disk in a thread (TensorBoard) to who waits for it; passes the others on."""
 
     def __init__(self, others: Callable[[threading.ExceptHookArgs], Any]) -> None:
         self.others = others
