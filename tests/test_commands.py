@@ -33,6 +33,7 @@ OTHERS = {
     '.': 'activates the environment',
     'export': 'sets a variable',
     'mkdir': 'makes a folder',
+    'pip': 'installs packages',
     'for': 'begins a loop',
     'done': 'ends it',
     'train()': 'defines a function, whose options tests/test_docs.py checks',

@@ -7,6 +7,8 @@ whatever theirs were; here it is 75 if all processes were asked to stop and have
 
 from __future__ import annotations
 
+import saip.startup  # noqa: F401, before torch
+
 import contextlib
 import os
 import signal

@@ -87,7 +87,7 @@ def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callab
 
 
 class _ThreadErrors:
-    """Leaves a full disk in a thread, as TensorBoard's, to who waits for it; passes others on."""
+    """Leaves a full disk in a thread (TensorBoard) to who waits for it; passes the others on."""
 
     def __init__(self, others: Callable[[threading.ExceptHookArgs], Any]) -> None:
         self.others = others
