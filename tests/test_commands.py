@@ -29,7 +29,6 @@ SCRIPTS = {
 }
 OTHERS = {
     'git': 'fetches the repository',
-    'pip': 'installs an extra',
     '.': 'activates the environment',
     'export': 'sets a variable',
     'mkdir': 'makes a folder',
