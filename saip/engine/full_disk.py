@@ -44,9 +44,9 @@ def keep_training(runner: Runner) -> None:
         if isinstance(handler, logging.FileHandler):
             _tell_once(handler)
     for backend in runner.visualizer._vis_backends.values():
-        for name in ('add_scalar', 'add_scalars'):
-            kept = _kept(getattr(backend, name), type(backend).__name__, runner.logger)
-            setattr(backend, name, kept)
+        tell = _teller(type(backend).__name__, runner.logger)
+        for name in ('add_scalar', 'add_scalars', 'close'):
+            setattr(backend, name, _kept(getattr(backend, name), tell))
     if not isinstance(threading.excepthook, _ThreadErrors):
         threading.excepthook = _ThreadErrors(threading.excepthook)
 
@@ -68,22 +68,31 @@ def _tell_once(handler: logging.FileHandler) -> None:
     handler.handleError = handle  # type: ignore[method-assign]
 
 
-def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callable[..., None]:
-    """A method of a backend of some name that adds to its curves, or tells once that it cannot."""
+def _teller(name: str, logger: logging.Logger) -> Callable[[OSError], None]:
+    """A function that says once that something of a name cannot be written."""
     told = False
 
-    def add_if_possible(*args: Any, **kwargs: Any) -> None:
+    def tell(error: OSError) -> None:
         nonlocal told
+        if not told:
+            logger.error(f'{name}: {error}; points are lost')
+        told = True
+
+    return tell
+
+
+def _kept(write: Callable[..., None], tell: Callable[[OSError], None]) -> Callable[..., None]:
+    """A method that writes if it can, and otherwise tells of a full disk."""
+
+    def write_if_possible(*args: Any, **kwargs: Any) -> None:
         try:
-            add(*args, **kwargs)
+            write(*args, **kwargs)
         except OSError as error:
             if not _is_full(error):
                 raise
-            if not told:
-                logger.error(f'{name}: {error}; points are lost')
-            told = True
+            tell(error)
 
-    return add_if_possible
+    return write_if_possible
 
 
 class _ThreadErrors:
