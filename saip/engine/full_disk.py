@@ -42,16 +42,16 @@ def keep_training(runner: Runner) -> None:
     """
     for handler in runner.logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            _tell_once(handler)
+            _report_once(handler)
     for backend in runner.visualizer._vis_backends.values():
-        for name in ('add_scalar', 'add_scalars'):
-            kept = _kept(getattr(backend, name), type(backend).__name__, runner.logger)
-            setattr(backend, name, kept)
+        report = _reporter(type(backend).__name__, runner.logger)
+        for name in ('add_scalar', 'add_scalars', 'close'):
+            setattr(backend, name, _kept(getattr(backend, name), report))
     if not isinstance(threading.excepthook, _ThreadErrors):
         threading.excepthook = _ThreadErrors(threading.excepthook)
 
 
-def _tell_once(handler: logging.FileHandler) -> None:
+def _report_once(handler: logging.FileHandler) -> None:
     """Let a log file that cannot be written say so once, not with a traceback for every line."""
     other_errors, reported = handler.handleError, False
 
@@ -68,22 +68,31 @@ def _tell_once(handler: logging.FileHandler) -> None:
     handler.handleError = handle  # type: ignore[method-assign]
 
 
-def _kept(add: Callable[..., None], name: str, logger: logging.Logger) -> Callable[..., None]:
-    """A method of a backend that adds to its curves, or reports once that it cannot."""
+def _reporter(name: str, logger: logging.Logger) -> Callable[[OSError], None]:
+    """A function that says once that something of a name cannot be written."""
     reported = False
 
-    def add_if_possible(*args: Any, **kwargs: Any) -> None:
+    def report(error: OSError) -> None:
         nonlocal reported
+        if not reported:
+            logger.error(f'{name}: {error}; points are lost')
+        reported = True
+
+    return report
+
+
+def _kept(write: Callable[..., None], report: Callable[[OSError], None]) -> Callable[..., None]:
+    """A method that writes if it can, and otherwise reports a full disk."""
+
+    def write_if_possible(*args: Any, **kwargs: Any) -> None:
         try:
-            add(*args, **kwargs)
+            write(*args, **kwargs)
         except OSError as error:
             if not _is_full(error):
                 raise
-            if not reported:
-                logger.error(f'{name}: {error}; points are lost')
-            reported = True
+            report(error)
 
-    return add_if_possible
+    return write_if_possible
 
 
 class _ThreadErrors:

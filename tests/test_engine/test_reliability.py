@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from saip.checkpoint import CheckpointError
 from saip.checkpoint.inspection import inspect_file
@@ -328,6 +329,30 @@ def test_a_full_disk_costs_lines_of_the_log_and_not_the_run(
         said.count('LocalVisBackend: [Errno 28] No space left on device; points are lost') == 1
     )
     assert 'Traceback' not in said
+
+
+def test_a_full_disk_costs_points_of_tensorboard_and_not_the_run(
+    toy_config, tmp_path, monkeypatch, capfd
+):
+    """It writes in a thread, and raises what that ended with at every point from then on."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run_epoch = ResumableEpochLoop.run_epoch
+
+    def fill(self: ResumableEpochLoop) -> None:
+        monkeypatch.setattr(RecordWriter, 'write', full)
+        run_epoch(self)
+
+    monkeypatch.setattr(ResumableEpochLoop, 'run_epoch', fill)
+    backends = [dict(type='TensorboardVisBackend'), dict(type='LocalVisBackend')]
+    launch.train(toy_config(**{'visualizer.vis_backends': backends}))
+    said = ''.join(capfd.readouterr())
+    assert said.count('TensorboardVisBackend: [Errno 28] No space left on device') == 1
+    assert 'Traceback' not in said
+    (curves,) = (tmp_path / 'work').glob('*/vis_data/scalars.json')
+    assert len(curves.read_text().splitlines()) == 6  # three epochs and their validations
 
 
 def test_a_full_disk_without_the_name_of_a_file_is_one_line(
