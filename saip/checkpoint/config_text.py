@@ -33,10 +33,8 @@ def parse_config_text(text: str) -> dict[str, Any]:
     return config
 
 
-def _plain_value(node: ast.expr | None) -> Any:
+def _plain_value(node: ast.expr) -> Any:
     match node:
-        case None:
-            raise CheckpointError('stored configuration: ** is not a plain value')
         case ast.Constant(value=value):
             return value
         case ast.List(elts=items):
@@ -46,8 +44,12 @@ def _plain_value(node: ast.expr | None) -> Any:
         case ast.Set(elts=items):
             return {_plain_value(item) for item in items}
         case ast.Dict(keys=keys, values=values):
-            pairs = zip(keys, values, strict=True)
-            return {_plain_value(key): _plain_value(value) for key, value in pairs}
+            found = {}
+            for key, value in zip(keys, values, strict=True):
+                if key is None:  # **
+                    raise _not_plain(node)
+                found[_plain_value(key)] = _plain_value(value)
+            return found
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(
             item.arg for item in keywords
         ):

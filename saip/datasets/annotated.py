@@ -114,7 +114,7 @@ class KeypointCrops(Dataset):
         size: (h, w) of the samples; crops are squeezed.
 
     Raises:
-        FileNotFoundError: the annotations are missing.
+        FileNotFoundError: the annotations or an image are missing.
         DataError: they are malformed, or no person has a keypoint.
     """
 
@@ -129,9 +129,10 @@ class KeypointCrops(Dataset):
         if not persons:
             raise DataError(f'{file}: no person has a keypoint')
         self.persons = [persons[i] for i in _spread(len(persons), LIMITS[split])]
-        paths = (self.folder / person.file_name for person in self.persons)
-        require_readable((path for path in paths if path.is_file()), str(file))
         self.points = [_read_points(person, str(file)) for person in self.persons]
+        paths = [os.fspath(self.folder / person.file_name) for person in self.persons]
+        require_files(paths, str(file), COCO_LAYOUT)
+        require_readable(paths, str(file))
 
     def __len__(self) -> int:
         return len(self.persons)
@@ -140,8 +141,7 @@ class KeypointCrops(Dataset):
         """Read one sample.
 
         Raises:
-            FileNotFoundError: there is no such image.
-            ImageError: it cannot be decoded, or the box lies outside of it.
+            ImageError: the image cannot be decoded, or the box lies outside of it.
         """
         person = self.persons[index]
         x, y, width, height = person.bbox
@@ -152,8 +152,6 @@ class KeypointCrops(Dataset):
         if box is None:
             raise DataError(f'{self.folder / person.file_name}: the box {person.bbox} is empty')
         path = self.folder / person.file_name
-        if not path.is_file():
-            raise MissingFileError(f'{path}: no such image. {COCO_LAYOUT}')
         image, (tall, wide) = read_canvas(path.read_bytes(), self.size, box)
         points = self.points[index]
         # Centers of pixels have whole numbers.

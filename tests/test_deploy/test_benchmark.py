@@ -53,6 +53,7 @@ def test_the_table_has_a_cell_for_everything():
     assert draw_benchmark([plain, fixed]).startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_files_are_measured_side_by_side(checkpoints, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'encoder.onnx'
     source = checkpoints['vit']

@@ -193,6 +193,7 @@ def part_logits(cfg: Config, model: Any, images: np.ndarray) -> torch.Tensor:
         return model.encode_decode(normalized(cfg, images), [{'img_shape': images.shape[1:3]}])
 
 
+@pytest.mark.slow
 def test_parts_are_those_of_the_segmentor(tmp_path, monkeypatch):
     pytest.importorskip('mmseg')
     cfg = read_config(str(CONFIGS / 'part_segmentation/schp_lip.py'))
@@ -230,6 +231,7 @@ def test_parts_are_those_of_the_segmentor(tmp_path, monkeypatch):
     np.testing.assert_allclose(found['scores'], logits.softmax(1).amax(1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_persons_are_those_of_crowddet(tmp_path, monkeypatch):
     """After the paired suppression of the example, which has nothing of mmdet's."""
     pytest.importorskip('mmdet')

@@ -332,7 +332,7 @@ def test_the_tool_with_synthetic_people(files, monkeypatch):
         (['--synthetic', '0'], '--synthetic 0'),
         (['person.png', '--masks', 'person-mask.png', 'person-mask.png'], '2 for 1 images'),
         (['person.png', '--masks', 'crowd-mask.png'], '100x60 pixels, but'),
-        (['person.png', '--masks', 'empty.png'], 'shows nobody'),
+        (['person.png', '--masks', 'empty.png'], 'shows no person'),
         (['person.png', '--against', 'none.pth'], 'none.pth'),
         (['person.png', '--scales', '0'], '--scales 0'),
         (['person.png', 'X=b/epoch_1.pth'], 'follow --against, as in --against X='),

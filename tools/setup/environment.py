@@ -72,16 +72,21 @@ class Setup:
         """
         self.log.write(f'$ {" ".join(map(str, command))}\n')
         self.log.flush()
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            cwd=ROOT,
-            start_new_session=True,  # so that ``stop`` ends its compilers, too
-        )
-        self.running.append(process)
+        # Ctrl-C waits until ``stop`` knows the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                cwd=ROOT,
+                start_new_session=True,  # so that ``stop`` ends its compilers, too
+            )
+            self.running.append(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         status = process.wait()
         self.running.remove(process)
         if status:

@@ -98,6 +98,7 @@ def two_iterations_and_an_evaluation(name, options, work_dir):
         assert logged == pytest.approx(value, rel=1e-4), key
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('fragment', [*PAPER, *STRIDE_16])
 @pytest.mark.parametrize('name', CONFIGS)
 def test_two_iterations_and_an_evaluation(

@@ -41,6 +41,7 @@ def length(epochs):
     }
 
 
+@pytest.mark.slow
 def test_its_loss_falls_and_its_accuracy_is_that_of_the_saved_predictions(data, tmp_path):
     options = SMALL | length(30) | {'work_dir': str(tmp_path / 'run')}
     runner = Runner.from_cfg(launch.read_config(CONFIG, options))

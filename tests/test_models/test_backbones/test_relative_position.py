@@ -1,5 +1,7 @@
 """Relative position bias and the mean of the patches, against mmpretrain's BEiT and ViT."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 from mmpretrain.models.backbones import BEiTViT, VisionTransformer
@@ -83,7 +85,7 @@ def test_maps_after_blocks_and_the_forward_of_other_libraries_are_those_of_beit(
     x = images(*SIZE)
     with torch.no_grad():
         found, expected = encoder(x), beit(encoder, out_indices=[1, 3])(x)
-        maps = encoder.block_maps(x, 2)
+        maps = encoder.block_maps(x, [Fraction(1, 2), Fraction(1)])
     for one, other, map_ in zip(found, expected, maps, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
         torch.testing.assert_close(map_.flatten(2).mT, other[:, 1:], atol=1e-10, rtol=0)
