@@ -45,10 +45,10 @@ def _plain_value(node: ast.expr) -> Any:
             return {_plain_value(item) for item in items}
         case ast.Dict(keys=keys, values=values):
             found = {}
-            for key, value in zip(keys, values, strict=True):
+            for key, item in zip(keys, values, strict=True):
                 if key is None:  # **
                     raise _not_plain(node)
-                found[_plain_value(key)] = _plain_value(value)
+                found[_plain_value(key)] = _plain_value(item)
             return found
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(
             item.arg for item in keywords
