@@ -20,8 +20,8 @@ from pathlib import Path
 
 from saip.datasets.files import check_output, write_atomic
 from saip.errors import InputError, one_line_errors
+from saip.experiments.reproduce.counted_classes import check_class_counts
 from saip.experiments.reproduce.found import Records
-from saip.experiments.reproduce.identities import check_identities
 from saip.experiments.reproduce.listings import LISTINGS, report_listing
 from saip.experiments.reproduce.markdown import write_markdown
 from saip.experiments.reproduce.needs import row_needs
@@ -135,7 +135,7 @@ def _run(table: str, wanted: str, settings: Settings) -> None:
         steps = row_steps(found, settings, task or None)
         needs = row_needs(found, settings, task or None)
         require(needs)
-        check_identities(found, settings, task or None)
+        check_class_counts(found, settings, task or None)
         run_steps(steps, needs, settings)
         return
     lines = {line.name: line for line in report_listing(table, settings).lines if line.steps}

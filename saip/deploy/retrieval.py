@@ -62,6 +62,7 @@ class RetrievalSet:
         return {name: found[name] for name in METRICS}
 
 
+@lru_cache(maxsize=1)  # several files of one size are measured on the same persons
 def read_retrieval_set(
     root: str | os.PathLike[str] | None, size: Grid, resize: str
 ) -> RetrievalSet:
@@ -73,11 +74,6 @@ def read_retrieval_set(
     """
     if root is not None:
         return _read(root, str(root), size, resize)
-    return _drawn((size[0], size[1]), resize)
-
-
-@lru_cache(maxsize=4)  # several files of one size are measured on the same persons
-def _drawn(size: Grid, resize: str) -> RetrievalSet:
     with tempfile.TemporaryDirectory(prefix='saip-persons-') as folder:
         people = Path(folder) / 'persons'
         write_market1501(people, EMBEDDED)

@@ -3,6 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from saip.downstream.class_count import compare_class_count
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
 from saip.registry import HOOKS
@@ -18,17 +19,13 @@ class ClassCountHook(Hook):
         Raises:
             ValueError: the numbers differ.
         """
-        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
-        found = len(dataset.metainfo['classes'])
-        options = {
+        model = unwrap(runner.model)
+        stated = {
             'model.head.num_classes': model.head.num_classes,
             'model.data_preprocessor.num_classes': model.data_preprocessor.num_classes,
         }
-        wrong = {option: stated for option, stated in options.items() if stated != found}
-        if wrong:
-            stated = ', '.join(f'{option}={value}' for option, value in wrong.items())
-            hint = ' '.join(f'{option}={found}' for option in wrong)
+        fault = compare_class_count(stated, runner.train_dataloader.dataset)
+        if fault is not None:
             raise InputError(
-                f'{stated}, but {dataset.data_root} has {found} classes: add --cfg-options {hint} '
-                'if the set is complete'
+                f'{fault.text}: add --cfg-options {fault.options} if the set is complete'
             )

@@ -3,6 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from saip.downstream.class_count import compare_class_count
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
 from saip.registry import HOOKS
@@ -21,11 +22,11 @@ class IdentityCountHook(Hook):
         Raises:
             ValueError: the numbers differ.
         """
-        dataset = runner.train_dataloader.dataset
-        found, stated = len(dataset.metainfo['classes']), unwrap(runner.model).head.num_classes
-        if found != stated:
+        stated = {'model.head.num_classes': unwrap(runner.model).head.num_classes}
+        fault = compare_class_count(
+            stated, runner.train_dataloader.dataset, 'training identities'
+        )
+        if fault is not None:
             raise InputError(
-                f'model.head.num_classes={stated}, but {dataset.data_root} has {found} training '
-                f'identities: add --cfg-options model.head.num_classes={found} if the set is '
-                'complete'
+                f'{fault.text}: add --cfg-options {fault.options} if the set is complete'
             )

@@ -13,7 +13,7 @@ import torch
 from saip.checkpoint import file_sha256
 from saip.errors import InputError, MissingFileError
 from saip.experiments.reproduce import run
-from saip.experiments.reproduce.identities import check_identities
+from saip.experiments.reproduce.counted_classes import check_class_counts
 from saip.experiments.reproduce.needs import row_needs
 from saip.experiments.reproduce.plan import row_steps, weights_file
 from saip.experiments.reproduce.scripts import shell_script, slurm_script
@@ -121,9 +121,22 @@ def test_another_number_of_identities_is_found_before_the_pretraining(
         f'{task}: model.head.num_classes={stated}, .* {len(people)} training identities; .*'
     )
     with pytest.raises(InputError, match=message + f'--run {row.name}:{task} --cfg-options'):
-        check_identities(row, settings(tmp_path), task)
+        check_class_counts(row, settings(tmp_path), task)
     right = (f'model.head.num_classes={len(people)}',)
-    check_identities(row, settings(tmp_path, options=right), task)
+    check_class_counts(row, settings(tmp_path, options=right), task)
+
+
+def test_another_number_of_classes_is_found_before_the_pretraining(tmp_path):
+    row = TABLES['cae'].rows[0]
+    folder, write = DATASETS['imagenet']
+    write(tmp_path / 'data' / folder)
+    right = ('model.head.num_classes=8', 'model.data_preprocessor.num_classes=8')
+    message = (
+        r'imagenet: model\.head\.num_classes=1000, model\.data_preprocessor.* 8 classes; .*'
+    )
+    with pytest.raises(InputError, match=message + ' '.join(right)):
+        check_class_counts(row, settings(tmp_path), 'imagenet')
+    check_class_counts(row, settings(tmp_path, options=right), 'imagenet')
 
 
 def test_a_shortened_pretraining_ends_with_its_schedules(tmp_path):
