@@ -71,6 +71,12 @@ def fresh_mmengine():
     _forget_instances(ManagerMixin)
 
 
+@pytest.fixture
+def unformatted_configs(monkeypatch):
+    """mmengine formats the configuration for every log and checkpoint: half of a short run."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
+
+
 @pytest.fixture(autouse=True)
 def no_scope_is_left():
     """A run sets mmengine's default scope, in which later tests would look for their types."""

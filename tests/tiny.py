@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
@@ -113,3 +114,13 @@ STRIDE_16 = [
     for name in ('starnet-s3-os16', 'tinyvit-5m-os16')
 ]
 """Encoders whose last stage keeps stride 16, for what is tested with every encoder of the paper."""
+
+
+class KeptLosses(Hook):
+    """Keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.losses.append(outputs['loss'].item())

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
@@ -20,14 +19,8 @@ from tests.tiny import STRIDE_16
 from .crowd_files import box, two_images, write_image, write_set
 from .small import CONFIG, ENCODERS, LONG, SHORT, data_options, options
 
-pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+pytestmark = pytest.mark.usefixtures('fresh_mmengine', 'unformatted_configs')
 TERMS = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_rcnn_emd')
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    """mmengine formats the configuration for every log and checkpoint: half of the time here."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
 
 
 @pytest.fixture(scope='module')

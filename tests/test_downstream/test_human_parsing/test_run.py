@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -24,15 +23,9 @@ from tests.tiny import STRIDE_16
 from .small import CONFIG, ENCODERS, LONG, SHORT, data_options, options
 from .test_dataset import document, write
 
-pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+pytestmark = pytest.mark.usefixtures('fresh_mmengine', 'unformatted_configs')
 TERMS = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_parsing')
 SCORES = ('mIoU', 'APp_50', 'APp_vol', 'PCP_50')
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    """mmengine formats the configuration for every log and checkpoint: half of the time here."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
 
 
 @pytest.fixture(scope='module')

@@ -6,26 +6,18 @@ import numpy as np
 import pytest
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
-from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from saip.engine import launch
 from saip.synthetic.formats import write_coco
-from tests.tiny import STRIDE_16
+from tests.tiny import STRIDE_16, KeptLosses
 
 from .brute_force import average_precision
 from .small import CONFIG, ENCODERS, data_options, options
 
-pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+pytestmark = pytest.mark.usefixtures('fresh_mmengine', 'unformatted_configs')
 TERMS = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask')
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    """mmengine formats the configuration for every log and checkpoint: half of the time here."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
 
 
 @pytest.fixture(scope='module')
@@ -33,16 +25,6 @@ def scenes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('scenes') / 'coco'
     write_coco(folder)
     return folder
-
-
-class Watch(Hook):
-    """Keeps the loss of every step."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.losses.append(outputs['loss'].item())
 
 
 def evaluate(checkpoint: Path, changes: dict, folder: Path) -> dict[str, float]:
@@ -74,7 +56,7 @@ def test_the_loss_falls_and_the_metric_is_that_of_the_saved_results(
     }
     cfg = launch.read_config(str(CONFIG), changes)
     cfg.param_scheduler = []
-    runner, watch = Runner.from_cfg(cfg), Watch()
+    runner, watch = Runner.from_cfg(cfg), KeptLosses()
     runner.register_hook(watch)
     runner.train()
     assert len(watch.losses) == 4 * 4

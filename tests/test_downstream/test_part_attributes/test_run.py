@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -26,18 +25,12 @@ from tests.tiny import STRIDE_16
 
 from .small import CONFIG, ENCODERS, SIZE, data_options, options
 
-pytestmark = pytest.mark.usefixtures('fresh_mmengine')
+pytestmark = pytest.mark.usefixtures('fresh_mmengine', 'unformatted_configs')
 TERMS = (
     'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask', 'loss_attributes',
 )  # fmt: skip
 SCORES = ('bbox_AP', 'bbox_AP_iou', 'segm_AP', 'segm_AP_iou')
 HEAD = 'roi_head.attribute_head.'
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    """mmengine formats the configuration for every log and checkpoint: half of the time here."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
 
 
 @pytest.fixture(scope='module')

@@ -5,25 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
 from saip.engine import launch
 from saip.synthetic.formats import write_ade20k
-from tests.tiny import STRIDE_16
+from tests.tiny import STRIDE_16, KeptLosses
 from tests.tiny import train as train_and_compare
 
 from .small import CONFIG, ENCODERS, LOADERS, options
 
-pytestmark = pytest.mark.usefixtures('fresh_mmengine')
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    """mmengine formats the configuration for every log and checkpoint: half of the time here."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
+pytestmark = pytest.mark.usefixtures('fresh_mmengine', 'unformatted_configs')
 
 
 @pytest.fixture(scope='module')
@@ -31,16 +23,6 @@ def scenes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('scenes') / 'ADEChallengeData2016'
     write_ade20k(folder)
     return folder
-
-
-class Watch(Hook):
-    """Keeps the loss of every step."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.losses.append(outputs['loss'].item())
 
 
 def mean_iou(found: Path, annotated: Path) -> float:
@@ -73,7 +55,7 @@ def test_the_loss_falls_and_the_metric_is_that_of_the_saved_maps(scenes, tmp_pat
     }
     cfg = launch.read_config(str(CONFIG), changes)
     cfg.param_scheduler = []
-    runner, watch = Runner.from_cfg(cfg), Watch()
+    runner, watch = Runner.from_cfg(cfg), KeptLosses()
     runner.register_hook(watch)
     runner.train()
     assert len(watch.losses) == 8 * 4
