@@ -84,7 +84,12 @@ def scalars(work_dir: Path) -> dict[int, dict]:
 
 
 @pytest.mark.parametrize(
-    'backbone', [VIT, RESNET, STRIDE_16], ids=['vit', 'batch_norm', 'stride_16']
+    'backbone',
+    [
+        pytest.param(VIT, id='vit'),
+        pytest.param(RESNET, id='batch_norm'),
+        pytest.param(STRIDE_16, id='stride_16', marks=pytest.mark.slow),
+    ],
 )
 def test_a_resumed_run_continues_the_same_losses(backbone, people, tmp_path):
     config = write_config(tmp_path, backbone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,12 @@ def _differences(architecture: dict[str, Any], fragment: Path) -> list[str]:
         return [
             f'type is {architecture["type"]} in the file and {backbone["type"]} in the model'
         ]
-    with torch.device('meta'):  # large ones would take seconds
-        encoder = MODELS.build(backbone)
-    return architecture_differences(architecture, encoder.architecture())
+    built = _architecture(fragment, fragment.stat().st_mtime_ns)
+    return architecture_differences(architecture, built)
+
+
+@lru_cache
+def _architecture(fragment: Path, changed: int) -> dict[str, Any]:
+    """What the fragment builds, once for every state of its file: a second for a large one."""
+    with torch.device('meta'):  # weights would take seconds more
+        return MODELS.build(_read(fragment)).architecture()

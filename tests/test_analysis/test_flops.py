@@ -92,6 +92,7 @@ def test_parts_add_up_to_a_step(preset):
     assert parts['csr'] > parts['csm'] > 0
 
 
+@pytest.mark.slow
 def test_a_frozen_expert_is_counted_without_its_weights(monkeypatch):
     """The file that SAIP_EXPERT names need not exist to count."""
     monkeypatch.setenv('SAIP_EXPERT', 'no/such/expert.pth')
@@ -135,6 +136,7 @@ def test_weighted_draws_give_the_mean_over_all_scales():
         assert sum(weights.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_release_agrees_with_the_sizes_written_out():
     cfg = Config.fromfile(ROOT / 'configs/pretrain/_base_/methods/saip-official.py')
     cfg.model.backbone = dict(type='saip.ViTEncoder', **cfg.encoder_options)

@@ -98,7 +98,7 @@ def two_iterations_and_an_evaluation(name, options, work_dir):
         assert logged == pytest.approx(value, rel=1e-4), key
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize('fragment', [*PAPER, *STRIDE_16])
 @pytest.mark.parametrize('name', CONFIGS)
 def test_two_iterations_and_an_evaluation(
@@ -118,33 +118,46 @@ def test_real_size(name, fragment, drawn, tmp_path, monkeypatch, fresh_mmengine)
     two_iterations_and_an_evaluation(name, SHORT, tmp_path)
 
 
-def test_weights_of_another_encoder_point_to_the_variable(sets, tmp_path, monkeypatch):
-    config, work_dir = str(CONFIGS['pa100k']), tmp_path / 'run'
-    launch.train(config, work_dir=str(work_dir), options=SMALL)
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """An epoch on PA-100K with noise for images: the folder of the data sets, and the weights."""
+    root = tmp_path_factory.mktemp('trained')
+    (root / 'data' / 'PA100K').mkdir(parents=True)
+    write_pa100k(root / 'data' / 'PA100K')
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv('SAIP_DATA', str(root / 'data'))
+        launch.train(str(CONFIGS['pa100k']), work_dir=str(root / 'run'), options=SMALL)
+    return root / 'data', root / 'run' / 'epoch_1.pth'
+
+
+@pytest.fixture
+def checkpoint(trained, monkeypatch, fresh_mmengine):
+    monkeypatch.setenv('SAIP_DATA', str(trained[0]))
+    return str(trained[1])
+
+
+def test_weights_of_another_encoder_point_to_the_variable(checkpoint, tmp_path, monkeypatch):
+    config = str(CONFIGS['pa100k'])
     monkeypatch.setenv('SAIP_BACKBONE', 'resnet18')
-    checkpoint = str(work_dir / 'epoch_1.pth')
     with pytest.raises(launch.StartError, match=r'missing .* of SAIP_BACKBONE \(resnet18\)'):
         launch.evaluate(config, checkpoint, str(tmp_path / 'test'), options=SMALL)
     monkeypatch.delenv('SAIP_BACKBONE')
     launch.evaluate(config, checkpoint, str(tmp_path / 'test'), options=SMALL)
 
 
-def test_weights_of_another_number_of_attributes_name_the_option(sets, tmp_path):
-    config, work_dir = str(CONFIGS['pa100k']), tmp_path / 'run'
-    launch.train(config, work_dir=str(work_dir), options=SMALL)
+def test_weights_of_another_number_of_attributes_name_the_option(checkpoint, tmp_path):
     options = SMALL | {'model.head.num_classes': 25}
     with pytest.raises(launch.StartError) as caught:
         launch.evaluate(
-            config, str(work_dir / 'epoch_1.pth'), str(tmp_path / 'test'), options=options
+            str(CONFIGS['pa100k']), checkpoint, str(tmp_path / 'test'), options=options
         )
     assert 'model.head.num_classes=25, but the file holds weights for 26' in str(caught.value)
     assert 'SAIP_BACKBONE' not in str(caught.value)
 
 
-def test_the_loss_is_weighted_by_the_training_set(sets, tmp_path):
-    launch.train(str(CONFIGS['pa100k']), work_dir=str(tmp_path / 'run'), options=SMALL)
-    weights = load_checkpoint_file(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
-    mat = write_pa100k(sets / 'PA100K')
+def test_the_loss_is_weighted_by_the_training_set(checkpoint, tmp_path):
+    weights = load_checkpoint_file(checkpoint)['state_dict']
+    mat = write_pa100k(tmp_path)
     shown = np.concatenate([mat['train_label'], mat['val_label']]).mean(0)
     found = weights['head.loss_module.positive_ratio']
     assert found.tolist() == pytest.approx(shown.tolist())

@@ -89,6 +89,7 @@ def test_every_weight_to_learn_gets_a_gradient(crowd, tmp_path, monkeypatch, bac
         assert sum(reached) > 0.9 * len(reached) > 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('backbone', [*ENCODERS, *STRIDE_16])
 def test_two_iterations_and_an_evaluation(crowd, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)

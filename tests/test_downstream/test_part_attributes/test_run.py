@@ -101,6 +101,7 @@ def test_every_weight_to_learn_gets_a_gradient(people, tmp_path, monkeypatch, ba
         assert sum(reached) > 0.9 * len(reached) > 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     'backbone',
     [*ENCODERS, *(pytest.param(name, marks=pytest.mark.slow) for name in STRIDE_16)],

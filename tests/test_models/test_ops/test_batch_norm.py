@@ -137,6 +137,7 @@ def test_one_process_notices_nothing():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_pretraining_on_two_processes_equals_one_with_the_same_global_batch(tmp_path):
     people = tmp_path / 'people'
