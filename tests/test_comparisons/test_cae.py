@@ -13,11 +13,13 @@ from saip.views import Clock, HostBatch, Recipe
 from tests.processes import in_processes
 from tests.test_comparisons.method_runs import CONFIGS, read, train, train_as_one_of_two
 
+MAE = [f'mae/mae_vit-{x}-p16_8xb512-amp-coslr-1600e_in1k.py' for x in ('base', 'large')]
 LEAVES = sorted(
     str(path.relative_to(CONFIGS))
     for path in (CONFIGS / 'cae').glob('*.py')
     if '_any-backbone_' not in path.name
 )
+IMAGENET_LEAVES = [*(leaf for leaf in LEAVES if leaf.endswith('_in1k.py')), *MAE]
 TINY = 'cae/cae_vit-tiny-p16_8xb256-amp-coslr-300e_lup1m.py'
 TOKENIZERS = {
     'saip.DALLETokenizer': (DALLETokenizer, dict(width=4, num_codes=8)),
@@ -62,6 +64,12 @@ def test_exactly_half_is_hidden_and_the_rest_is_the_complement(
     assert not (mask['keep'] == mask['keep'][:1]).all()
     preprocessor = cfg.model.data_preprocessor
     assert (list(preprocessor.mean), list(preprocessor.std)) == statistics
+
+
+@pytest.mark.parametrize('leaf', IMAGENET_LEAVES)
+def test_every_row_of_the_readme_cuts_its_crops_from_the_same_images(leaf):
+    """Twice as wide as a crop: a crop of a quarter of the area is not enlarged."""
+    assert tuple(Config.fromfile(CONFIGS / leaf).train_dataloader.dataset.canvas) == (448, 448)
 
 
 def test_the_tokenizer_sees_the_same_part_of_the_image_without_a_draw_of_its_own():

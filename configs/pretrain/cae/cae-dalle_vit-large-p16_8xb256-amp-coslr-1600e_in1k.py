@@ -12,3 +12,4 @@ model = dict(
     backbone={**_base_.backbone, **_base_.encoder_options, **gain},
     objectives=dict(cae=dict(regressor=gain, decoder=gain)),
 )
+train_dataloader = dict(dataset=dict(canvas=(448, 448)))
