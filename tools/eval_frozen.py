@@ -32,6 +32,7 @@ from saip.experiments.protocol_options import (
     add_protocol_options,
     check_protocol_options,
     evaluate_protocol,
+    leave_out,
 )
 from saip.experiments.table import format_labeled, format_table
 
@@ -73,7 +74,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Evaluate, print the table, write the record."""
     args = parse_args()
-    compared = find_compared_encoders(args.checkpoint, args.config, args.condition)
+    found = find_compared_encoders(args.checkpoint, args.config, args.condition)
+    compared = leave_out(found, args)
     if args.protocol in (None, 'two-view', 'retrieval'):
         result = evaluate_compared_encoders(
             compared, args.data, protocol=args.protocol, **args.settings

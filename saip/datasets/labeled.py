@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,17 +62,23 @@ def class_folders(root: str | Path) -> dict[str, list[str]]:
     """Images of each folder in ``root`` that holds any, sorted."""
     found = {}
     for folder in sorted(path for path in Path(root).iterdir() if path.is_dir()):
-        files = sorted(
-            str(path) for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES
-        )
+        files = sorted(str(path) for path in _images_below(folder))
         if files:
             found[folder.name] = files
     return found
 
 
+def _images_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
 def has_classes(root: str | Path) -> bool:
-    """Whether a folder has at least two class folders."""
-    return Path(root).is_dir() and len(class_folders(root)) > 1
+    """Whether a folder has at least two class folders; not all of its files are looked at."""
+    root = Path(root)
+    if not root.is_dir():
+        return False
+    filled = (x for x in root.iterdir() if x.is_dir() and next(_images_below(x), None))
+    return len(list(islice(filled, 2))) == 2
 
 
 def read_classes(root: str | Path) -> LabeledSet:

@@ -183,8 +183,8 @@ class ParallelProbes:
         return (1 + math.cos(math.pi * (epoch - warm) / max(total - warm, 1e-9))) / 2
 
     @torch.enable_grad()
-    def step(self, features: Tensor, targets: Tensor, epoch: float) -> list[float]:
-        """Train all probes by one batch; their losses."""
+    def step(self, features: Tensor, targets: Tensor, epoch: float) -> None:
+        """Train all probes by one batch."""
         for group in self.optimizer.param_groups:
             group['lr'] = group['peak'] * self.factor(epoch)
         features = features.detach()
@@ -193,7 +193,6 @@ class ParallelProbes:
         # Sums of independent probes: each gets the gradient of its own loss.
         torch.stack(losses).sum().backward()
         self.optimizer.step()
-        return [float(loss.detach()) for loss in losses]
 
     @torch.no_grad()
     def scores(self, features: Tensor) -> list[Tensor]:

@@ -147,7 +147,7 @@ def _encode_all(
         inputs = preprocessor(batch, False)['inputs']
         views = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
         for name, encoder in encoders.items():
-            rows = [_read(encoder, view, feature) for view in views]
+            rows = [read_output(encoder.encode(view), feature) for view in views]
             stacked = torch.stack(rows, dim=1).cpu()
             features[name].append(stacked[original.expand(len(stacked))])
     return (
@@ -156,9 +156,8 @@ def _encode_all(
     )
 
 
-def _read(encoder: FrozenEncoder, images: Tensor, feature: Feature) -> Tensor:
-    """Encode (B, 3, H, W) images to (B, D) float32 features."""
-    output = encoder.encode(images)
+def read_output(output: EncoderOutput, feature: Feature) -> Tensor:
+    """(B, D) float32 feature; baselines without patch tokens give their image token."""
     if feature == 'patch_mean' and output.patch_tokens is not None:
         return output.patch_tokens.float().mean(1)
     return output.require_image_token().float()

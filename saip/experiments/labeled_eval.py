@@ -5,8 +5,9 @@ Shapes: N images, T tokens, D channels, C classes or attributes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,15 +33,19 @@ from saip.evaluation.probing import (
     cached_batches,
     train_probes,
 )
-from saip.experiments.frozen_eval import FrozenEncoder
+from saip.experiments.frozen_eval import FrozenEncoder, read_output
 from saip.models.selfsup.predicting import Feature
 from saip.structures import EncoderOutput
 
 Protocol = Literal['knn', 'linear', 'linear-dino', 'linear-cached', 'attentive', 'lowshot']
 PROTOCOLS = ('knn', 'linear', 'linear-dino', 'linear-cached', 'attentive', 'lowshot')
 SHARES = (0.01, 0.05, 0.1, 1.0)
+SEEDS = 5
 PA100K_FILE, PA100K_ATTRIBUTES = 'annotation.mat', 26
 HEAD_WIDTH = 64
+
+Score = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, float]]
+"""Scores of one network by training features, their targets, test features and theirs."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class LabeledSettings:
     device: str | None = None
     epochs: int | None = None
     rates: tuple[float, ...] | None = None
-    seeds: int = 5
+    seeds: int = SEEDS
     progress: bool = True
 
 
@@ -101,9 +106,9 @@ def evaluate_labeled(
 ) -> dict[str, Any]:
     """Evaluate frozen networks on one labeled set, in float32 and eval mode.
 
-    ``knn``, ``lowshot`` and ``linear-cached`` encode every image once. ``linear``,
-    ``linear-dino`` and ``attentive`` encode augmented images anew in every epoch and keep no more
-    than a batch.
+    ``knn``, ``lowshot`` and ``linear-cached`` encode every image once; the features are on the
+    host, those of one network at a time on the device. ``linear``, ``linear-dino`` and
+    ``attentive`` encode augmented images anew in every epoch and keep no more than a batch.
 
     Args:
         encoders: by the name of their row.
@@ -124,46 +129,47 @@ def evaluate_labeled(
         raise InputError(f'--protocol {protocol}: choose one of {", ".join(PROTOCOLS)}')
     device = torch.device(settings.device or get_device())
     preprocessor.to(device).eval()
-    rows = {}
-    for name, encoder in encoders.items():
+    for encoder in encoders.values():
         encoder.to(device)
         encoder.eval()
-        one = _Evaluation(encoder, labeled, preprocessor, settings, device)
-        rows[name] = one.run(protocol)
+    evaluation = _Evaluation(encoders, labeled, preprocessor, settings, device)
     return {
         'protocol': protocol,
         'feature': 'all tokens' if protocol == 'attentive' else settings.feature,
         'images': len(labeled.paths['train']),
         'tested': len(labeled.paths['test']),
         'classes': len(labeled.names),
-        'rows': rows,
+        'rows': evaluation.run(protocol),
     }
 
 
 class _Evaluation:
-    """One network on one set."""
+    """Networks on one set; an image is read once for all of them."""
 
     def __init__(
         self,
-        encoder: FrozenEncoder,
+        encoders: Mapping[str, FrozenEncoder],
         labeled: LabeledSet,
         preprocessor: nn.Module,
         settings: LabeledSettings,
         device: torch.device,
     ) -> None:
-        self.encoder = encoder
+        self.encoders = encoders
         self.labeled = labeled
         self.preprocessor = preprocessor
         self.settings = settings
         self.device = device
         self.classes = len(labeled.names)
+        images = len(labeled.paths['train'])
+        self.batch_size = min(settings.batch_size, images)
+        self.steps = images // self.batch_size
 
-    def run(self, protocol: Protocol) -> dict[str, float]:
-        """Scores by the names of their columns."""
+    def run(self, protocol: Protocol) -> dict[str, dict[str, float]]:
+        """Scores of each network by the names of their columns."""
         if protocol == 'knn':
-            return self._knn()
+            return self._of_cached(self._knn)
         if protocol == 'lowshot':
-            return self._lowshot()
+            return self._of_cached(self._lowshot)
         recipe = RECIPES['linear' if protocol == 'linear-cached' else protocol]
         epochs = self.settings.epochs or recipe.epochs
         recipe = replace(
@@ -172,39 +178,39 @@ class _Evaluation:
             warm_up=min(recipe.warm_up, epochs // 2),
             rates=self.settings.rates or recipe.rates,
         )
-        return self._probe(recipe, cached=protocol == 'linear-cached')
+        if protocol == 'linear-cached':
+            return self._of_cached(partial(self._linear_cached, recipe))
+        return self._of_augmented(recipe)
 
     # Reading
 
     def _read(self, output: EncoderOutput, attentive: bool) -> Tensor:
         """(B, T, D) of all tokens, or the (B, D) feature."""
+        if not attentive:
+            return read_output(output, self.settings.feature)
         token, patches = output.image_token, output.patch_tokens
-        if attentive:
-            if patches is None:
-                raise InputError('attentive probes read patch tokens, which this row has not')
-            # Maps of convolutional networks may be of another width than their image token.
-            joined = token is not None and token.shape[-1] == patches.shape[-1]
-            parts = [token[:, None], patches] if joined and token is not None else [patches]
-            return torch.cat(parts, 1).float()
-        if self.settings.feature == 'patch_mean' and patches is not None:
-            return patches.float().mean(1)
-        return output.require_image_token().float()
+        if patches is None:
+            raise InputError('attentive probes read patch tokens, which this row has not')
+        # Maps of convolutional networks may be of another width than their image token.
+        joined = token is not None and token.shape[-1] == patches.shape[-1]
+        parts = [token[:, None], patches] if joined and token is not None else [patches]
+        return torch.cat(parts, 1).float()
 
     def _batches(
         self, part: Part, attentive: bool, epoch: int | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features and targets: of whole images in order, or of an epoch's random parts."""
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Features by network, and targets: of whole images in order, or of random parts."""
         augment = epoch is not None
         images = LabeledImages(self.labeled, part, self.settings.size, augment)
         images.set_epoch(epoch or 0)
         generator = torch.Generator().manual_seed(epoch or 0)
         loader = DataLoader(
             images,
-            self.settings.batch_size,
+            self.batch_size if augment else self.settings.batch_size,
             shuffle=augment,
             generator=generator,
             num_workers=self.settings.num_workers,
-            drop_last=augment and len(images) >= self.settings.batch_size,
+            drop_last=augment,
             worker_init_fn=use_one_thread,
         )
         what = f'{part} epoch {epoch}' if augment else part
@@ -213,19 +219,36 @@ class _Evaluation:
             for batch in batches:
                 inputs = self.preprocessor({'image': batch['image']}, False)['inputs']
                 with torch.no_grad():
-                    features = self._read(self.encoder.encode(inputs), attentive)
+                    features = {
+                        name: self._read(encoder.encode(inputs), attentive)
+                        for name, encoder in self.encoders.items()
+                    }
                 yield features, batch['target'].to(self.device)
 
-    def _extract(self, part: Part) -> tuple[Tensor, Tensor]:
-        """(N, D) features of whole images, and their targets."""
-        pairs = list(self._batches(part, attentive=False))
-        return torch.cat([f for f, _ in pairs]), torch.cat([t for _, t in pairs])
+    def _extract(self, part: Part) -> tuple[dict[str, Tensor], Tensor]:
+        """(N, D) features of whole images by network, on the host, and their targets."""
+        features: dict[str, list[Tensor]] = {name: [] for name in self.encoders}
+        targets = []
+        for found, labels in self._batches(part, attentive=False):
+            for name, rows in found.items():
+                features[name].append(rows.cpu())
+            targets.append(labels)
+        return {name: torch.cat(rows) for name, rows in features.items()}, torch.cat(targets)
 
     # Protocols
 
-    def _knn(self) -> dict[str, float]:
+    def _of_cached(self, score: Score) -> dict[str, dict[str, float]]:
+        """Encode every image once, then score one network after the other."""
         train, targets = self._extract('train')
         test, truth = self._extract('test')
+        return {
+            name: score(train[name].to(self.device), targets, test[name].to(self.device), truth)
+            for name in self.encoders
+        }
+
+    def _knn(
+        self, train: Tensor, targets: Tensor, test: Tensor, truth: Tensor
+    ) -> dict[str, float]:
         if not self.labeled.has_attributes:
             found = knn_accuracy(train, targets, test, truth, NEIGHBORS)
             return {f'k={k}': value for k, value in found.items()}
@@ -236,9 +259,9 @@ class _Evaluation:
             for name, value in _attribute_scores(rows - 0.5, truth).items()
         }
 
-    def _lowshot(self) -> dict[str, float]:
-        train, targets = self._extract('train')
-        test, truth = self._extract('test')
+    def _lowshot(
+        self, train: Tensor, targets: Tensor, test: Tensor, truth: Tensor
+    ) -> dict[str, float]:
         found: dict[str, float] = {}
         for share in SHARES:
             results: list[float] = []
@@ -252,49 +275,55 @@ class _Evaluation:
                 found[f'{100 * share:g} % sd'] = float(np.std(results, ddof=1))
         return found
 
-    def _probe(self, recipe: ProbeRecipe, cached: bool) -> dict[str, float]:
-        attentive = recipe.attentive
-        if cached:
-            train, targets = self._extract('train')
-            count = max(1, len(train) // self.settings.batch_size)
-            width = train.shape[-1]
-        else:
-            images = len(self.labeled.paths['train'])
-            count = max(1, images // self.settings.batch_size)
-            width = next(self._first(attentive)).shape[-1]
-        probes = ParallelProbes(
-            recipe,
-            width,
-            self.classes,
-            max(1, width // HEAD_WIDTH),
-            min(self.settings.batch_size, len(self.labeled.paths['train'])),
-            self.device,
-        )
+    def _linear_cached(
+        self, recipe: ProbeRecipe, train: Tensor, targets: Tensor, test: Tensor, truth: Tensor
+    ) -> dict[str, float]:
+        probes = self._build(recipe, train.shape[-1])
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            if cached:
-                return cached_batches(train, targets, self.settings.batch_size, epoch)
-            return self._batches('train', attentive, epoch)
+            return cached_batches(train, targets, self.batch_size, epoch)
 
-        train_probes(probes, batches, count)
-        predicted: list[list[Tensor]] = [[] for _ in recipe.rates]
+        train_probes(probes, batches, self.steps)
+        return self._probe_row(recipe, probes.scores(test), truth)
+
+    def _of_augmented(self, recipe: ProbeRecipe) -> dict[str, dict[str, float]]:
+        """Train the probes of all networks on the same random parts of the images."""
+        probes: dict[str, ParallelProbes] = {}
+        for epoch in range(recipe.epochs):
+            batches = self._batches('train', recipe.attentive, epoch)
+            for number, (features, targets) in enumerate(batches):
+                for name, rows in features.items():
+                    if name not in probes:
+                        probes[name] = self._build(recipe, rows.shape[-1])
+                    probes[name].step(rows, targets, epoch + number / self.steps)
+        predicted: dict[str, list[list[Tensor]]] = {name: [] for name in probes}
         truth = []
-        for features, labels in self._batches('test', attentive):
+        for features, labels in self._batches('test', recipe.attentive):
             truth.append(labels)
-            for rows, scores in zip(predicted, probes.scores(features), strict=True):
-                rows.append(scores)
-        found: dict[str, float] = {}
-        for rate, rows in zip(recipe.rates, predicted, strict=True):
-            for name, value in self._score(torch.cat(rows), torch.cat(truth)).items():
-                found[f'{name} at {rate:g}'] = value
-        return found
+            for name, rows in features.items():
+                predicted[name].append(probes[name].scores(rows))
+        return {
+            name: self._probe_row(
+                recipe,
+                [torch.cat(parts) for parts in zip(*found, strict=True)],
+                torch.cat(truth),
+            )
+            for name, found in predicted.items()
+        }
 
-    def _first(self, attentive: bool) -> Iterator[Tensor]:
-        """Features of one image, which show the width."""
-        sample = LabeledImages(self.labeled, 'train', self.settings.size)[0]
-        images = self.preprocessor({'image': sample['image'][None]}, False)['inputs']
-        with torch.no_grad():
-            yield self._read(self.encoder.encode(images), attentive)
+    def _build(self, recipe: ProbeRecipe, width: int) -> ParallelProbes:
+        heads = max(1, width // HEAD_WIDTH)
+        return ParallelProbes(recipe, width, self.classes, heads, self.batch_size, self.device)
+
+    def _probe_row(
+        self, recipe: ProbeRecipe, scores: Sequence[Tensor], truth: Tensor
+    ) -> dict[str, float]:
+        """Scores by the learning rates."""
+        return {
+            f'{name} at {rate:g}': value
+            for rate, rows in zip(recipe.rates, scores, strict=True)
+            for name, value in self._score(rows, truth).items()
+        }
 
     def _score(self, scores: Tensor, truth: Tensor) -> dict[str, float]:
         """The first is what the protocol reports."""

@@ -14,6 +14,7 @@ from saip.experiments.compared_encoders import BASELINES, HISTOGRAM, PIXELS, Com
 from saip.experiments.dense_eval import DenseData, evaluate_dense
 from saip.experiments.labeled_eval import (
     PROTOCOLS,
+    SEEDS,
     LabeledSettings,
     evaluate_labeled,
     open_labeled,
@@ -43,7 +44,7 @@ def add_protocol_options(parser: argparse._ActionsContainer) -> None:
         help='learning rates per 256 images of the same, trained side by side',
     )
     parser.add_argument(
-        '--seeds', type=int, default=5, help='of lowshot: draws of the labels (default: 5)'
+        '--seeds', type=int, help=f'of lowshot: draws of the labels (default: {SEEDS})'
     )
     parser.add_argument(
         '--keypoints',
@@ -69,7 +70,9 @@ def check_protocol_options(args: argparse.Namespace) -> None:
         raise InputError(f'--epochs {args.epochs}: at least 1')
     if args.rates is not None:
         check_rates(args.rates)
-    if args.seeds < 1:
+    if args.protocol != 'lowshot' and args.seeds is not None:
+        raise InputError('--seeds is for --protocol lowshot')
+    if args.seeds is not None and args.seeds < 1:
         raise InputError(f'--seeds {args.seeds}: at least 1')
     if (args.keypoints is not None) is not (args.protocol == 'dense'):
         raise InputError('--keypoints COCO and --protocol dense go together')
@@ -81,12 +84,11 @@ def check_protocol_options(args: argparse.Namespace) -> None:
         raise InputError(f'--no-baselines leaves nothing of {args.checkpoint}')
 
 
-def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> dict[str, Any]:
-    """Evaluate by labels or by dense annotations.
+def leave_out(compared: ComparedEncoders, args: argparse.Namespace) -> ComparedEncoders:
+    """Leave out what is not asked for, and what the protocol cannot read.
 
     Raises:
-        FileNotFoundError: there is no such set.
-        ValueError: the set cannot be used, or features are not finite.
+        InputError: nothing is left.
     """
     left_out = BASELINES if args.no_baselines else ()
     if args.protocol in ('attentive', 'dense'):
@@ -96,9 +98,19 @@ def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> d
         raise InputError(
             f'--protocol {args.protocol} reads patch tokens, and {args.checkpoint} has none'
         )
+    return replace(compared, encoders=encoders)
+
+
+def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate by labels or by dense annotations.
+
+    Raises:
+        FileNotFoundError: there is no such set.
+        ValueError: the set cannot be used, or features are not finite.
+    """
     stated = {key: compared.about[key] for key in ('condition',) if key in compared.about}
     if args.protocol == 'dense':
-        return {**stated, **_dense(replace(compared, encoders=encoders), args)}
+        return {**stated, **_dense(compared, args)}
     settings = LabeledSettings(
         size=compared.size,
         feature=args.feature or compared.feature,
@@ -107,10 +119,12 @@ def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> d
         device=args.device,
         epochs=args.epochs,
         rates=None if args.rates is None else check_rates(args.rates),
-        seeds=args.seeds,
+        seeds=args.seeds or SEEDS,
     )
     labeled = open_labeled(args.data)
-    found = evaluate_labeled(encoders, labeled, compared.preprocessor, args.protocol, settings)
+    found = evaluate_labeled(
+        compared.encoders, labeled, compared.preprocessor, args.protocol, settings
+    )
     return {**stated, **found}
 
 

@@ -3,15 +3,23 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import saip.datasets.labeled
 from saip.checkpoint import export_backbone
 from saip.datasets.crops import DataError
-from saip.datasets.labeled import LabeledImages, LabeledParts, has_classes, read_classes
+from saip.datasets.labeled import (
+    LabeledImages,
+    LabeledParts,
+    LabeledSet,
+    has_classes,
+    read_classes,
+)
 from saip.errors import InputError
 from saip.experiments.labeled_eval import (
     PROTOCOLS,
@@ -137,11 +145,11 @@ def test_whole_images_of_squares_lose_their_border_and_persons_nothing(tmp_path)
 def test_every_protocol_tells_colors_apart(protocol, colors):
     settings = SETTINGS
     if protocol == 'attentive':
-        settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (3.0,)})
+        settings = replace(SETTINGS, rates=(3.0,))
     elif protocol in ('linear', 'linear-cached'):
-        settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (30.0, 100.0), 'epochs': 40})
+        settings = replace(SETTINGS, rates=(30.0, 100.0), epochs=40)
     elif protocol == 'linear-dino':
-        settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (1.0, 3.0)})
+        settings = replace(SETTINGS, rates=(1.0, 3.0))
     model = encoder()
     before = {name: x.clone() for name, x in model.state_dict().items()}
     result = evaluate_labeled(
@@ -157,6 +165,23 @@ def test_every_protocol_tells_colors_apart(protocol, colors):
         assert '100 % sd' not in row
 
 
+@pytest.mark.parametrize('protocol', ['knn', 'lowshot', 'linear-dino'])
+def test_attributes_of_colors_are_recognized(protocol, colors):
+    """Blue, green, red, and blue or green."""
+    classes = read_classes(colors)
+    table = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 0]], np.float32)
+    targets = {part: table[labels] for part, labels in classes.targets.items()}
+    labeled = LabeledSet(classes.paths, targets, ('blue', 'green', 'red', 'cold'))
+    settings = replace(SETTINGS, rates=(300.0,), epochs=20)
+    result = evaluate_labeled(
+        {'student': encoder()}, labeled, preprocessor(), protocol, settings
+    )
+    row = result['rows']['student']
+    assert (
+        row[{'knn': 'k=10 mA', 'lowshot': '100 %', 'linear-dino': 'mA at 300'}[protocol]] == 100
+    )
+
+
 def test_pa100k_has_attributes(tmp_path):
     from tests.test_downstream.test_attributes.attribute_files import write_pa100k
 
@@ -164,13 +189,38 @@ def test_pa100k_has_attributes(tmp_path):
     labeled = open_labeled(tmp_path)
     assert labeled.has_attributes
     assert len(labeled.names) == 26
-    settings = LabeledSettings(**{**vars(SETTINGS), 'rates': (1.0,), 'epochs': 1})
-    for protocol in ('knn', 'lowshot', 'linear-dino'):
-        result = evaluate_labeled(
-            {'student': encoder()}, labeled, preprocessor(), protocol, settings
+    for part in ('train', 'test'):
+        assert labeled.targets[part].shape == (len(labeled.paths[part]), 26)
+        assert set(np.unique(labeled.targets[part])) == {0, 1}
+
+
+def test_images_are_read_once_for_all_networks(colors, monkeypatch):
+    read, decode = [], saip.datasets.labeled.decode_image
+    monkeypatch.setattr(
+        saip.datasets.labeled, 'decode_image', lambda path: read.append(path) or decode(path)
+    )
+    networks = {
+        'one': encoder(),
+        'other': ViTEncoder(arch=ARCH, img_size=SIZE, feature_level=2),
+    }
+    networks['other'].init_weights()
+    evaluate_labeled(networks, read_classes(colors), preprocessor(), 'knn', SETTINGS)
+    assert len(read) == len(set(read)) == 30
+
+
+@pytest.mark.parametrize('protocol', ['lowshot', 'linear-cached', 'linear-dino', 'attentive'])
+def test_a_network_beside_another_scores_as_alone(protocol, colors):
+    networks = {'one': encoder(), 'other': encoder()}
+    for parameter in networks['other'].parameters():
+        parameter.data.mul_(0.5)
+    settings = replace(SETTINGS, epochs=2)
+    both = evaluate_labeled(networks, read_classes(colors), preprocessor(), protocol, settings)
+    assert both['rows']['one'] != both['rows']['other'] or protocol == 'lowshot'
+    for name, network in networks.items():
+        alone = evaluate_labeled(
+            {name: network}, read_classes(colors), preprocessor(), protocol, settings
         )
-        for value in result['rows']['student'].values():
-            assert 0 <= value <= 100
+        assert both['rows'][name] == alone['rows'][name]
 
 
 def test_the_set_of_a_validation_has_both_parts(colors):
@@ -211,6 +261,11 @@ def test_the_tool_chooses_protocols_and_refuses_what_does_not_fit(
     assert code == 0, error
     assert 'two-view recall at 1' in said
     assert 'its class folders allow --protocol knn, lowshot, linear' in said
+    code, said, error = run('--no-baselines')
+    assert code == 0, error
+    assert set(json.loads((tmp_path / 'out.json').read_text())['rows']) == {'student'}
+    code, _, error = run('--protocol', 'knn', '--seeds', '3')
+    assert (code, '--seeds is for --protocol lowshot' in error) == (2, True)
     code, _, error = run('--protocol', 'retrieval')
     assert code == 2
     assert '--protocol retrieval needs the layout of Market-1501' in error
