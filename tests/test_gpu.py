@@ -15,7 +15,7 @@ GPU = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device'),
 ]
 VIT = 'vit'
-SMALL = ('dino-small', 'hap-small', 'mae-small', 'mae-dino-small', 'solider-small')
+SMALL = ('cae-small', 'dino-small', 'hap-small', 'mae-small', 'mae-dino-small', 'solider-small')
 TRAININGS = [
     *((preset, VIT) for preset in (*PRESETS, 'saip-star', *SMALL)),
     ('saip', 'starnet-s3'),

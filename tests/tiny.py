@@ -99,7 +99,7 @@ def settings_of(
     return {name: (group['lr'], group['weight_decay']) for name, group in pairs}
 
 
-LARGE = ('vit-base-p16', 'vit-large-p16')
+LARGE = ('vit-small-p16', 'vit-base-p16', 'vit-large-p16')
 """Encoders of ImageNet, of the class of vit-tiny-p16: too large to be run by tests."""
 
 SMALL_FRAGMENTS = [

@@ -67,7 +67,7 @@ def test_exactly_half_is_hidden_and_the_rest_is_the_complement(
 
 
 @pytest.mark.parametrize('leaf', IMAGENET_LEAVES)
-def test_every_row_of_the_readme_cuts_its_crops_from_the_same_images(leaf):
+def test_every_training_on_imagenet_cuts_its_crops_from_the_same_images(leaf):
     """Twice as wide as a crop: a crop of a quarter of the area is not enlarged."""
     assert tuple(Config.fromfile(CONFIGS / leaf).train_dataloader.dataset.canvas) == (448, 448)
 
@@ -111,7 +111,7 @@ def test_depths_gains_and_weights_are_the_releases(leaf):
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     regressor = model.objectives['cae'].regressor
-    heads = {192: 3, 768: 12, 1024: 16}[model.backbone.embed_dims]
+    heads = {192: 3, 384: 6, 768: 12, 1024: 16}[model.backbone.embed_dims]
     assert regressor.dims == model.backbone.embed_dims
     assert regressor.blocks[0].num_heads == heads
     assert [b.drop_path.drop_prob for b in regressor.blocks] == pytest.approx(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -21,7 +21,7 @@ from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.backbones.token_blocks import Biases, run_block, run_last_block
 from saip.models.backbones.token_outputs import output_of, reaches_the_end, read_at_the_end
 from saip.models.backbones.token_pack import Modulations, TokenPack
-from saip.models.ops.blocks import is_gain
+from saip.models.backbones.vit_options import PosInit, check_options
 from saip.models.ops.controller import Stage
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
 from saip.models.ops.relative_position import (
@@ -32,9 +32,6 @@ from saip.models.ops.relative_position import (
 )
 from saip.registry import MODELS
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
-
-PosInit = Literal['trunc_normal', 'uniform', 'sincos']
-POS_INITS = ('trunc_normal', 'uniform', 'sincos')
 
 
 @MODELS.register_module()
@@ -87,12 +84,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         controller: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if any(side % patch_size for side in img_size):
-            raise InputError(
-                f'img_size={tuple(img_size)} is not a whole number of {patch_size}-pixel patches'
-            )
-        if not is_gain(layer_scale):
-            raise InputError(f'layer_scale={layer_scale!r}: a number from 0 on; 0 for none')
+        check_options(img_size, patch_size, pos_interp, pos_init, layer_scale)
         super().__init__(
             arch=dict(arch) if isinstance(arch, dict) else arch,
             img_size=tuple(img_size),
@@ -109,10 +101,6 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
                 f'feature_level={feature_level}: choose a block from 0 to {self.num_layers - 1}, '
                 f'or None for the last block after the final norm'
             )
-        if pos_interp not in ('grid2d', 'flat1d'):
-            raise InputError(f"pos_interp={pos_interp!r}: choose 'grid2d' or 'flat1d'")
-        if pos_init not in POS_INITS:
-            raise InputError(f'pos_init={pos_init!r}: choose one of {", ".join(POS_INITS)}')
         self.feature_level = feature_level
         self.pos_interp = pos_interp
         self.pos_init = pos_init
@@ -127,9 +115,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         if pos_init == 'sincos':
             self.pos_embed.requires_grad_(False)
         if relative_position:
-            table = torch.zeros(table_size(self.patch_resolution), self.num_heads)
-            for layer in self.layers:
-                layer.attn.register_parameter(TABLE.split('.')[1], nn.Parameter(table.clone()))
+            self._add_tables()
         for module in self.modules():
             if isinstance(module, DropPath):  # a number of numpy, on which no export can branch
                 module.drop_prob = float(module.drop_prob)
@@ -141,6 +127,12 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
             for i in self._modulated_blocks
         )
         self.controller = self._build_controller(controller)
+
+    def _add_tables(self) -> None:
+        """Give every block a table of relative position bias."""
+        table = torch.zeros(table_size(self.patch_resolution), self.num_heads)
+        for layer in self.layers:
+            layer.attn.register_parameter(TABLE.split('.')[1], nn.Parameter(table.clone()))
 
     def reset_parameters(self) -> None:
         """Xavier-uniform linear layers, the fused qkv as one matrix (paper, Appendix A)."""

@@ -110,6 +110,7 @@ def build(fragment, monkeypatch):
 # Of scripts/cae_base_finetune.sh and cae_large_finetune.sh: images on each GPU, accumulation on
 # eight, rate, epochs, layer decay, stochastic depth.
 PUBLISHED = {
+    'vit-small-p16': (128, 4, 8e-3, 100, 0.65, 0.1, 21.6),  # as base
     'vit-base-p16': (128, 4, 8e-3, 100, 0.65, 0.1, 85.7),
     'vit-large-p16': (64, 8, 2e-3, 50, 0.75, 0.2, 303.2),
 }
