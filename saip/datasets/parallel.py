@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -35,6 +36,9 @@ def _start(function: Callable[[Any], Any]) -> None:
     global _task
     _task = function
     use_one_thread()
+    # Ctrl-C reaches every process of a terminal. One that it ends while it holds the queue's lock
+    # leaves the others waiting for ever; the first process tells them all to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _call_task(item: Any) -> Any:

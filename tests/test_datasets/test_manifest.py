@@ -4,6 +4,9 @@ import csv
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,7 @@ from saip.datasets.person_images import PersonImages
 from saip.datasets.sources import FolderStorage
 from saip.datasets.verify import image_size, verify
 from tests.test_datasets.image_files import BROKEN, JPEG, ODD, PNG, encode, pixels
+from tests.tiny import ROOT
 
 
 @pytest.fixture
@@ -249,6 +253,46 @@ def test_a_process_that_is_ended_from_outside_is_one_line():
     with pytest.raises(ChildProcessError, match='fewer workers than 2') as caught:
         parallel_map(os._exit, [1, 1, 1, 1], 2, 'work')
     assert '\n' not in str(caught.value)
+
+
+SLEEPERS = """
+import time
+
+import saip.datasets.progress
+from saip.datasets.parallel import parallel_map
+
+saip.datasets.progress.SECONDS_BETWEEN_LINES = {False: 0}
+
+if __name__ == '__main__':
+    try:
+        parallel_map(time.sleep, [0.1] * 8 + [1.0], 8, 'asleep')  # most have nothing to do
+    except KeyboardInterrupt:
+        print('interrupted')
+"""
+
+
+def test_an_interruption_from_the_keyboard_ends_all_processes(tmp_path):
+    """It reaches all of them; one that dies with the lock of a queue would hang the others."""
+    script = tmp_path / 'sleepers.py'
+    script.write_text(SLEEPERS)
+    process = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith('asleep: 1')
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, out) == (0, 'interrupted\n')
+    assert 'Traceback' not in err, err
 
 
 def test_progress_is_shown(capsys, monkeypatch):
