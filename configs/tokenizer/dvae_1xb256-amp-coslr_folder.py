@@ -1,5 +1,5 @@
 # SAIP_FOLDER=crops python tools/train.py configs/tokenizer/dvae_1xb256-amp-coslr_folder.py
-# The same on a folder of person crops, for 20 epochs at a learning rate for one device.
+# The same on a folder of person crops, for one device.
 _base_ = [
     '../pretrain/_base_/data/folder.py',
     './_base_/dvae.py',

@@ -9,3 +9,4 @@ _base_ = [
 # Nothing is validated: the log shows loss_reconstruction and the number of codes in use.
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None
+auto_scale_lr = dict(base_batch_size=2048)

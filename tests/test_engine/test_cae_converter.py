@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from saip.checkpoint import CheckpointError, load_encoder
-from saip.engine.converters.cae import cae_to_saip
+from saip.engine.converters.cae import GAINS, cae_to_saip
 from saip.models.backbones import ViTEncoder
 
 WIDTH, DEPTH, HEADS = 48, 2, 3
@@ -152,6 +152,21 @@ def test_an_encoder_without_layer_scale_takes_the_weights_with_it_folded(tmp_pat
     with torch.no_grad():
         found, expected = plain.eval().encode(images), features(weights, images)
     torch.testing.assert_close(found.patch_tokens, expected[:, 1:], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('said', 'expected'), [({}, 1e-5), ({'layer_scale_init_value': 0.1}, 0.1)]
+)
+def test_a_file_that_does_not_say_its_layer_scale_has_that_of_its_width(
+    said, expected, tmp_path, monkeypatch
+):
+    """CAE-large has 1e-5: what SAIP_LAYER_SCALE says in its fine-tunings has to be the same."""
+    assert GAINS[1024] == 1e-5
+    monkeypatch.setitem(GAINS, WIDTH, GAINS[1024])
+    write(tmp_path / 'cae.pth', published(), 'lxtGH', **said)
+    cae_to_saip(tmp_path / 'cae.pth', tmp_path / 'out.pth', HEADS, (64, 64))
+    _, meta = load_encoder(tmp_path / 'out.pth')
+    assert meta['architecture']['layer_scale'] == expected
 
 
 class Trap:

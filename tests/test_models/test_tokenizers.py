@@ -249,6 +249,17 @@ def test_options_out_of_range_are_refused():
 # The discrete VAE that one trains.
 
 
+@pytest.mark.parametrize(
+    'leaf', ['dvae_8xb256-amp-coslr-20e_lup1m', 'dvae_1xb256-amp-coslr_folder']
+)
+def test_its_rate_is_for_the_devices_of_its_name(leaf):
+    """So that --auto-scale-lr changes nothing on these devices."""
+    cfg = Config.fromfile(ROOT / f'configs/tokenizer/{leaf}.py')
+    devices, images = leaf.split('_')[1].split('-')[0].split('xb')
+    assert cfg.train_dataloader.batch_size == int(images)
+    assert cfg.auto_scale_lr.base_batch_size == int(devices) * int(images)
+
+
 def small_trainer():
     cfg = Config.fromfile(ROOT / 'configs/tokenizer/dvae_1xb256-amp-coslr_folder.py').model
     cfg.tokenizer.update(TINY)

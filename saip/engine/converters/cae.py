@@ -33,6 +33,9 @@ TABLE = {
 HEADS = {192: 12, 384: 12, 768: 12, 1024: 16}
 """Heads of CAE's models, by their width: tiny, small, base and large."""
 
+GAINS = {192: 0.1, 384: 0.1, 768: 0.1, 1024: 1e-5}
+"""LayerScale of CAE's models at the beginning, by their width."""
+
 NOT_TAKEN = {
     'optimizer': 'its moments are of parameters that are split otherwise',
     'scaler': 'bfloat16 needs none',
@@ -184,6 +187,7 @@ def _build(
     size = img_size or (224, 224)
     if 'pos_embed' not in weights:
         weights['pos_embed'] = _positions((size[0] // patch, size[1] // patch), arch)
+    gain = args.get('layer_scale_init_value') or GAINS.get(arch['embed_dims'], 0.1)
     gains = any('gamma' in key for key in weights)
     return build_encoder(
         {
@@ -193,7 +197,7 @@ def _build(
             'patch_size': patch,
             'feature_level': None,
             'pos_interp': 'grid2d',
-            **({'layer_scale': args.get('layer_scale_init_value') or 0.1} if gains else {}),
+            **({'layer_scale': gain} if gains else {}),
         }
     )
 

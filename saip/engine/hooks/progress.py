@@ -24,9 +24,9 @@ class ProgressHook(Hook):
 
     From it follow the random numbers of the views, the momentum of the expert, temperatures and
     freezing. It belongs to ``default_hooks``; without it a pretraining stops at its first draw of
-    views. torch's generators, which only stochastic depth uses, are seeded by step and process as
-    well, so that a resumed run draws what the whole run would have drawn. Models that keep no
-    such state (fine-tuning) are left alone.
+    views. torch's generators, which only stochastic depth and the noise of a discrete VAE use, are
+    seeded by step and process as well, so that a resumed run draws what the whole run would have
+    drawn. Models that keep no such state (fine-tuning) are left alone.
 
     Raises:
         InputError: the optimizer wrapper is not ``saip.AutocastOptimWrapper``, which alone tells
