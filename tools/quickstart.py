@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from saip.errors import one_line_errors
-from saip.quickstart.run import quickstart
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +24,9 @@ def main() -> int:
     parser.add_argument('--data', type=Path, help='a folder of person crops')
     parser.add_argument('--out', type=Path, help='where everything goes')
     args = parser.parse_args()
+    # Takes seconds, in which Ctrl-C shall end in one line, too.
+    from saip.quickstart.run import quickstart
+
     out = args.out or Path('work_dirs/quickstart') / folder_name(args.data)
     learned = quickstart(ROOT / 'configs', args.data, out, Path('data/people-quickstart'))
     return 0 if learned else 1

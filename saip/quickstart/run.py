@@ -109,7 +109,10 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
         StartError: too few images in it, or the folder of results holds another run.
     """
     plan = choose_plan(configs, data is not None, torch.cuda.is_available())
-    read_config(str(plan.config))  # an encoder that does not exist is refused before all work
+    # What libraries print while they are imported for it is of no use to anybody.
+    with output_to_file(Path(os.devnull)):
+        # An encoder that does not exist is refused before all work.
+        read_config(str(plan.config))
     if data is not None and not data.is_dir():
         raise MissingFileError(f'{data}: no such folder')
     log = out / LOG
