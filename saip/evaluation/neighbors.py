@@ -14,6 +14,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from saip.errors import InputError
+from saip.evaluation.collapse import feature_spread
 from saip.evaluation.features import branches_in, normalize, rows_of, stack_branch
 from saip.registry import METRICS
 
@@ -145,10 +146,11 @@ def knn_accuracy(
 
 @METRICS.register_module()
 class KNNMetric(BaseMetric):
-    """Accuracy of a weighted k-NN classifier on the frozen features of student and expert.
+    """Accuracy of a weighted k-NN classifier on frozen features, with collapse statistics.
 
     Reads predictions ``dict(student=(D,), expert=(D,), target, is_test)``, ``expert`` optional, and
-    reports ``kNN`` of each in percent.
+    reports for each network ``kNN`` in percent and the statistics of
+    :func:`saip.evaluation.collapse.feature_spread` over the images of both parts.
 
     Args:
         neighbors: k.
@@ -171,8 +173,17 @@ class KNNMetric(BaseMetric):
         self.temperature = temperature
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Keep features and labels of a batch."""
+        """Keep features and labels of a batch.
+
+        Raises:
+            InputError: the predictions carry no classes.
+        """
         for sample, row in zip(data_samples, rows_of(data_samples), strict=True):
+            if 'target' not in sample:
+                raise InputError(
+                    'saip.KNNMetric needs images with classes (saip.LabeledParts); for a set with '
+                    'query and gallery use saip.RetrievalMetric, for others saip.TwoViewRecall'
+                )
             labels = {key: int(sample[key]) for key in ('target', 'is_test')}
             self.results.append(row | labels)
 
@@ -186,9 +197,9 @@ class KNNMetric(BaseMetric):
         if tests.all() or not tests.any():
             raise InputError('k-NN needs images to learn from and images to test on')
         targets = torch.tensor([r['target'] for r in results])
-        metrics = {}
+        metrics: dict[str, float] = {}
         for branch in branches_in(results):
-            features = stack_branch(results, branch)
+            features = normalize(stack_branch(results, branch), f'{branch} features')
             to = features.device
             found = knn_accuracy(
                 features[(~tests).to(to)],
@@ -199,4 +210,5 @@ class KNNMetric(BaseMetric):
                 self.temperature,
             )
             metrics[f'{branch}_kNN'] = next(iter(found.values()))
-        return metrics
+            metrics.update(feature_spread(features).as_metrics(branch))
+        return {**metrics, 'images': len(results)}

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from saip.engine.hooks.collapse import spreads_in
 from saip.errors import InputError
 from saip.evaluation import KNNMetric
+from saip.evaluation.collapse import judge_spread
 from saip.evaluation.neighbors import knn_accuracy, knn_scores, nearest
 
 TRAIN, TEST, DIMS, CLASSES = 37, 11, 6, 4
@@ -102,9 +104,31 @@ def test_the_metric_of_a_validation(data):
     metric.process(None, samples[20:])
     found = metric.compute_metrics(metric.results)
     expected = knn_accuracy(train, targets, test, truth, (5,))[5]
+    assert next(iter(found)) == 'student_kNN'  # what save_best='auto' follows
     assert found['student_kNN'] == found['expert_kNN'] == pytest.approx(expected)
+    every = torch.cat([train, test])
+    every = every / every.norm(dim=1, keepdim=True)
+    for branch in ('student', 'expert'):
+        assert found[f'{branch}_feature_std'] == pytest.approx(float(every.std(0).mean()))
+        assert found[f'{branch}_effective_rank'] > 3
+    assert found['images'] == TRAIN + TEST
     with pytest.raises(InputError, match='to learn from and images to test on'):
         metric.compute_metrics(metric.results[:20])
+    with pytest.raises(InputError, match=r'needs images with classes \(saip\.LabeledParts\)'):
+        metric.process(None, [{'student': train[0], 'pid': 1}])
+
+
+def test_a_collapse_is_seen_in_the_validation(data):
+    """By what the hook reads of a validation's metrics."""
+    _, targets, _, _ = data
+    metric = KNNMetric(neighbors=5)
+    samples = [
+        {'student': torch.ones(32) + 1e-6 * i, 'target': int(t), 'is_test': int(i % 2)}
+        for i, t in enumerate(targets)
+    ]
+    metric.process(None, samples)
+    (spread,) = spreads_in(metric.evaluate(len(samples))).values()
+    assert judge_spread(spread) == 'collapsed'
 
 
 def test_features_that_are_not_finite_are_refused(data):

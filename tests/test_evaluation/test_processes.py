@@ -6,12 +6,14 @@ import pytest
 import torch
 import torch.distributed as torch_dist
 from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import BaseMetric
 from torch.utils.data import DataLoader, Dataset
 
-from saip.evaluation import RetrievalMetric, TwoViewRecall
+from saip.evaluation import KNNMetric, RetrievalMetric, TwoViewRecall
 from tests.processes import in_processes
 
 IMAGES = 31
+METRICS = (RetrievalMetric, KNNMetric, TwoViewRecall)
 
 
 class Predictions(Dataset):
@@ -33,15 +35,15 @@ class Predictions(Dataset):
         features = {'student': self.student[index], 'expert': self.expert[index]}
         if self.two_view:
             return {**features, 'index': index}
-        labels = {'pid': index % 5, 'camid': index // 5 % 3, 'is_query': int(index % 3 == 0)}
-        return {**features, **labels, 'index': index}
+        of_person = {'pid': index % 5, 'camid': index // 5 % 3, 'is_query': int(index % 3 == 0)}
+        of_class = {'target': index % 5, 'is_test': int(index % 3 == 0)}
+        return {**features, **of_person, **of_class, 'index': index}
 
 
-def evaluate(two_view: bool, collect_device: str, collect_dir: str | None) -> dict:
-    metric_type = TwoViewRecall if two_view else RetrievalMetric
-    metric = metric_type(collect_device=collect_device)
+def evaluate(kind: type[BaseMetric], collect_device: str, collect_dir: str | None) -> dict:
+    metric = kind(collect_device=collect_device)
     metric.collect_dir = collect_dir
-    dataset = Predictions(two_view)
+    dataset = Predictions(kind is TwoViewRecall)
     sampler = DefaultSampler(dataset, shuffle=False)
     for batch in DataLoader(dataset, batch_size=4, sampler=sampler, collate_fn=list):
         metric.process(None, batch)
@@ -51,7 +53,7 @@ def evaluate(two_view: bool, collect_device: str, collect_dir: str | None) -> di
 def worker(collect_device: str, folder: str) -> list[dict]:
     torch_dist.init_process_group('gloo')
     collect_dir = f'{folder}/parts' if collect_device == 'cpu' else None
-    reports = [evaluate(two_view, collect_device, collect_dir) for two_view in (False, True)]
+    reports = [evaluate(kind, collect_device, collect_dir) for kind in METRICS]
     torch_dist.destroy_process_group()
     return reports
 
@@ -59,6 +61,6 @@ def worker(collect_device: str, folder: str) -> list[dict]:
 @pytest.mark.dist
 @pytest.mark.parametrize(('world', 'collect_device'), [(2, 'cpu'), (3, 'gpu')])
 def test_processes_equal_one(tmp_path, world, collect_device):
-    alone = [evaluate(two_view, 'gpu', None) for two_view in (False, True)]
+    alone = [evaluate(kind, 'gpu', None) for kind in METRICS]
     reports = in_processes(world, tmp_path, worker, collect_device, str(tmp_path))
     assert reports == [alone] * world
