@@ -6,12 +6,15 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
+import torch
 from mmengine.device import get_device
 
 from saip.errors import InputError
+from saip.evaluation.features import BRANCHES
 from saip.evaluation.probing import check_rates
 from saip.experiments.compared_encoders import BASELINES, HISTOGRAM, PIXELS, ComparedEncoders
 from saip.experiments.dense_eval import DenseData, evaluate_dense
+from saip.experiments.frozen_eval import FrozenEncoder
 from saip.experiments.labeled_eval import (
     PROTOCOLS,
     SEEDS,
@@ -19,6 +22,7 @@ from saip.experiments.labeled_eval import (
     evaluate_labeled,
     open_labeled,
 )
+from saip.models.backbones import BaseEncoder
 
 UNLABELED = ('two-view', 'retrieval')
 ALL = (*UNLABELED, *PROTOCOLS, 'dense')
@@ -85,7 +89,7 @@ def check_protocol_options(args: argparse.Namespace) -> None:
 
 
 def leave_out(compared: ComparedEncoders, args: argparse.Namespace) -> ComparedEncoders:
-    """Leave out what is not asked for, and what the protocol cannot read.
+    """Leave out what is not asked for, what the protocol cannot read, and what would be the same.
 
     Raises:
         InputError: nothing is left.
@@ -93,12 +97,23 @@ def leave_out(compared: ComparedEncoders, args: argparse.Namespace) -> ComparedE
     left_out = BASELINES if args.no_baselines else ()
     if args.protocol in ('attentive', 'dense'):
         left_out = (*left_out, *NO_PATCHES)
+    if _are_equal(*(compared.encoders.get(name) for name in BRANCHES)):
+        print('expert: has the weights of student, and no row of its own')
+        left_out = (*left_out, 'expert')
     encoders = {name: one for name, one in compared.encoders.items() if name not in left_out}
     if not encoders:
         raise InputError(
             f'--protocol {args.protocol} reads patch tokens, and {args.checkpoint} has none'
         )
     return replace(compared, encoders=encoders)
+
+
+def _are_equal(first: FrozenEncoder | None, other: FrozenEncoder | None) -> bool:
+    """Whether both are encoders with the same weights, as those of a training with CAE."""
+    if not isinstance(first, BaseEncoder) or not isinstance(other, BaseEncoder):
+        return False
+    weights = other.state_dict()
+    return all(torch.equal(value, weights[key]) for key, value in first.state_dict().items())
 
 
 def evaluate_protocol(compared: ComparedEncoders, args: argparse.Namespace) -> dict[str, Any]:

@@ -112,6 +112,24 @@ def test_rows(files, source, rows):
     assert list(find_compared_encoders(path).encoders) == rows
 
 
+@pytest.mark.parametrize('moved', [0.0, 1.0])
+def test_an_expert_that_equals_the_student_is_evaluated_once(
+    moved, market, tmp_path, monkeypatch, capsys
+):
+    checkpoint = make_checkpoint()
+    state = checkpoint['state_dict']
+    for key in [key for key in state if key.startswith('backbone.')]:
+        state[f'expert.{key}'] = state[key].clone()
+    state['expert.backbone.cls_token'] += moved
+    torch.save(checkpoint, tmp_path / 'epoch_1.pth')
+    arguments = (tmp_path / 'epoch_1.pth', market, '--json', tmp_path / 'out.json')
+    status, output = run_tool(monkeypatch, capsys, *arguments)
+    assert status == 0, output.err
+    rows = list(json.loads((tmp_path / 'out.json').read_text())['rows'])
+    assert rows == ['student', *(['expert'] if moved else []), *BASELINE_ROWS]
+    assert ('expert: has the weights of student' in output.out) is not bool(moved)
+
+
 def test_weights_are_those_of_the_checkpoint(files):
     state = make_checkpoint()['state_dict']
     compared = find_compared_encoders(str(files / 'epoch_1.pth'))
