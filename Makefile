@@ -4,6 +4,7 @@
 #   make quickstart [DATA=folder]   pretrain on synthetic persons (or on a folder) and show the result
 #   make test                       style, types and the tests (PYTEST_ARGS=... for more options)
 #   make test-all                   the same with the tests marked slow and gpu
+#   make benchmark [LIGHTLY=folder] speed against other code, in ten minutes (docs/performance.md)
 #   make setup                      only the whole set-up
 #   make clean                      remove the virtual environment and caches (wheels are kept)
 #
@@ -17,6 +18,7 @@ SHELL := bash
 STACK ?= forks
 PYTHON ?=
 DATA ?=
+LIGHTLY ?=
 PYTEST_ARGS ?=
 VENV := $(if $(filter forks,$(STACK)),.venv,.venv-$(STACK))
 PY := $(VENV)/bin/python
@@ -26,7 +28,7 @@ ifeq ($(STACK),upstream)
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
 endif
 
-.PHONY: help setup setup-core quickstart check test test-all clean
+.PHONY: help setup setup-core quickstart check test test-all benchmark clean
 
 help:
 	@sed -n 's/^#   \{0,1\}//p' Makefile
@@ -52,6 +54,9 @@ test: check
 
 test-all: check
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 -m '' $(PYTEST_ARGS)
+
+benchmark: setup-core
+	@$(PY) benchmarks/benchmark.py $(if $(LIGHTLY),--lightly "$(LIGHTLY)")
 
 clean:
 	rm -rf .venv .venv-upstream build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -25,16 +25,13 @@ from typing import Any
 
 import torch
 from machine import machine
-from mmengine.config import Config
 from mmengine.logging import MMLogger
+from suite.training import build, images, model_config, wrapper_of
 
 from saip.analysis.step_flops import step_cost
 from saip.datasets.files import write_atomic
-from saip.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from saip.structures import Progress
 
-ROOT = Path(__file__).resolve().parents[1]
-CANVAS = (320, 160)
 PARTS = ('views', 'forward', 'backward', 'update')
 PRECISIONS = ('bfloat16', 'float32')
 
@@ -63,42 +60,11 @@ class Clock:
         return [start.elapsed_time(end) for start, end in pairs]
 
 
-def images(batch: int, cuda: bool) -> dict[str, torch.Tensor]:
-    """A batch as a loader gives it; noise, blurred by enlarging."""
-    noise = torch.randint(0, 256, (batch, 3, 40, 20), dtype=torch.uint8).float()
-    canvas = torch.nn.functional.interpolate(noise, CANVAS, mode='bilinear').to(torch.uint8)
-    data = {
-        'canvas': canvas,
-        'size': torch.tensor([[300, 140]] * batch),
-        'key': torch.arange(batch) * 7919,
-    }
-    return {name: x.pin_memory() if cuda else x for name, x in data.items()}
-
-
-def build(preset: str, encoder: str, device: str) -> tuple[Any, dict[str, Any], Config]:
+def build_both(preset: str, encoder: str, device: str) -> tuple[Any, dict[str, Any], Any]:
     """Model, an optimizer wrapper for each precision, and the model's configuration."""
-    cfg = Config.fromfile(ROOT / f'configs/pretrain/_base_/methods/{preset}.py')
-    fragment = Config.fromfile(ROOT / f'configs/_base_/backbones/{encoder}.py')
-    schedule = Config.fromfile(ROOT / 'configs/pretrain/_base_/schedules/adamw-coslr-300e.py')
-    cfg.model.backbone = {**fragment.backbone, **cfg.encoder_options}
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    model.to(device).train()
-    wrappers = {}
-    for precision in PRECISIONS:
-        options = dict(schedule.optim_wrapper, dtype=precision)
-        constructor = options.pop('constructor')
-        made = OPTIM_WRAPPER_CONSTRUCTORS.build(
-            dict(type=constructor, optim_wrapper_cfg=options)
-        )
-        wrappers[precision] = made(model)
-        wrappers[precision].connect(model)
-    return model, wrappers, cfg.model
-
-
-def progress_of(number: int) -> Progress:
-    """Step ``number`` of the first epoch of a long run."""
-    return Progress(number, 1000, number, 1000, 1000, number / 1000)
+    cfg = model_config(preset, encoder)
+    model = build(cfg, device)
+    return model, {precision: wrapper_of(model, precision) for precision in PRECISIONS}, cfg
 
 
 def step(model: Any, wrapper: Any, data: dict[str, torch.Tensor], clock: Clock) -> None:
@@ -148,8 +114,7 @@ def latency(encoder: Any, size: tuple[int, int], device: str, repeats: int = 30)
 def measure(preset: str, encoder: str, batch: int, rounds: int) -> dict[str, Any]:
     """Time both precisions in turn; medians over the rounds."""
     cuda = torch.cuda.is_available()
-    torch.manual_seed(0)
-    model, wrappers, cfg = build(preset, encoder, 'cuda' if cuda else 'cpu')
+    model, wrappers, cfg = build_both(preset, encoder, 'cuda' if cuda else 'cpu')
     data = images(batch, cuda)
     # The scales of the views are drawn per step, and kernels are prepared for each.
     steps, warm_up = (10, 3) if cuda else (1, 1)

@@ -1,0 +1,1 @@
+"""The parts of ``make benchmark`` and of the measurements on a GPU."""

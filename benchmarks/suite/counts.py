@@ -1,0 +1,146 @@
+"""What can be counted of a step without a GPU: started kernels, kept memory, operations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from saip.analysis.step_flops import step_cost
+from saip.models.ops import attention
+from suite.figures import Figure, Part
+from suite.sizes import Sizes
+from suite.step import views_of
+from suite.training import (
+    COMPILED,
+    build,
+    images,
+    model_config,
+    progress_of,
+    total,
+    train_step,
+    wrapper_of,
+)
+
+GROUP = 'Counted on a CPU, bfloat16'
+ALLOCATIONS = ('empty', 'new_empty', 'detach', 'lift_fresh', '_local_scalar_dense')
+"""Operations that start no kernel, beside views."""
+GIB = 2**30
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operations that compute something, by name.
+
+    On a GPU most of them start one kernel, matrix products and reductions sometimes two or three,
+    operations on lists of tensors one for several.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if not func.is_view and not name.startswith(ALLOCATIONS):
+            self.found[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def measure(sizes: Sizes) -> Part:
+    """All counts."""
+    torch.manual_seed(0)
+    cfg = model_config('saip', sizes.encoder)
+    model = build(cfg)
+    wrapper = wrapper_of(model, 'bfloat16')
+    data = images(sizes.batch)
+    train_step(model, wrapper, data, 0)
+    with Kernels() as views:
+        views_of(model.data_preprocessor, data, 1)
+    with Kernels() as step:
+        train_step(model, wrapper, data, 1)
+    with Kernels() as again:
+        train_step(model, wrapper, images(2 * sizes.batch), 1)
+    made, all_of_it = views.found.total(), step.found.total()
+    flops = sum(step_cost(cfg).flops.values())
+    frequent = ', '.join(f'{n} {name}' for name, n in step.found.most_common(6))
+    figures = [
+        Figure(
+            'kernels',
+            'operations of a step that start kernels',
+            all_of_it,
+            '',
+            goal='a third of the eager step',
+            note=f'with twice the images {again.found.total()}; most: {frequent}',
+            group=GROUP,
+        ),
+        Figure('kernels_views', 'of which views', made, '', group=GROUP),
+        kept_memory(cfg, sizes),
+        Figure(
+            'flops',
+            'operations of an image by count',
+            flops / 1e9,
+            'GFLOP',
+            note='a multiply-add is two; backward included',
+            group=GROUP,
+        ),
+    ]
+    if not COMPILED:
+        figures.append(
+            Figure.missing(
+                'recompilations',
+                'recompilations after 50 steps',
+                'nothing is compiled: the model takes no option `compile`',
+                goal='0',
+                group=GROUP,
+            )
+        )
+    return Part(figures)
+
+
+def kept_memory(cfg: Any, sizes: Sizes) -> Figure:
+    """Memory of 256 images by count: what backward keeps grows with the images, the rest stays."""
+    model = build(cfg)
+    few, many = (kept_bytes(model, n) for n in (sizes.batch, 2 * sizes.batch))
+    each = (many - few) / sizes.batch
+    weights = sum(x.numel() * x.element_size() for x in model.state_dict().values())
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    fixed = weights + 3 * trained + few - sizes.batch * each  # gradients and two moments
+    return Figure(
+        'kept_memory',
+        'memory of a step of 256 images: kept for backward, weights, gradients, moments',
+        (256 * each + fixed) / GIB,
+        'GiB',
+        goal='22 GiB on a GPU, at its peak',
+        note=f'{each / 2**20:.1f} MiB an image; buffers of single operations are not in it',
+        group=GROUP,
+    )
+
+
+def kept_bytes(model: Any, count: int) -> int:
+    """Bytes that a forward pass keeps for the backward pass, weights left out."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = x  # alive, so that no other gets its place
+        return x
+
+    views = views_of(model.data_preprocessor, images(count), 1)
+    model.begin_step(progress_of(1))
+    before = attention.SHORT
+    attention.SHORT = 0  # as on a GPU: no maps in memory
+    try:
+        with saved_tensors_hooks(keep, lambda x: x), torch.autocast('cpu', torch.bfloat16):
+            loss = total(model(views, mode='loss'))
+    finally:
+        attention.SHORT = before
+    del loss
+    return sum(x.untyped_storage().nbytes() for x in kept.values())

@@ -1,0 +1,100 @@
+"""A step of the quickstart's size beside a busy process, by the settings of ``saip.startup``.
+
+As a program this is one peer: it makes as many steps as each line says.
+"""
+
+from __future__ import annotations
+
+import saip.startup
+from saip.startup import usable_cores
+
+import os
+import statistics
+import sys
+import time
+
+from suite.figures import Figure, Part
+from suite.peers import Peer, answer, busy
+from suite.sizes import Sizes
+
+GROUP = 'A step of the quickstart beside other processes, all cores, wall clock'
+SETTINGS = {
+    'short': saip.startup.WAITING,
+    'long': {'GOMP_SPINCOUNT': '300000', 'KMP_BLOCKTIME': '200'},
+}
+"""How threads wait: as every tool here sets it, and as the libraries do by themselves."""
+
+
+def serve(encoder: str, batch: int) -> None:
+    """Make as many steps as each line says; answer with the seconds of one."""
+    from suite.training import build, images, model_config, train_step, wrapper_of
+
+    preset = 'saip' if encoder == 'tiny' else 'saip-small'
+    model = build(model_config(preset, encoder))
+    wrapper, data = wrapper_of(model, 'bfloat16'), images(batch)
+    train_step(model, wrapper, data, 0)
+    answer('ready')
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for number in range(int(line)):
+            train_step(model, wrapper, data, number)
+        answer((time.perf_counter() - start) / int(line))
+
+
+def measure(sizes: Sizes) -> Part:
+    """Both settings in turn, alone and beside one busy process."""
+    cores = usable_cores()
+    threads = {name: str(cores) for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')}
+    load = os.getloadavg()[0]
+    peers = {
+        name: Peer.of_module(
+            'suite.shared_cpu', sizes.shared_encoder, sizes.shared_batch, **threads, **waiting
+        )
+        for name, waiting in SETTINGS.items()
+    }
+    times: dict[tuple[str, int], list[float]] = {}
+    try:
+        for peer in peers.values():
+            peer.wait()
+        for _ in range(sizes.rounds):
+            for others in (0, 1):
+                with busy(others):
+                    for name, peer in peers.items():
+                        spent = float(peer.ask(sizes.shared_steps))
+                        times.setdefault((name, others), []).append(spent)
+    finally:
+        for peer in peers.values():
+            peer.close()
+    median = {key: statistics.median(values) for key, values in times.items()}
+    note = f'{cores} cores; load before: {load:.1f}'
+    return Part(
+        [
+            Figure(
+                'beside_one_busy',
+                'beside one busy process, against alone',
+                median['short', 1] / median['short', 0],
+                goal='at most 2.2 times',
+                note=note,
+                group=GROUP,
+            ),
+            Figure(
+                'beside_one_busy_by_default',
+                'the same with threads that spin as long as the libraries let them',
+                median['long', 1] / median['long', 0],
+                note=note,
+                group=GROUP,
+            ),
+            Figure(
+                'short_spin_alone',
+                'the short spin, against the long one, alone',
+                median['short', 0] / median['long', 0],
+                goal='at most 1.05 times',
+                group=GROUP,
+            ),
+            Figure('quickstart_step', 'a step alone', median['short', 0], 's', group=GROUP),
+        ]
+    )
+
+
+if __name__ == '__main__':
+    serve(sys.argv[1], int(sys.argv[2]))
