@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ ON_A_GPU = {
 GPU_GROUP = 'On a GPU'
 
 
-def measure(names: list[str], sizes: Sizes) -> Part:
-    """All parts, one after the other."""
+def measure(names: list[str], sizes: Sizes) -> Iterator[Part]:
+    """One part after the other; yields what has been found so far after each."""
     whole = Part()
     for name in names:
         start = time.perf_counter()
@@ -67,11 +68,11 @@ def measure(names: list[str], sizes: Sizes) -> Part:
         print(f'{name}: {time.perf_counter() - start:.0f} s', flush=True)
         for figure in part.figures:
             print(f'  {figure.what}: {figure.written()}', flush=True)
-    whole.figures += [
-        Figure.missing(name, what, 'benchmarks/device.py', goal=goal, group=GPU_GROUP)
-        for name, (what, goal) in ON_A_GPU.items()
-    ]
-    return whole
+        missing = [
+            Figure.missing(name, what, 'benchmarks/device.py', goal=goal, group=GPU_GROUP)
+            for name, (what, goal) in ON_A_GPU.items()
+        ]
+        yield Part([*whole.figures, *missing], whole.curves)
 
 
 def about(start: float, load: float) -> dict[str, Any]:
@@ -93,7 +94,6 @@ def write(part: Part, facts: dict[str, Any], folder: Path) -> None:
     write_atomic(folder / 'benchmark.json', f'{text}\n'.encode())
     report = as_markdown(part, facts, 'Benchmark', 'benchmark.png')
     write_atomic(folder / 'benchmark.md', report.encode())
-    print(f'{folder}/benchmark.md, .json, .png')
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,8 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     sizes = replace(QUICK if args.quick else FULL, lightly=args.lightly)
-    part = measure(args.parts, sizes)
-    write(part, about(start, load), args.out)
+    for found in measure(args.parts, sizes):
+        write(found, about(start, load), args.out)
+    print(f'{args.out}/benchmark.md, .json, .png')
     return 0
 
 

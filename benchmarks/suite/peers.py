@@ -16,7 +16,7 @@ BUSY = 'while True: pass'
 
 def answer(value: object) -> None:
     """Write what a peer is asked for."""
-    print(f'{ANSWER}{value}', flush=True)
+    print(f'\n{ANSWER}{value}', flush=True)  # a progress bar may stand in the line
 
 
 class Peer:
