@@ -16,7 +16,7 @@ def parse_config_text(text: str) -> dict[str, Any]:
     values, ``dict(...)`` included, so nothing more is accepted here.
 
     Raises:
-        CheckpointError: the text holds anything else.
+        CheckpointError: the text holds other values.
     """
     try:
         statements = ast.parse(text).body

@@ -78,7 +78,7 @@ def drop_unread_twins(state: dict[str, Any], wanted: Collection[str]) -> None:
     """Remove averages from weights, in place, that the model of today does not keep.
 
     Args:
-        state: weights, or anything else by their keys.
+        state: weights, or other values by their keys.
         wanted: keys of the model.
     """
     for key in list(state):

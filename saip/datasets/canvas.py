@@ -7,7 +7,7 @@ Policy, whatever the file format:
   (they are scaled, not clipped). Transparent pixels are laid over white. Animations give their
   first frame. 32-bit integer and float images have no defined range and are refused.
 * A truncated or damaged file is an error, never an image that is partly gray.
-* The pixel count is checked in the header, before anything is decoded.
+* The pixel count is checked in the header, before the image is decoded.
 
 JPEG files, which is nearly all of them, go through OpenCV, everything else through Pillow; both
 give equal pixels for JPEG, OpenCV in less time.
@@ -104,7 +104,7 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation (1 to 8; anything else means upright) to an (h, w, 3) array."""
+    """Apply an EXIF orientation (1 to 8; other values mean upright) to an (h, w, 3) array."""
     if orientation == 2:
         return image[:, ::-1]
     if orientation == 3:

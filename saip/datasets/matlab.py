@@ -137,7 +137,7 @@ def _variable(
         return name, content if name in variables else None
     if element.kind != _COMPRESSED:
         raise _DamageError(f'an element of kind {element.kind}, no array')
-    # The name stands near the beginning; what nobody wants need not be decompressed.
+    # The name stands near the beginning; other arrays need not be decompressed.
     beginning = _decompress(content, 4096)
     name = _name(beginning[8:], order)
     if name not in variables:

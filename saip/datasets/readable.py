@@ -1,8 +1,8 @@
 """Whether image files can be read, and what becomes of those that cannot.
 
 In a training an image that cannot be read is named, another stands in for it, and
-``saip.BadFilesHook`` counts it. A labeled set that is measured is looked at as a whole before
-anything begins, and refused with the names of all such images: nothing that could stand in for one
+``saip.BadFilesHook`` counts it. A labeled set that is measured is looked at as a whole at the
+start, and refused with the names of all such images: nothing that could stand in for one
 leaves a metric as it is. To leave it out, or to count it as missed, makes the set easier for all
 others that it could have been taken for.
 """

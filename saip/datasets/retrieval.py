@@ -32,7 +32,7 @@ class RetrievalImages(BaseDataset):
     """Images of a retrieval evaluation: all queries, then the gallery.
 
     Identity -1 (junk) is not read, identity 0 (distractors) stays in the gallery and matches
-    nobody. A query whose identity no other camera shows in the gallery cannot be answered: it
+    no query. A query whose identity no other camera shows in the gallery cannot be answered: it
     is left out and named in a warning. ``metainfo['num_query']`` is the number of queries.
 
     A sample is a dict of ``image`` (3, h, w) uint8 RGB, and int64 tensors ``pid``, ``camid``,

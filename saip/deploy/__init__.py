@@ -2,7 +2,7 @@
 
 A :class:`Program` is a network with its preprocessing in the graph, and plain values that say how
 it is fed and what it returns. It is made from a checkpoint, exported, and compared with the network
-that it came from before anything is written. The libraries of the formats (extra ``deploy``) are
+that it came from before a file is written. The libraries of the formats (extra ``deploy``) are
 imported only where they are used.
 """
 

@@ -47,8 +47,8 @@ def compare_class_counts(
         path: of the file, for the message.
 
     Raises:
-        CheckpointError: names each option with both numbers. What differs in anything else is
-            left to a comparison that names the weights.
+        CheckpointError: names each option with both numbers. Other differences are left to
+            a comparison that names the weights.
     """
     different = [key for key in own if key in given and own[key] != given[key]]
     if own.keys() != given.keys() or not different:

@@ -12,7 +12,7 @@ from torch import nn
 def overlapping_strides(model: nn.Module) -> Iterator[str]:
     """Names of the convolutions whose windows overlap and that skip positions.
 
-    oneDNN's bfloat16 kernels of these read memory that nobody has written, where maps are small:
+    oneDNN's bfloat16 kernels of these read uninitialized memory where maps are small:
     with torch 2.13 a 3x3 convolution of stride 2 on a 4x2 map gives NaN now and then on a processor
     with AMX, and its gradient on maps of one column on every processor tried. Otherwise the values
     are wrong by whatever the memory held. Embeddings of patches, convolutions of stride 1 and

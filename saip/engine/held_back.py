@@ -69,7 +69,7 @@ def _source(images: Mapping[str, Any]) -> Source:
 def _contradiction(train: Source, held: Source) -> str | None:
     """The option in which two sets differ that have images in common.
 
-    Two listings of one folder may have no image in common, which nobody knows before they are
+    Two listings of one folder may have no image in common, which is unknown before they are
     read; different folders have none unless one lies in the other.
     """
     if train[1] and held[1]:

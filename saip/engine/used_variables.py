@@ -2,7 +2,7 @@
 
 A file like ``data_root = 'data'; train_dataloader = dict(dataset=dict(data_root=data_root))`` puts
 the value into the part when it is read. Who sets ``data_root`` later, by an option or in a file
-that inherits this one, changes a variable that nobody reads any more.
+that inherits this one, changes a variable that is not read any more.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def cmc_map(
     """Score the retrieval of ``query`` features among ``gallery`` features by cosine.
 
     For a query, gallery images of its own identity under its own camera are removed, and so
-    are junk images (identity -1). Distractors (identity 0) match nobody and stay. The average
+    are junk images (identity -1). Distractors (identity 0) match no query and stay. The average
     precision is the mean of the precision at each correct match, without interpolation. A
     query that has no correct match left is not scored, only counted. Equal distances keep the
     order of the gallery. Runs on the device of the features, a block of queries at a time.

@@ -131,7 +131,7 @@ class ViewType(ABC):
         return (self.name,)
 
     def check(self, recipe: Recipe) -> None:  # noqa: B027
-        """Compare the options with the recipe's other entries, before anything is drawn.
+        """Compare the options with the recipe's other entries, before the first draw.
 
         Called after the ``check`` of every entry of ``depends_on``.
 

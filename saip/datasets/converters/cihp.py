@@ -113,7 +113,7 @@ def _convert(split: Split, name: str) -> dict[str, Any]:
     _write(split.target / f'{split.name}_seg' / f'{name}.png', labels)
     people = []
     for number in np.unique(humans[labels > 0]):
-        if number == 0:  # labels of nobody
+        if number == 0:  # labels of no person
             continue
         parsing = np.where(humans == number, labels, 0).astype(np.uint8)
         file_name = f'{name}-{number}.png'

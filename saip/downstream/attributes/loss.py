@@ -55,7 +55,7 @@ class RatioWeightedBCE(nn.Module):
         """(N, A) logits and labels -> (N,) weighted cross-entropy summed over attributes.
 
         Raises:
-            ValueError: nobody has set the ratios.
+            ValueError: the ratios are not set.
         """
         if not self.ready:
             raise InputError(

@@ -122,7 +122,7 @@ def _read(path: Path) -> Any:
             raise InputError(
                 f'{path}: refused: {error}; only containers, numbers and texts are read'
             ) from error
-        except Exception as error:  # a damaged pickle may raise anything
+        except Exception as error:  # a damaged pickle may raise any of them
             raise InputError(f'{path}: not a readable pickle ({error})') from error
 
 

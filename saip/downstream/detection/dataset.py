@@ -45,7 +45,7 @@ class CrowdHuman(StandIns, CrowdHumanDataset):
     Raises:
         FileNotFoundError: the annotations, the folder of the images or an image is missing.
         DataError: a line of the annotations is no record, a training image shows no person, a
-            test image has no box at all, nobody is in the set, test images or more than 1 % of
+            test image has no box at all, no person is in the set, test images or more than 1 % of
             the training images are no images, or most visible boxes reach beyond their images.
     """
 

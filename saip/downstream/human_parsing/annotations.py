@@ -61,7 +61,7 @@ def read_cihp(path: Path) -> dict[int | str, ParsedImage]:
     Raises:
         FileNotFoundError: there is no such file.
         DataError: it is no such file, its categories do not name 20 parts, an image has no
-            size, a person no label map, or nobody is in the set.
+            size, a person no label map, or no person is in the set.
     """
     if not path.is_file():
         raise MissingFileError(f'{path}: no such file. {LAYOUT}')

@@ -24,7 +24,7 @@ class CIHP(StandIns, BaseDetDataset):
     """People of CIHP in the form that Parsing R-CNN published, with a label map for each.
 
     A training leaves out boxes smaller than a pixel and images without a person, with a warning
-    that counts them; a test keeps all. All files are looked for before anything begins.
+    that counts them; a test keeps all. All files are looked for at the start.
 
     Args:
         data_root: folder of the set.
@@ -34,7 +34,7 @@ class CIHP(StandIns, BaseDetDataset):
 
     Raises:
         FileNotFoundError: the annotations, a folder or a file of it is missing.
-        DataError: the annotations are of another form, or nobody can be learned from.
+        DataError: the annotations are of another form, or no person can be learned from.
     """
 
     METAINFO: dict[str, Any] = dict(

@@ -144,7 +144,7 @@ def _read_contents(document: object, path: Path, layout: Layout, tested: bool) -
 
 
 def is_interpolated(row: dict) -> bool:
-    """Whether nobody has annotated landmarks here: between key frames, or of somebody hidden."""
+    """Whether there are no annotated landmarks: between key frames, or of a hidden animal."""
     return not row['iskeyframe'] or row['keypoints'] == []
 
 
@@ -160,7 +160,7 @@ def _check_key_frame(row: dict, where: str) -> None:
 
 
 def _counted(row: dict) -> dict:
-    """The annotation with its number of landmarks; one with anything else in them as it is."""
+    """The annotation with its number of landmarks; one with other values in them as it is."""
     points = row['keypoints']
     if 'num_keypoints' in row or not isinstance(points, list) or not _are_numbers(points):
         return row

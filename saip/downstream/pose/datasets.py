@@ -35,7 +35,7 @@ class CheckedKeypoints(BaseCocoStyleDataset):
 
     Raises:
         FileNotFoundError: the annotations, the detections or an image is missing.
-        DataError: one of these files is of another form or contradicts itself, nobody in it can
+        DataError: one of these files is of another form or contradicts itself, none in it can
             be learned from, or an image that is read has another size than the file states.
     """
 

@@ -7,7 +7,7 @@ Dropped, because nothing reads them:
 
 * ``csm_decoder.decoder_norm``: a norm that the release creates and never applies;
 * ``csm_decoder.last_layer.weight_g``: gains fixed at 1, which our prototypes do without
-  (anything but 1 is refused);
+  (other values are refused);
 * ``csr_decoder.*`` and ``css_decoder.*`` of the teacher: averaged, never run;
 * ``optimizer`` and ``args`` of the file.
 """
@@ -133,7 +133,7 @@ def convert_release(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def revert_release(state_dict: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Name values by the first release's names: the inverse of :func:`convert_release`.
 
-    The values may be anything, gradients for instance, and keys may be missing. The names that
+    The values may be of any kind, gradients for instance, and keys may be missing. The names that
     :func:`convert_release` drops do not come back; the center and the expert's count of updates
     are no parameters and are left out.
 

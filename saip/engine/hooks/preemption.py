@@ -183,7 +183,7 @@ def _number_of_batches(loader: Any) -> int:
 
 
 def _begin_worker(former: Callable[[int], Any] | None, worker: int) -> None:
-    """Begin a worker as before; torch makes it end with a SIGTERM from anybody."""
+    """Begin a worker as before; torch makes it end with a SIGTERM from any process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if former is not None:

@@ -46,7 +46,7 @@ class AsyncRuntimeInfoHook(RuntimeInfoHook):
     """Write the model's outputs into the message hub in bundles.
 
     mmengine reads every output at every iteration, and each reading waits until the device has
-    caught up. Here the tensors stay where they are until somebody is about to use the numbers:
+    caught up. Here the tensors stay where they are until the numbers are used:
     the logger, a checkpoint, the validation, the end of an epoch. Then they are averaged over
     all processes (one reduction) and read together (one copy). Values that are not finite stay
     out of the log's means; the steps that ``saip.AutocastOptimWrapper`` skipped for them are

@@ -17,7 +17,7 @@ ENCODERS = {
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that somebody else has trained with labels, and how they become a file of ours.
+    """Published weights, trained with labels, and how they become a file of ours.
 
     Attributes:
         name: in the library that has them; for timm model and tag.

@@ -16,7 +16,7 @@ def output_of(tokens: Tensor, grid: Grid) -> EncoderOutput:
 
 
 def reaches_the_end(request: EncodeRequest) -> bool:
-    """Whether a request reads anything after the last block."""
+    """Whether a request reads the tokens after the last block."""
     return (
         request.outputs.image_token or request.outputs.patch_tokens or request.outputs.relations
     )
