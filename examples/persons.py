@@ -17,14 +17,27 @@ from PIL import Image, ImageDraw, ImageOps
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 SHOWN = 10
+TASKS = {'search': ('encoder', 'reid'), 'pose': ('pose',), 'detect': ('detection',)}
 
 
 class Model:
-    """An exported model and its description."""
+    """An exported model of one of some tasks, and its description."""
 
-    def __init__(self, path):
-        self.session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-        self.meta = json.loads(self.session.get_modelmeta().custom_metadata_map['saip'])
+    def __init__(self, path, tasks):
+        if not Path(path).is_file():
+            raise SystemExit(f'{path}: no such model')
+        try:
+            self.session = onnxruntime.InferenceSession(
+                path, providers=['CPUExecutionProvider']
+            )
+        except Exception as error:  # of a damaged file the parser raises any of many classes
+            raise SystemExit(f'{path}: damaged, or no ONNX model') from error
+        described = self.session.get_modelmeta().custom_metadata_map
+        if 'saip' not in described:
+            raise SystemExit(f'{path}: this model was not written by tools/export_model.py')
+        self.meta = json.loads(described['saip'])
+        if self.meta['task'] not in tasks:
+            raise SystemExit(f'{path}: a model of {self.meta["task"]}, not of {tasks[0]}')
         _, self.height, self.width, _ = self.meta['input']['shape']
         self.resize = Image.Resampling[self.meta['input']['resize'].upper()]
 
@@ -47,8 +60,17 @@ class Model:
 
 
 def load(path):
-    """Read an image as it is meant to be seen."""
-    return ImageOps.exif_transpose(Image.open(path)).convert('RGB')
+    """Read an image as it is meant to be seen: upright, transparent pixels over white."""
+    try:
+        image = ImageOps.exif_transpose(Image.open(path))
+        if image.mode.startswith('I;16'):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert('RGBA')
+            image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+        return image.convert('RGB')
+    except (OSError, ValueError, SyntaxError) as error:
+        raise SystemExit(f'{path}: cannot be read as an image: {error}') from error
 
 
 def search(model, query, folder):
@@ -164,7 +186,7 @@ def main():
     for name in ('model', 'image', 'out'):
         three.add_argument(name)
     args = parser.parse_args()
-    model = Model(args.model)
+    model = Model(args.model, TASKS[args.command])
     if args.command == 'search':
         ranked = search(model, args.query, args.folder)
         for path, cosine in ranked[:SHOWN]:

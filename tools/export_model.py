@@ -25,11 +25,18 @@ from saip.deploy import (
     export_onnx,
     folder_images,
     quantize_onnx,
+    quantize_openvino,
     read_programs,
     read_retrieval_set,
     write_timm_folder,
 )
 from saip.errors import InputError, one_line_errors
+
+SUFFIXES = {
+    'onnx': ('.onnx', 'an ONNX file has .onnx'),
+    'openvino': ('.xml', 'OpenVINO has .xml, and .bin beside it'),
+    'timm': ('', ''),
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,10 +98,9 @@ def check_options(args: argparse.Namespace) -> None:
     """
     if args.format == 'timm' and (args.int8 or args.dynamic_batch):
         raise InputError('--format timm: a folder of weights has neither int8 nor a batch')
-    if args.format == 'openvino' and args.out.suffix != '.xml':
-        raise InputError(f'{args.out}: OpenVINO has .xml, and .bin beside it; name OUT so')
-    if args.format != 'timm':
-        check_output(args.out)
+    suffix, named = SUFFIXES[args.format]
+    if suffix and args.out.suffix != suffix:
+        raise InputError(f'{args.out}: {named}; name OUT so')
     if args.int8 and args.calibration is None:
         raise InputError(
             '--int8 needs --calibration FOLDER: about a hundred images like those that the device '
@@ -117,15 +123,23 @@ def main() -> None:
         print(*comparisons, sep='\n')
         print(f"timm.create_model('local-dir:{args.out}', pretrained=True, num_classes=0)")
         return
+    outs = [part_of(args.out, program) for program in programs]
+    for out in outs:
+        check_output(out)
+        if args.format == 'openvino':
+            check_output(out.with_suffix('.bin'))
     # All are compared before the first is written.
     contents: dict[Path, bytes] = {}
-    for program in programs:
-        part = f'-{program.part}' if program.part else ''
-        out = args.out.with_stem(f'{args.out.stem}{part}')
+    for program, out in zip(programs, outs, strict=True):
         contents |= export(program, out, source, args)
     for path, content in contents.items():
         write_atomic(path, content)
         print(f'{path}: {len(content) / 1e6:.1f} MB')
+
+
+def part_of(out: Path, program: Program) -> Path:
+    """OUT of a program; with its part in the name where the task has several."""
+    return out.with_stem(f'{out.stem}-{program.part}') if program.part else out
 
 
 def export(
@@ -135,16 +149,22 @@ def export(
     inputs = inputs_of(program, args.calibration)
     exported = export_onnx(program, inputs, source, None if args.dynamic_batch else 1)
     print(exported)
-    if args.int8:
-        people = None
-        if program.task in FEATURES:
-            people = read_retrieval_set(args.retrieval, program.size, program.input['resize'])
-        exported, lines = quantize_onnx(exported, program, inputs, people)
-        print(exported, *lines, sep='\n')
+    people = None
+    if args.int8 and program.task in FEATURES:
+        people = read_retrieval_set(args.retrieval, program.size, program.input['resize'])
     if args.format == 'onnx':
+        if args.int8:
+            exported, lines = quantize_onnx(exported, program, inputs, people)
+            print(exported, *lines, sep='\n')
         return {out: exported.content}
     xml, weights, comparisons = convert_openvino(exported, program, inputs)
     print('in OpenVINO:', *comparisons, sep='\n  ')
+    if args.int8:
+        xml, weights, comparisons, lines = quantize_openvino(
+            xml, weights, program, inputs, people
+        )
+        print('in int8:', *comparisons, sep='\n  ')
+        print(*lines, sep='\n')
     return {out.with_suffix('.bin'): weights, out: xml}
 
 

@@ -14,7 +14,7 @@ function* fields(bytes) {
     for (let factor = 1; ; factor *= 128) {
       const byte = bytes[at++];
       value += (byte & 127) * factor;
-      if (byte < 128) return value;
+      if (!(byte >= 128)) return value; // of a truncated file the last byte is undefined
     }
   };
   while (at < bytes.length) {
@@ -31,13 +31,19 @@ function* fields(bytes) {
   }
 }
 
+// Output of a task by which persons are searched.
+const FEATURES = { encoder: 'image_token', reid: 'feature' };
+
 // The description that tools/export_model.py wrote into a model (Uint8Array of the file).
 export function readDescription(model) {
   const text = new TextDecoder();
   for (const [number, entry] of fields(model)) {
     if (number !== METADATA) continue;
     const pair = new Map(fields(entry));
-    if (text.decode(pair.get(KEY)) === 'saip') return JSON.parse(text.decode(pair.get(VALUE)));
+    if (text.decode(pair.get(KEY)) !== 'saip') continue;
+    const meta = JSON.parse(text.decode(pair.get(VALUE)));
+    if (meta.task in FEATURES) return meta;
+    throw new Error(`a model of ${meta.task}, not of ${Object.keys(FEATURES).join(' or ')}`);
   }
   throw new Error('this model was not written by tools/export_model.py');
 }
@@ -120,8 +126,7 @@ export function withoutAlpha(rgba) {
 // A vector of length one from a model's outputs ({name: {data, dims}}) of one image.
 export function featureOf(meta, outputs) {
   let vector;
-  if (meta.task !== 'encoder') vector = outputs.feature.data;
-  else if (meta.feature === 'image_token') vector = outputs.image_token.data;
+  if (meta.feature !== 'patch_mean') vector = outputs[FEATURES[meta.task]].data;
   else {
     const [, patches, width] = outputs.patch_tokens.dims;
     vector = new Float32Array(width);

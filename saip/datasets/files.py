@@ -66,7 +66,8 @@ def check_output(path: str | os.PathLike[str]) -> None:
     """Check that a file can have this place, before the work that it is to hold.
 
     Raises:
-        InputError: it is a folder, or a file is where one of its folders should be.
+        InputError: it is a folder, a file is where one of its folders should be, or its folder is
+            read-only.
     """
     target = Path(path)
     if target.is_dir():
@@ -74,6 +75,9 @@ def check_output(path: str | os.PathLike[str]) -> None:
     for folder in target.parents:
         if folder.is_file():
             raise InputError(f'{path}: the file to write, but {folder} is no folder')
+    folder = next(parent for parent in target.absolute().parents if parent.is_dir())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f'{path}: the file to write, but {folder} is read-only')
 
 
 def require_files(paths: Iterable[str], named_in: str, layout: str) -> None:

@@ -8,17 +8,18 @@ imported only where they are used.
 
 from saip.deploy.comparison import Comparison, compare_outputs, refuse_difference
 from saip.deploy.export import (
-    FEATURES,
     Exported,
     convert_openvino,
     export_onnx,
     quantize_onnx,
+    quantize_openvino,
 )
 from saip.deploy.images import embedded_images, folder_images
 from saip.deploy.onnx_file import OnnxFile, OnnxFileError
 from saip.deploy.openvino_file import OpenVinoFile, OpenVinoFileError
 from saip.deploy.program import Output, Program
 from saip.deploy.retrieval import RetrievalSet, read_retrieval_set
+from saip.deploy.running import FEATURES
 from saip.deploy.source import read_programs
 from saip.deploy.timm_folder import write_timm_folder
 
@@ -39,6 +40,7 @@ __all__ = [
     'export_onnx',
     'folder_images',
     'quantize_onnx',
+    'quantize_openvino',
     'read_programs',
     'read_retrieval_set',
     'refuse_difference',

@@ -20,11 +20,11 @@ import torch
 
 from saip.checkpoint import file_sha256
 from saip.datasets.progress import track
-from saip.deploy.export import FEATURES, person_features
 from saip.deploy.images import embedded_images
 from saip.deploy.onnx_file import OnnxFile, describe
 from saip.deploy.openvino_file import OpenVinoFile
 from saip.deploy.retrieval import METRICS, read_retrieval_set
+from saip.deploy.running import FEATURES, person_features
 from saip.deploy.source import read_programs
 from saip.errors import InputError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 
 from saip.deploy.comparison import Comparison, compare_outputs, refuse_difference
-from saip.deploy.int8 import quantize, refuse_int8
+from saip.deploy.int8 import quantize
+from saip.deploy.judge import COSINE, KEPT_SHARE, Judge, Kept, refuse
 from saip.deploy.onnx_file import OnnxFile, copy_description, describe, to_onnx
-from saip.deploy.openvino_file import OpenVinoFile, to_openvino
+from saip.deploy.openvino_file import OpenVinoFile, openvino_bytes, to_openvino
+from saip.deploy.openvino_int8 import quantize_model
 from saip.deploy.program import Program
-from saip.deploy.retrieval import RetrievalSet, format_scores, keeps
+from saip.deploy.retrieval import RetrievalSet, format_scores
+from saip.deploy.running import Run, run_all, run_program
 from saip.errors import InputError
 
 JUDGED = 32
 """Inputs on which an int8 model is compared."""
-
-BATCHES = (1, 2, 5)
-"""Sizes of the batches, in turn, in which a file with a free batch is compared."""
-
-Outputs = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,6 @@ def export_onnx(
     return Exported(content, meta, comparisons, len(inputs))
 
 
-FEATURES = {'encoder': 'image_token', 'reid': 'feature'}
-"""Output of a task by which persons are retrieved."""
-
-
 def quantize_onnx(
     exported: Exported,
     program: Program,
@@ -104,116 +98,75 @@ def quantize_onnx(
     Raises:
         QuantizationError: int8 costs too much, whatever stays in float.
     """
-    batch = exported.meta['input']['shape'][0]
-    some = inputs[:JUDGED]
-    wanted = run_all(OnnxFile(exported.content, 'float').run, some, batch)
-
-    def comparisons(content: bytes) -> list[Comparison]:
-        found = run_all(OnnxFile(content, 'int8').run, some, batch)
-        return compare_outputs(program.outputs, wanted, found)
-
-    def cosine(content: bytes) -> float:
-        return min(comparison.cosine for comparison in comparisons(content))
-
-    def scores(content: bytes) -> dict[str, float]:
-        assert people is not None
-        file = OnnxFile(content, 'model')
-        return people.score(lambda x: person_features(file.run, file.meta, x))
-
-    before = None if people is None else scores(exported.content)
-    after: dict[bytes, dict[str, float]] = {}
-
-    def keeps_metric(content: bytes) -> bool:
-        if before is None:
-            return True
-        after[content] = scores(content)
-        return keeps(before, after[content])
-
-    quantized = quantize(exported.content, inputs, cosine, keeps_metric)
-    lines = [str(quantized)]
-    more: dict[str, Any] = {'kept_in_float': list(quantized.kept), 'layers': quantized.layers}
-    if people is not None and before is not None:
-        now = after[quantized.content]
-        lines.append(
-            f'{people.name}: {format_scores(before)} in float, {format_scores(now)} in int8'
-        )
-        more['retrieval'] = {'set': people.name, 'float': before, 'int8': now}
-    content = copy_description(exported.content, quantized.content, int8=more)
+    plain = OnnxFile(exported.content, 'float')
+    judge = Judge(program.outputs, plain.run, exported.meta, inputs[:JUDGED], people)
+    content, kept = quantize(
+        exported.content,
+        inputs,
+        lambda content: judge.cosine(OnnxFile(content, 'int8').run),
+        lambda content: judge.keeps_metric(OnnxFile(content, 'int8').run),
+    )
+    run = OnnxFile(content, 'int8').run
+    about, lines = _report(kept, judge, run)
+    content = copy_description(exported.content, content, int8=about)
     meta = OnnxFile(content, 'int8').meta
-    return Exported(content, meta, comparisons(content), len(some)), lines
+    return Exported(content, meta, judge.comparisons(run), len(judge.inputs)), lines
+
+
+def _report(kept: Kept, judge: Judge, run: Run) -> tuple[dict[str, Any], list[str]]:
+    """What an int8 model costs: for its description, and lines for the screen."""
+    about: dict[str, Any] = {'kept_in_float': list(kept.names), 'layers': kept.layers}
+    found = judge.retrieval(run)
+    if found is None:
+        return about, [str(kept)]
+    scores = ', '.join(f'{format_scores(found[key])} in {key}' for key in ('float', 'int8'))
+    return {**about, 'retrieval': found}, [str(kept), f'{found["set"]}: {scores}']
 
 
 def convert_openvino(
     exported: Exported, program: Program, inputs: np.ndarray
 ) -> tuple[bytes, bytes, list[Comparison]]:
-    """Convert an exported model to OpenVINO and compare it with the program.
+    """Convert an exported model in float to OpenVINO and compare it with the program.
 
     Returns:
         Contents of .xml and .bin, and the comparison of every output.
 
     Raises:
-        DifferenceError: an output differs: in float32 by more than the tolerance, in int8 by the
-            cosine of centered values.
+        DifferenceError: an output differs by more than the tolerance.
     """
     xml, weights = to_openvino(exported.content)
     batch = exported.meta['input']['shape'][0]
     with tempfile.TemporaryDirectory(prefix='saip-openvino-') as folder:
-        path = Path(folder) / 'model.xml'
-        path.write_bytes(xml)
-        path.with_suffix('.bin').write_bytes(weights)
-        found = run_all(OpenVinoFile(path).run, inputs, batch)
+        run = OpenVinoFile.written(Path(folder) / 'model.xml', xml, weights).run
+        found = run_all(run, inputs, batch)
     comparisons = compare_outputs(program.outputs, run_program(program, inputs), found)
-    if 'int8' in exported.meta:
-        refuse_int8(comparisons)
-    else:
-        refuse_difference(comparisons)
+    refuse_difference(comparisons)
     return xml, weights, comparisons
 
 
-def person_features(
-    run: Callable[[np.ndarray], Outputs], meta: Mapping[str, Any], images: np.ndarray
-) -> np.ndarray:
-    """Features (N, D) by which persons are retrieved, of a file with this description.
+def quantize_openvino(
+    xml: bytes,
+    weights: bytes,
+    program: Program,
+    inputs: np.ndarray,
+    people: RetrievalSet | None,
+) -> tuple[bytes, bytes, list[Comparison], list[str]]:
+    """Quantize an OpenVINO model to int8, judged as :func:`quantize_onnx` does.
 
-    The other outputs, which may be large maps, are dropped batch by batch.
+    Returns:
+        Contents of .xml and .bin, the comparison of every output, and lines for the screen.
+
+    Raises:
+        QuantizationError: int8 costs too much, whatever stays in float.
     """
-
-    def features(rows: np.ndarray) -> Outputs:
-        outputs = run(rows)
-        if meta.get('feature') == 'patch_mean':
-            return {'feature': outputs['patch_tokens'].mean(1)}
-        return {'feature': outputs[FEATURES[meta['task']]]}
-
-    return run_all(features, images, meta['input']['shape'][0])['feature']
-
-
-def run_program(program: Program, inputs: np.ndarray) -> Outputs:
-    """Run (N, ...) inputs through a program; the outputs of all, by name."""
-    return run_all(program.run, inputs, 1 if program.fixed_batch else None)
-
-
-def run_all(
-    run: Callable[[np.ndarray], Outputs], inputs: np.ndarray, batch: int | None
-) -> Outputs:
-    """Run (N, ...) inputs batch by batch; the outputs of all, by name.
-
-    Args:
-        run: of a program or a file.
-        inputs: of all images.
-        batch: its rows, the last batch is filled up with its last row; None for several sizes.
-    """
-    parts: list[Outputs] = []
-    for rows in _batches(inputs, batch):
-        filled = rows
-        if batch is not None and len(rows) < batch:
-            filled = np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows), 0)])
-        parts.append({name: x[: len(rows)] for name, x in run(filled).items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _batches(inputs: np.ndarray, batch: int | None) -> Iterator[np.ndarray]:
-    start, turn = 0, 0
-    while start < len(inputs):
-        length = BATCHES[turn % len(BATCHES)] if batch is None else batch
-        yield inputs[start : start + length]
-        start, turn = start + length, turn + 1
+    with tempfile.TemporaryDirectory(prefix='saip-openvino-') as name:
+        plain = OpenVinoFile.written(Path(name) / 'float.xml', xml, weights)
+        judge = Judge(program.outputs, plain.run, plain.meta, inputs[:JUDGED], people)
+        model, kept = quantize_model(plain.path, inputs, judge)
+        content = openvino_bytes(model, plain.meta)
+        run = OpenVinoFile.written(Path(name) / 'int8.xml', *content).run
+        if judge.value(run) < COSINE or len(kept.names) > KEPT_SHARE * kept.layers:
+            raise refuse(len(kept.names), kept.layers, judge.cosine(run))
+        about, lines = _report(kept, judge, run)
+        comparisons = judge.comparisons(run)
+        return *openvino_bytes(model, {**plain.meta, 'int8': about}), comparisons, lines

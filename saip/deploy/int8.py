@@ -1,59 +1,30 @@
-"""Static int8 quantization of an exported model by ONNX Runtime, and a search for what it costs.
+"""Static int8 quantization of an ONNX model by ONNX Runtime, and a search for what it costs.
 
-Weights are symmetric int8 per output channel, activations uint8 per tensor, in the QDQ format that
-ONNX Runtime and OpenVINO both read. Convolutions and matrix products are quantized, everything
-else stays in float.
+Weights are symmetric int8 per output channel, activations uint8 per tensor, in the QDQ format.
+Convolutions and matrix products are quantized, everything else stays in float.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from saip.deploy.comparison import Comparison
+from saip.deploy.judge import COSINE, KEPT_SHARE, Kept, QuantizationError, refuse
 from saip.deploy.libraries import require
 from saip.deploy.onnx_file import copy_description
-from saip.errors import InputError
 
 QUANTIZED = ('Conv', 'Gemm', 'MatMul')
 """Kinds of operators that become int8."""
 
-COSINE = 0.99
-"""Smallest cosine of centered outputs of the int8 model and the one in float."""
-
-KEPT_SHARE = 0.5
-"""Largest share of the layers that may stay in float."""
-
-
-class QuantizationError(InputError):
-    """A model cannot be quantized without losing what it has learned."""
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """An int8 model.
-
-    Attributes:
-        content: of the file.
-        kept: layers that stay in float, the most sensitive first.
-        layers: how many could be quantized.
-    """
-
-    content: bytes
-    kept: tuple[str, ...]
-    layers: int
-
-    def __str__(self) -> str:
-        """One line for the screen."""
-        text = f'int8: {self.layers - len(self.kept)} of {self.layers} layers'
-        return f'{text}; in float: {", ".join(self.kept)}' if self.kept else text
+CLIPPING = ('Relu', 'Clip')
+"""Operators that cut the range of a convolution: their result is quantized, not what they get."""
 
 
 class Quantizer:
@@ -94,12 +65,14 @@ class Quantizer:
                 self._out,
                 _Reader(self._input, self._inputs),
                 quant_format=tools.QuantFormat.QDQ,
-                op_types_to_quantize=list(QUANTIZED),
+                op_types_to_quantize=[*QUANTIZED, *CLIPPING],
                 per_channel=True,
                 activation_type=tools.QuantType.QUInt8,
                 weight_type=tools.QuantType.QInt8,
                 nodes_to_exclude=list(kept),
                 calibration_cache_path=self._ranges,
+                calibrate_method=tools.CalibrationMethod.Percentile,  # not the rarest values
+                extra_options={'CalibStridedMinMax': 1},  # histograms grow image by image
             )
         return copy_description(self._original, self._out.read_bytes())
 
@@ -108,13 +81,20 @@ class _Reader:
     """Gives a calibrator one input after the other."""
 
     def __init__(self, name: str, inputs: np.ndarray) -> None:
-        self._rows: Iterator[dict[str, np.ndarray]] = (
-            {name: inputs[i : i + 1]} for i in range(len(inputs))
-        )
+        self._name, self._inputs = name, inputs
+        self._places = iter(range(len(inputs)))
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Begin again, with some of the inputs."""
+        self._places = iter(range(start_index, end_index))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next input; None after the last."""
-        return next(self._rows, None)
+        place = next(self._places, None)
+        return None if place is None else {self._name: self._inputs[place : place + 1]}
 
 
 def quantize(
@@ -122,7 +102,7 @@ def quantize(
     inputs: np.ndarray,
     cosine: Callable[[bytes], float],
     keeps_metric: Callable[[bytes], bool],
-) -> Quantized:
+) -> tuple[bytes, Kept]:
     """Quantize a model; layers that cost too much stay in float.
 
     Where the whole model in int8 is not like the one in float, every layer is quantized alone, and
@@ -134,6 +114,9 @@ def quantize(
         cosine: of centered outputs of an int8 model and the one in float, the smallest of all.
         keeps_metric: whether an int8 model still does its task; asked where the cosine is large
             enough.
+
+    Returns:
+        The int8 model, and what stays in float.
 
     Raises:
         QuantizationError: there is nothing to quantize, or more than half of the layers would have
@@ -152,7 +135,7 @@ def quantize(
 
         whole = quantizer.quantize()
         if fine(whole):
-            return Quantized(whole, (), len(layers))
+            return whole, Kept((), len(layers))
         alone = {
             name: cosine(quantizer.quantize([x for x in layers if x != name]))
             for name in layers
@@ -161,12 +144,7 @@ def quantize(
         low, high = 0, int(KEPT_SHARE * len(layers))
         found = quantizer.quantize(ranked[:high])
         if not fine(found):
-            raise QuantizationError(
-                f'int8 refused: with {high} of {len(layers)} layers in float, the cosine of its '
-                f'centered outputs with those in float is {cosine(found):.3f} ({COSINE} is '
-                'needed), or its metric falls by more than a point; more than half of the layers '
-                'would have to stay in float'
-            )
+            raise refuse(high, len(layers), cosine(found))
         while high - low > 1:  # low fails, high is fine
             middle = (low + high) // 2
             candidate = quantizer.quantize(ranked[:middle])
@@ -174,29 +152,16 @@ def quantize(
                 high, found = middle, candidate
             else:
                 low = middle
-        return Quantized(found, tuple(ranked[:high]), len(layers))
+        return found, Kept(tuple(ranked[:high]), len(layers))
 
 
-def refuse_int8(comparisons: Sequence[Comparison]) -> None:
-    """Refuse an int8 model whose centered outputs differ from those in float.
-
-    Raises:
-        QuantizationError: a cosine is too small.
-    """
-    wrong = [str(comparison) for comparison in comparisons if comparison.cosine < COSINE]
-    if wrong:
-        raise QuantizationError(
-            f'nothing was written, since int8 changes the outputs: {"; ".join(wrong)}; a cosine of '
-            f'{COSINE} is needed'
-        )
-
-
-@contextmanager
+@contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the advice of the library, which logs to the root logger, off the screen."""
+    """Keep the library off the screen: it logs its advice to the root logger, and prints."""
     before: Any = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from saip.deploy.libraries import require
 from saip.deploy.onnx_file import KEY, OnnxFile
+from saip.deploy.running import Outputs
 from saip.errors import InputError, MissingFileError, one_line
 
 
@@ -20,16 +22,28 @@ class OpenVinoFileError(InputError):
 
 
 def to_openvino(content: bytes) -> tuple[bytes, bytes]:
-    """Convert an ONNX model of this project, in float32 or int8; contents of .xml and .bin."""
+    """Convert an ONNX model of this project in float32; contents of .xml and .bin."""
     openvino = require('openvino')
     meta = OnnxFile(content, 'the exported model').meta
     with tempfile.TemporaryDirectory(prefix='saip-openvino-') as folder:
         path = Path(folder) / 'model.onnx'
         path.write_bytes(content)
-        model = openvino.convert_model(path)
-        model.set_rt_info(json.dumps(meta), [KEY])
-        openvino.save_model(model, path.with_suffix('.xml'), compress_to_fp16=False)
-        return path.with_suffix('.xml').read_bytes(), path.with_suffix('.bin').read_bytes()
+        return openvino_bytes(openvino.convert_model(path), meta)
+
+
+def openvino_bytes(model: Any, meta: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Contents of .xml and .bin of a model of OpenVINO with its description."""
+    model.set_rt_info(json.dumps(dict(meta)), [KEY])
+    with tempfile.TemporaryDirectory(prefix='saip-openvino-') as folder:
+        path = Path(folder) / 'model.xml'
+        require('openvino').save_model(model, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix('.bin').read_bytes()
+
+
+def run_compiled(compiled: Any, meta: Mapping[str, Any], inputs: np.ndarray) -> Outputs:
+    """Run one batch through a compiled model with this description; the outputs by name."""
+    found = compiled({meta['input']['name']: inputs})
+    return {output['name']: found[output['name']] for output in meta['outputs']}
 
 
 class OpenVinoFile:
@@ -41,6 +55,7 @@ class OpenVinoFile:
 
     Attributes:
         meta: what the file says of itself, as of the ONNX file that it was made of.
+        path: as given.
 
     Raises:
         MissingFileError: the file, or the .bin beside it, is missing.
@@ -69,14 +84,21 @@ class OpenVinoFile:
         if not model.has_rt_info([KEY]):
             raise OpenVinoFileError(f'{path}: tools/export_model.py did not write this model')
         self.meta: dict[str, Any] = json.loads(model.get_rt_info([KEY]).astype(str))
+        self.path = path
         self.size = path.stat().st_size + weights.stat().st_size
+
+    @classmethod
+    def written(cls, path: Path, xml: bytes, weights: bytes) -> OpenVinoFile:
+        """Write a model and open it; the file stays mapped: it must not be written again."""
+        path.write_bytes(xml)
+        path.with_suffix('.bin').write_bytes(weights)
+        return cls(path)
 
     @property
     def batch(self) -> int | None:
         """Rows of the input; None for any number."""
         return self.meta['input']['shape'][0]
 
-    def run(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, inputs: np.ndarray) -> Outputs:
         """Run one batch; the outputs by name."""
-        found = self._compiled({self.meta['input']['name']: inputs})
-        return {output['name']: found[output['name']] for output in self.meta['outputs']}
+        return run_compiled(self._compiled, self.meta, inputs)

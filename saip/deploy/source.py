@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-import torch
-
-from saip.checkpoint import CheckpointError, Which, encoder_of, load_checkpoint_file, not_finite
+from saip.checkpoint import CheckpointError, Which, encoder_of, load_checkpoint_file
+from saip.checkpoint.finite import broken_tensors
 from saip.deploy.encoder import encoder_program
 from saip.deploy.program import Program
 from saip.deploy.tasks.finetuned import task_config
@@ -32,12 +30,13 @@ def read_programs(
         InputError: its network cannot be exported at this size.
     """
     checkpoint = load_checkpoint_file(path)
-    broken = not_finite(_tensors(checkpoint))
-    if broken:
-        raise CheckpointError(
-            f'{path}: {len(broken)} tensors hold values that are not finite, such as {broken[0]}'
-        )
     meta = checkpoint.get('meta') or {}
+    broken = broken_tensors({'state_dict': checkpoint.get('state_dict'), 'meta': meta})
+    if broken:
+        name = broken[0].removeprefix('state_dict.')
+        raise CheckpointError(
+            f'{path}: {len(broken)} tensors hold values that are not finite, such as {name}'
+        )
     stored: Which = which or meta.get('which', 'student')
     try:
         config = task_config(meta)
@@ -47,11 +46,3 @@ def read_programs(
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from error
     return [encoder_program(encoder, about, size)]
-
-
-def _tensors(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The floating-point tensors of a checkpoint's model."""
-    state_dict = checkpoint.get('state_dict') or {}
-    return {
-        key: x for key, x in state_dict.items() if torch.is_tensor(x) and x.is_floating_point()
-    }

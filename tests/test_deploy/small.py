@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from mmengine.config import Config
 
 from saip.checkpoint import STATISTICS, export_backbone
 from saip.models.backbones import BaseEncoder, build_encoder
 from saip.registry import MODELS
+from tests.tiny import ROOT
 
 SIZE = (64, 32)
 VIT = dict(
@@ -25,6 +28,8 @@ RESNET = dict(type='saip.TimmEncoder', model='test_resnet', img_size=SIZE)
 ENCODERS = {'vit': VIT, 'resnet': RESNET}
 STATISTICS_HERE = {**STATISTICS, 'mean': [120.0, 110.0, 100.0], 'std': [60.0, 50.0, 55.0]}
 """Others than ImageNet's, and another for every channel."""
+FRAGMENTS = sorted(path.stem for path in (ROOT / 'configs/_base_/backbones').glob('*.py'))
+"""Encoders that configs name."""
 
 
 def backbone_file(folder: Path, cfg: dict[str, Any]) -> Path:
@@ -41,6 +46,15 @@ def backbone_file(folder: Path, cfg: dict[str, Any]) -> Path:
         'meta': {'architecture': encoder.architecture(), 'statistics': STATISTICS_HERE},
     }
     return export_backbone(checkpoint, folder, formats=('pth',))
+
+
+def fragment_file(name: str, folder: Path, size: tuple[int, int]) -> Path:
+    """The backbone file of an encoder that configs name; skips where its library is missing."""
+    cfg = Config.fromfile(ROOT / f'configs/_base_/backbones/{name}.py').backbone.to_dict()
+    try:
+        return backbone_file(folder, {**cfg, 'img_size': size})
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 def noise(number: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from saip.deploy import benchmark
 from saip.deploy.benchmark import Row, Speed, table, verdicts
@@ -50,7 +51,22 @@ def test_the_table_has_a_cell_for_everything():
     )
     assert lines[3].endswith('| 12 | 4.0 (5.0) | 250 | - | - | - | - |')
     assert len({line.count('|') for line in lines}) == 1
-    assert draw_benchmark([plain, fixed]).startswith(b'\x89PNG')
+
+
+def test_a_file_without_a_metric_has_no_height(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, 'savefig', lambda self, file, **_: drawn.append(self))
+    plain = row('float.onnx', False, 10.0, 80.0, mAP=60.0)
+    draw_benchmark([plain, row('fixed.onnx', False, 4.0, 80.0)])
+    (axes,) = drawn[0].axes
+    points = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert points['fixed.onnx, ONNX Runtime, no mAP'] == [[4.0, 0.0], [4.0, 1.0]]  # of the axes
+    assert [10.0, 60.0] in [point for found in points.values() for point in found]
+    assert axes.get_ylim()[0] > 50
+
+
+def test_the_plot_is_an_image():
+    assert draw_benchmark([row('x.onnx', True, 1.0, 8.0)]).startswith(b'\x89PNG')
 
 
 @pytest.mark.slow

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from PIL import Image
 
 from saip.checkpoint import load_encoder
@@ -22,13 +22,20 @@ from saip.version import __version__
 from tests.tiny import ROOT
 from tests.tools import call_tool
 
-from .small import ENCODERS, SIZE, backbone_file, noise, outputs_of, run_alone
+from .small import (
+    ENCODERS,
+    FRAGMENTS,
+    SIZE,
+    fragment_file,
+    noise,
+    outputs_of,
+    run_alone,
+)
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 
-FRAGMENTS = sorted(path.stem for path in (ROOT / 'configs/_base_/backbones').glob('*.py'))
 BATCHES = (1, 3, 6)
 
 
@@ -102,6 +109,10 @@ def test_images_of_a_folder_are_compared(checkpoints, tmp_path, monkeypatch, cap
     [
         (['missing.pth'], 'missing.pth: no such checkpoint file'),
         (['text.pth'], 'text.pth: truncated, damaged, or not a checkpoint'),
+        (
+            ['nan.pth'],
+            r'nan.pth: 1 tensors hold values that are not finite, such as backbone\.',
+        ),
         (['half.pth'], 'half.pth: truncated, damaged, or not a checkpoint'),
         (['vit', '--size', 60, 32], '--size 60 32: .*16-pixel patches; near: --size 64 32'),
         (['vit', '--calibration', 'nowhere'], 'nowhere: no such folder of images'),
@@ -114,6 +125,10 @@ def test_what_cannot_be_exported_is_named_and_nothing_written(
     monkeypatch.chdir(tmp_path)
     Path('text.pth').write_text('no checkpoint')
     Path('half.pth').write_bytes(checkpoints['vit'].read_bytes()[:5000])
+    broken = torch.load(checkpoints['vit'], weights_only=True)
+    del broken['meta']['tensors_sha256']
+    next(iter(broken['state_dict'].values()))[0] = torch.nan
+    torch.save(broken, 'nan.pth')
     Path('empty').mkdir()
     before = sorted(tmp_path.rglob('*'))
     source, *options = arguments
@@ -123,6 +138,30 @@ def test_what_cannot_be_exported_is_named_and_nothing_written(
     assert len(error.splitlines()) == 1
     assert re.search(message, error), error
     assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_export(
+    checkpoints, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path('folder.onnx').mkdir()
+    Path('file').write_text('')
+    source = checkpoints['vit']
+    cases = {
+        'folder.onnx': 'folder.onnx: the file to write, but there is a folder of this name',
+        'file/x.onnx': 'file/x.onnx: the file to write, but file is no folder',
+        'x.pth': 'x.pth: an ONNX file has .onnx; name OUT so',
+        str(source): 'an ONNX file has .onnx',
+    }
+    content = source.read_bytes()
+    for out, message in cases.items():
+        assert export(monkeypatch, source, out) == 2
+        assert message in capsys.readouterr().err
+    monkeypatch.setattr(os, 'access', lambda path, mode: str(path) != str(tmp_path))
+    assert export(monkeypatch, source, 'new/x.onnx') == 2
+    assert 'new/x.onnx: the file to write, but ' in capsys.readouterr().err
+    assert source.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'folder.onnx']
 
 
 class Pair(torch.nn.Module):
@@ -184,11 +223,7 @@ def test_damaged_files_and_those_of_others_are_named(checkpoints, tmp_path, monk
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FRAGMENTS)
 def test_every_encoder_is_exported(name, tmp_path, monkeypatch):
-    cfg = Config.fromfile(ROOT / f'configs/_base_/backbones/{name}.py').backbone.to_dict()
-    try:
-        checkpoint = backbone_file(tmp_path, {**cfg, 'img_size': (256, 128)})
-    except ImportError as error:
-        pytest.skip(str(error))
+    checkpoint = fragment_file(name, tmp_path, (256, 128))
     out = tmp_path / 'encoder.onnx'
     assert export(monkeypatch, checkpoint, out, '--dynamic-batch') == 0
     batches = {f'batch{n}': noise(n, (256, 128), seed=n) for n in BATCHES}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
+import queue
 import re
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +23,7 @@ from PIL import Image
 from torch import nn
 
 from saip.checkpoint import load_encoder
+from saip.datasets.canvas import decode_image
 from saip.deploy import embedded_images, export_onnx
 from saip.deploy.program import FromPixels, Output, Program, image_input
 from tests.tiny import ROOT
@@ -38,11 +45,16 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
-def run_alone(*arguments: object) -> str:
-    """Run ``persons.py`` where neither torch nor this project can be imported; what it prints."""
+def run_blocked(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``persons.py`` where neither torch nor this project can be imported."""
     script = EXAMPLES / 'persons.py'
     command = [sys.executable, '-c', BLOCKED, str(script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def run_alone(*arguments: object) -> str:
+    """What ``persons.py`` prints."""
+    done = run_blocked(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -80,6 +92,59 @@ def test_a_search_ranks_as_the_encoder(encoder, checkpoints, persons, tmp_path):
     assert [int(i) for _, i in rows] == np.argsort(-wanted).tolist()
     np.testing.assert_allclose([float(x) for x, _ in rows], np.sort(wanted)[::-1], atol=2e-4)
     assert Image.open(out).size == (7 * 136, 276)
+
+
+def test_images_are_read_as_by_the_export(tmp_path):
+    """Of all kinds that the project reads, to the same pixels."""
+    (pixels,) = noise(1, (8, 6))
+    image = Image.fromarray(pixels)
+    alpha = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(8, 6) * 5)
+    transparent = image.copy()
+    transparent.putalpha(alpha)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    kinds = {
+        'rgba.png': transparent,
+        'gray.png': image.convert('L'),
+        'deep.png': deep,
+        'palette.png': image.quantize(8),
+        'cmyk.jpg': image.convert('CMYK'),
+        'turned.png': image,
+    }
+    load = runpy.run_path(str(EXAMPLES / 'persons.py'))['load']
+    for name, kind in kinds.items():
+        kind.save(tmp_path / name, **({'exif': exif} if name == 'turned.png' else {}))
+        wanted = decode_image(tmp_path / name)
+        np.testing.assert_array_equal(np.asarray(load(tmp_path / name)), wanted, name)
+
+
+def test_what_an_example_cannot_use_is_named(encoder, persons, tmp_path):
+    (tmp_path / 'half.onnx').write_bytes(encoder.read_bytes()[:3000])
+    (tmp_path / 'half.png').write_bytes((persons / '2.png').read_bytes()[:300])
+    query, out = persons / '2.png', tmp_path / 'out.png'
+    cases = {
+        'half.onnx: damaged, or no ONNX model': [
+            'search',
+            tmp_path / 'half.onnx',
+            query,
+            persons,
+        ],
+        'no.onnx: no such model': ['search', tmp_path / 'no.onnx', query, persons],
+        'half.png: cannot be read as an image': [
+            'search',
+            encoder,
+            tmp_path / 'half.png',
+            persons,
+        ],
+        'encoder.onnx: a model of encoder, not of pose': ['pose', encoder, query],
+    }
+    for message, arguments in cases.items():
+        done = run_blocked(*arguments, out)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not out.exists()
 
 
 class Brightest(nn.Module):
@@ -139,6 +204,24 @@ def test_the_page_reads_a_model_description(encoder):
 
 
 @needs_node
+def test_the_page_refuses_other_files(encoder, tmp_path):
+    """Cut anywhere, a file ends the reading."""
+    code = """
+    import { readFileSync } from 'node:fs';
+    const bytes = new Uint8Array(readFileSync(process.argv[1]));
+    for (const length of [0, 1, 2, 3, 1000, 1001, 1002]) {
+      try {
+        persons.readDescription(bytes.subarray(0, length));
+      } catch (error) {
+        console.log(error.message);
+      }
+    }
+    """
+    lines = run_node(code, encoder).splitlines()
+    assert lines == ['this model was not written by tools/export_model.py'] * 7
+
+
+@needs_node
 @pytest.mark.parametrize('name', ['bilinear', 'bicubic'])
 @pytest.mark.parametrize('size', [(64, 32), (20, 12), (41, 31), (300, 30)])
 def test_the_page_resizes_as_pillow(name, size, tmp_path):
@@ -182,49 +265,93 @@ CHROMIUM = next(
 MODULES = Path(os.environ.get('SAIP_NODE_MODULES', EXAMPLES / 'browser/node_modules'))
 
 
+DRIVER = """
+<script type="module">
+  const files = %s;
+  const file = async (path) => new File([await (await fetch(path)).blob()], path);
+  for (const [id, paths] of Object.entries(files)) {
+    const held = new DataTransfer();
+    for (const path of paths) held.items.add(await file(path));
+    document.getElementById(id).files = held.files;
+  }
+  const status = document.getElementById('status');
+  new MutationObserver(() => {
+    if (status.textContent === 'searching ...') return;
+    const shown = [...document.querySelectorAll('figcaption')].map((each) => each.textContent);
+    fetch('found', { method: 'POST', body: JSON.stringify([status.textContent, ...shown]) });
+  }).observe(status, { childList: true });
+  document.getElementById('search').click();
+</script>
+</html>"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and keeps what the page found."""
+
+    def do_POST(self):
+        length = int(self.headers['Content-Length'])
+        self.server.found.put(json.loads(self.rfile.read(length)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def search_in_browser(folder: Path, model: str, query: str, gallery: list[str]) -> list[str]:
+    """Status and captions of the page after a search; paths are relative to the folder."""
+    for name in ('index.html', 'persons.js'):
+        shutil.copy(EXAMPLES / 'browser' / name, folder)
+    page = folder / 'index.html'
+    chosen = {'model': [model], 'query': [query], 'gallery': gallery}
+    page.write_text(page.read_text().replace('</html>', DRIVER % json.dumps(chosen)))
+    handler = functools.partial(Handler, directory=folder)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    server.found = queue.Queue()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f'http://127.0.0.1:{server.server_port}/index.html'
+    options = [
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        f'--user-data-dir={folder}/chrome',
+    ]
+    browser = subprocess.Popen(
+        [CHROMIUM, *options, address],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return server.found.get(timeout=120)
+    finally:
+        os.killpg(browser.pid, signal.SIGKILL)
+        browser.wait()
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason='no Chromium is installed')
 @pytest.mark.skipif(
     not (MODULES / 'onnxruntime-web').is_dir(),
     reason=f'{MODULES} has no onnxruntime-web; SAIP_NODE_MODULES names the folder that has',
 )
-def test_the_page_finds_the_first_match_of_the_encoder(encoder, checkpoints, persons, tmp_path):
-    """Headless: a second page hands its files to the first and shows what that finds."""
-    for name in ('index.html', 'persons.js'):
-        shutil.copy(EXAMPLES / 'browser' / name, tmp_path)
-    (tmp_path / 'node_modules').symlink_to(MODULES)
+def test_the_page_finds_what_the_encoder_finds(encoder, checkpoints, persons, tmp_path):
+    (tmp_path / 'node_modules').symlink_to(MODULES.resolve())
     shutil.copy(encoder, tmp_path / 'encoder.onnx')
     shutil.copytree(persons, tmp_path / 'persons')
-    names = [f'{i}.png' for i in range(6) if i != 2]
-    driver = f"""
-    <script type="module">
-      const file = async (path) => new File([await (await fetch(path)).blob()], path);
-      const put = async (id, ...paths) => {{
-        const held = new DataTransfer();
-        for (const path of paths) held.items.add(await file(path));
-        document.getElementById(id).files = held.files;
-      }};
-      await put('model', 'encoder.onnx');
-      await put('query', 'persons/2.png');
-      await put('gallery', ...{json.dumps([f'persons/{name}' for name in names])});
-      document.getElementById('search').click();
-    </script>"""
-    page = tmp_path / 'index.html'
-    page.write_text(page.read_text().replace('</html>', f'{driver}</html>'))
-    server = subprocess.Popen(
-        [sys.executable, '-u', '-m', 'http.server', '0', '--bind', '127.0.0.1'],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    gallery = [f'persons/{i}.png' for i in range(6) if i != 2]
+    status, query, *shown = search_in_browser(
+        tmp_path, 'encoder.onnx', 'persons/2.png', gallery
     )
-    try:
-        port = re.search(r'port (\d+)', server.stdout.readline())[1]
-        options = ['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=60000']
-        command = [CHROMIUM, *options, '--dump-dom', f'http://127.0.0.1:{port}/index.html']
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=180).stdout
-    finally:
-        server.kill()
-    found = [int(i) for i in re.findall(r'persons/(\d)\.png</figcaption>', shown)]
-    wanted = [i for i in np.argsort(-cosines(checkpoints['vit'], persons, 2)) if i != 2]
-    assert found[0] == wanted[0], shown[-2000:]
+    assert (status, query) == ('done', 'query')
+    wanted = cosines(checkpoints['vit'], persons, 2)
+    order = [i for i in np.argsort(-wanted) if i != 2]
+    assert shown == [f'{wanted[i]:.3f} persons/{i}.png' for i in order]
+    (tmp_path / 'half.onnx').write_bytes(encoder.read_bytes()[:3000])
+    (tmp_path / 'half.png').write_bytes((persons / '0.png').read_bytes()[:200])
+    (status,) = search_in_browser(tmp_path, 'half.onnx', 'persons/2.png', gallery)
+    assert status.startswith('half.onnx: damaged, or no ONNX model')
+    found = search_in_browser(tmp_path, 'encoder.onnx', 'half.png', gallery)
+    assert found == ['half.png: cannot be read as an image']

@@ -6,7 +6,7 @@ from torch import nn
 
 import saip
 
-from .small import ENCODERS, SIZE
+from .small import ENCODERS, FRAGMENTS, SIZE, fragment_file
 
 
 class Encode(nn.Module):
@@ -35,14 +35,32 @@ WAYS = {
 }
 
 
-@pytest.mark.filterwarnings('ignore')  # torch.jit.trace says that it is deprecated
+def check(way, checkpoint, size):
+    """Features of batches of two sizes, recorded on one of them."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    network = Encode(saip.load_encoder(checkpoint)).requires_grad_(False)
+    recorded = WAYS[way](network, torch.randn(2, 3, *size))
+    for rows in (2, 5):
+        images = torch.randn(rows, 3, *size)
+        for found, wanted in zip(recorded(images), network(images), strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+ignore = pytest.mark.filterwarnings('ignore')  # torch.jit.trace says that it is deprecated
+
+
+@ignore
 @pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('name', ENCODERS)
 def test_features_are_those_of_the_encoder(name, way, checkpoints):
-    torch._dynamo.reset()
-    network = Encode(saip.load_encoder(checkpoints[name])).requires_grad_(False)
-    recorded = WAYS[way](network, torch.randn(2, 3, *SIZE))
-    for rows in (2, 5):
-        images = torch.randn(rows, 3, *SIZE)
-        for found, wanted in zip(recorded(images), network(images), strict=True):
-            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    check(way, checkpoints[name], SIZE)
+
+
+@ignore
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FRAGMENTS)
+def test_features_of_every_encoder(name, tmp_path):
+    checkpoint = fragment_file(name, tmp_path, (128, 64))
+    for way in WAYS:
+        check(way, checkpoint, (128, 64))
