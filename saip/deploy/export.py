@@ -12,13 +12,13 @@ import numpy as np
 
 from saip.deploy.comparison import Comparison, compare_outputs, refuse_difference
 from saip.deploy.int8 import quantize
-from saip.deploy.judge import COSINE, KEPT_SHARE, Judge, Kept, refuse
+from saip.deploy.judge import KEPT_SHARE, Judge, Kept, Verdict, refuse
 from saip.deploy.onnx_file import OnnxFile, copy_description, describe, to_onnx
 from saip.deploy.openvino_file import OpenVinoFile, openvino_bytes, to_openvino
 from saip.deploy.openvino_int8 import quantize_model
 from saip.deploy.program import Program
 from saip.deploy.retrieval import RetrievalSet, format_scores
-from saip.deploy.running import Run, run_all, run_program
+from saip.deploy.running import run_all, run_program
 from saip.errors import InputError
 
 JUDGED = 32
@@ -106,17 +106,17 @@ def quantize_onnx(
         lambda content: judge.cosine(OnnxFile(content, 'int8').run),
         lambda content: judge.keeps_metric(OnnxFile(content, 'int8').run),
     )
-    run = OnnxFile(content, 'int8').run
-    about, lines = _report(kept, judge, run)
+    verdict = judge.verdict(OnnxFile(content, 'int8').run)
+    about, lines = _report(kept, verdict)
     content = copy_description(exported.content, content, int8=about)
     meta = OnnxFile(content, 'int8').meta
-    return Exported(content, meta, judge.comparisons(run), len(judge.inputs)), lines
+    return Exported(content, meta, verdict.comparisons, len(judge.inputs)), lines
 
 
-def _report(kept: Kept, judge: Judge, run: Run) -> tuple[dict[str, Any], list[str]]:
+def _report(kept: Kept, verdict: Verdict) -> tuple[dict[str, Any], list[str]]:
     """What an int8 model costs: for its description, and lines for the screen."""
     about: dict[str, Any] = {'kept_in_float': list(kept.names), 'layers': kept.layers}
-    found = judge.retrieval(run)
+    found = verdict.retrieval
     if found is None:
         return about, [str(kept)]
     scores = ', '.join(f'{format_scores(found[key])} in {key}' for key in ('float', 'int8'))
@@ -165,8 +165,9 @@ def quantize_openvino(
         model, kept = quantize_model(plain.path, inputs, judge)
         content = openvino_bytes(model, plain.meta)
         run = OpenVinoFile.written(Path(name) / 'int8.xml', *content).run
-        if judge.value(run) < COSINE or len(kept.names) > KEPT_SHARE * kept.layers:
-            raise refuse(len(kept.names), kept.layers, judge.cosine(run))
-        about, lines = _report(kept, judge, run)
-        comparisons = judge.comparisons(run)
-        return *openvino_bytes(model, {**plain.meta, 'int8': about}), comparisons, lines
+        verdict = judge.verdict(run)
+        if not verdict.fine or len(kept.names) > KEPT_SHARE * kept.layers:
+            raise refuse(len(kept.names), kept.layers, verdict.cosine)
+        about, lines = _report(kept, verdict)
+        content = openvino_bytes(model, {**plain.meta, 'int8': about})
+        return *content, verdict.comparisons, lines

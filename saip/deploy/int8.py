@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from saip.deploy.onnx_file import copy_description
 
 QUANTIZED = ('Conv', 'Gemm', 'MatMul')
 """Kinds of operators that become int8."""
+
+GROUPS = 16
+"""Groups of layers whose sensitivity is measured: one by one takes minutes for a hundred layers."""
 
 CLIPPING = ('Relu', 'Clip')
 """Operators that cut the range of a convolution: their result is quantized, not what they get."""
@@ -105,8 +109,9 @@ def quantize(
 ) -> tuple[bytes, Kept]:
     """Quantize a model; layers that cost too much stay in float.
 
-    Where the whole model in int8 is not like the one in float, every layer is quantized alone, and
-    the fewest of the most sensitive that have to stay in float are found by bisection.
+    Where the whole model in int8 is not like the one in float, groups of neighboring layers are
+    quantized alone, and the fewest of the most sensitive that have to stay in float are found by
+    bisection.
 
     Args:
         content: of the ONNX file in float.
@@ -136,23 +141,34 @@ def quantize(
         whole = quantizer.quantize()
         if fine(whole):
             return whole, Kept((), len(layers))
-        alone = {
-            name: cosine(quantizer.quantize([x for x in layers if x != name]))
-            for name in layers
-        }
-        ranked = sorted(layers, key=alone.__getitem__)
-        low, high = 0, int(KEPT_SHARE * len(layers))
-        found = quantizer.quantize(ranked[:high])
+        groups = neighbors(layers)
+        alone = [cosine(quantizer.quantize([x for x in layers if x not in g])) for g in groups]
+        ranked = [groups[i] for i in np.argsort(alone, kind='stable')]
+        low, high = 0, int(KEPT_SHARE * len(groups))
+        kept = flat(ranked[:high])
+        found = quantizer.quantize(kept)
         if not fine(found):
-            raise refuse(high, len(layers), cosine(found))
+            raise refuse(len(kept), len(layers), cosine(found))
         while high - low > 1:  # low fails, high is fine
             middle = (low + high) // 2
-            candidate = quantizer.quantize(ranked[:middle])
+            fewer = flat(ranked[:middle])
+            candidate = quantizer.quantize(fewer)
             if fine(candidate):
-                high, found = middle, candidate
+                high, kept, found = middle, fewer, candidate
             else:
                 low = middle
-        return found, Kept(tuple(ranked[:high]), len(layers))
+        return found, Kept(tuple(kept), len(layers))
+
+
+def neighbors(layers: Sequence[str]) -> list[list[str]]:
+    """Split layers into at most ``GROUPS`` groups of neighbors."""
+    length = math.ceil(len(layers) / GROUPS)
+    return [list(layers[i : i + length]) for i in range(0, len(layers), length)]
+
+
+def flat(groups: Sequence[Sequence[str]]) -> list[str]:
+    """The layers of groups, in their order."""
+    return [name for group in groups for name in group]
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ KEPT_SHARE = 0.5
 TASK_SUFFERS = 1e-3
 """What is taken off ``COSINE`` for a model whose outputs are fine and whose metric is not."""
 
+SAME = 1 - 1e-9
+"""Cosine from which a model is the one in float itself."""
+
 
 class QuantizationError(InputError):
     """A model cannot be quantized without losing what it has learned."""
@@ -44,6 +47,23 @@ class Kept:
         """One line for the screen."""
         text = f'int8: {self.layers - len(self.names)} of {self.layers} layers'
         return f'{text}; in float: {", ".join(self.names)}' if self.names else text
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an int8 model costs.
+
+    Attributes:
+        comparisons: of every output.
+        cosine: the smallest of them.
+        retrieval: metrics by ``float`` and ``int8``, and the ``set``; None without persons.
+        fine: whether both are good enough.
+    """
+
+    comparisons: list[Comparison]
+    cosine: float
+    retrieval: dict[str, Any] | None
+    fine: bool
 
 
 class Judge:
@@ -91,18 +111,23 @@ class Judge:
     def value(self, run: Run) -> float:
         """The cosine, but less than ``COSINE`` where the metric suffers.
 
-        The metric is asked for only where the cosine is large enough.
+        The metric is asked for only where the cosine decides nothing.
         """
         cosine = self.cosine(run)
-        if cosine < COSINE or self.keeps_metric(run):
+        if cosine < COSINE or cosine > SAME or self.keeps_metric(run):
             return cosine
         return COSINE - TASK_SUFFERS
 
-    def retrieval(self, run: Run) -> dict[str, Any] | None:
-        """Metrics before and after, by ``float`` and ``int8``, and the set; None without one."""
-        if self._people is None:
-            return None
-        return {'set': self._people.name, 'float': self._before, 'int8': self._scores(run)}
+    def verdict(self, run: Run) -> Verdict:
+        """All about an int8 model at once."""
+        comparisons = self.comparisons(run)
+        after = self._scores(run)
+        cosine = min(comparison.cosine for comparison in comparisons)
+        fine = cosine >= COSINE and keeps(self._before, after)
+        retrieval = None
+        if self._people is not None:
+            retrieval = {'set': self._people.name, 'float': self._before, 'int8': after}
+        return Verdict(comparisons, cosine, retrieval, fine)
 
     def _run_all(self, run: Run) -> Outputs:
         return run_all(run, self.inputs, self.meta['input']['shape'][0])
