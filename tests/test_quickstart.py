@@ -10,10 +10,11 @@ from mmengine.config import Config
 
 from saip.engine.launch import StartError
 from saip.quickstart import run
-from saip.quickstart.run import choose_plan
+from saip.quickstart.run import _prepare_images, choose_plan
 from saip.quickstart.verdict import judge
 from saip.registry import MODELS
 from saip.synthetic.market import SIZES, write_market1501
+from tests.test_datasets.image_files import fill
 from tests.tiny import ROOT
 
 
@@ -83,6 +84,16 @@ def test_more_recall_than_untrained_is_learning():
     assert '60.0 % of the cases trained, 40.0 % untrained, 0.8 % by chance' in verdict.text
     rows['student']['recall@1'] = 40.0
     assert not judge(result, 3).learned
+
+
+@pytest.mark.parametrize('name', ['SAIP_RETRIEVAL', 'SAIP_LABELED'])
+def test_a_folder_is_validated_by_itself(name, tmp_path, monkeypatch):
+    fill(tmp_path, 10)
+    monkeypatch.setenv('SAIP_FOLDER', 'elsewhere')  # restored afterwards
+    monkeypatch.setenv(name, 'elsewhere')
+    assert len(_prepare_images(tmp_path, tmp_path / 'people')) > 0
+    assert name not in os.environ
+    assert os.environ['SAIP_FOLDER'] == str(tmp_path)
 
 
 def test_too_few_images_and_other_runs_are_refused(tmp_path):

@@ -109,7 +109,7 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
         StartError: too few images in it, or the folder of results holds another run.
     """
     plan = choose_plan(configs, data is not None, torch.cuda.is_available())
-    # What libraries print while they are imported for it is of no use to anybody.
+    # What libraries print while they are imported for it is of no use here.
     with output_to_file(Path(os.devnull)):
         # An encoder that does not exist is refused before all work.
         read_config(str(plan.config))
@@ -183,13 +183,13 @@ def _run(plan: Plan, data: Path | None, out: Path, people: Path, screen: Screen)
 
 def _prepare_images(data: Path | None, people: Path) -> PersonImages:
     """Draw people or open the folder; returns the images to train on."""
+    for name in ('SAIP_RETRIEVAL', 'SAIP_LABELED'):  # whatever validates other runs
+        os.environ.pop(name, None)
     if data is None:
         write_market1501(people, SIZES['quickstart'], workers=usable_cores())
         os.environ['SAIP_PEOPLE'] = str(people)
         return PersonImages(str(people / 'bounding_box_train'))
     os.environ['SAIP_FOLDER'] = str(data)
-    # The folder is validated by itself, whatever other runs are validated on.
-    os.environ.pop('SAIP_RETRIEVAL', None)
     return PersonImages(str(data), holdout=HOLDOUT)
 
 

@@ -17,6 +17,7 @@ FRAGMENTS = {
     'lup4m': ['LUP4M'],
     'hp1m': ['HP1M'],
     'in1k': ['IN1K'],
+    'in1k-224': ['IN1K'],
     'lup1m-in1k': ['LUP1M', 'IN1K'],
     'lup1m-hp1m': ['LUP1M', 'HP1M'],
     'lup1m-hp1m-in1k': ['LUP1M', 'HP1M', 'IN1K'],
@@ -47,7 +48,7 @@ def test_fragments_load_from_a_leaf(name, tmp_path, monkeypatch):
     loader.update(num_workers=0, persistent_workers=False)
     built = Runner.build_dataloader(loader, seed=0)
     assert len(built.dataset) == sum(sizes[part] for part in FRAGMENTS[name])
-    canvas = (320, 320) if name == 'in1k' else (320, 160)
+    canvas = {'in1k': (320, 320), 'in1k-224': (448, 448)}.get(name, (320, 160))
     assert next(iter(built))['canvas'].shape == (2, 3, *canvas)
 
 
@@ -70,6 +71,22 @@ def test_a_labeled_set_validates_where_it_is_named(monkeypatch):
     config = Config.fromfile(DATA_CONFIGS / 'lup1m-hp1m.py')
     assert config.val_evaluator.type == 'saip.RetrievalMetric'
     assert config.val_dataloader.dataset.data_root == 'data/market1501'
+
+
+@pytest.mark.parametrize(('name', 'size'), [('in1k-224', (224, 224)), ('lup1m', (256, 128))])
+def test_class_folders_validate_by_their_neighbors_at_the_size_of_the_encoder(
+    name, size, monkeypatch
+):
+    monkeypatch.setenv('SAIP_LABELED', 'data/imagenet')
+    config = Config.fromfile(DATA_CONFIGS / f'{name}.py')
+    assert config.val_evaluator.type == config.test_evaluator.type == 'saip.KNNMetric'
+    for loader in (config.val_dataloader, config.test_dataloader):
+        assert loader.dataset.type == 'saip.LabeledParts'
+        assert loader.dataset.data_root == 'data/imagenet'
+        assert tuple(loader.dataset['size']) == size
+    monkeypatch.setenv('SAIP_RETRIEVAL', 'data/market1501')
+    with pytest.raises(ValueError, match='SAIP_RETRIEVAL and SAIP_LABELED are both set'):
+        Config.fromfile(DATA_CONFIGS / f'{name}.py')
 
 
 @pytest.mark.filterwarnings('ignore:.*pin_memory')

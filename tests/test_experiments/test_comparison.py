@@ -253,6 +253,14 @@ def test_all_rows_have_the_same_recipe_but_for_the_method(small):
     assert other['model']['data_preprocessor']['seed'] == 0
 
 
+@pytest.mark.parametrize('name', ['SAIP_RETRIEVAL', 'SAIP_LABELED'])
+def test_what_validates_other_trainings_changes_nothing(name, small, monkeypatch):
+    length = lengths_of(small, TrainSet.open(small.data), small.out)[small.rows[0]]
+    plain = small.read(small.rows[0], 0, length).to_dict()
+    monkeypatch.setenv(name, 'data/elsewhere')
+    assert small.read(small.rows[0], 0, length).to_dict() == plain
+
+
 def test_a_device_is_chosen_for_the_training(small):
     length = lengths_of(small, TrainSet.open(small.data), small.out)[small.rows[0]]
     devices = {

@@ -2,7 +2,7 @@
 # CAE's README: linear 77.8, attentive 81.2, fine-tuning 86.2, ADE20K 54.9, COCO 54.5 box and 47.5 mask.
 _base_ = [
     '../_base_/methods/cae-dalle.py',
-    '../_base_/data/in1k.py',
+    '../_base_/data/in1k-224.py',
     '../_base_/schedules/adamw-coslr-1600e_cae.py',
     '../../_base_/backbones/vit-large-p16.py',
     '../../_base_/default_runtime.py',
@@ -12,4 +12,3 @@ model = dict(
     backbone={**_base_.backbone, **_base_.encoder_options, **gain},
     objectives=dict(cae=dict(regressor=gain, decoder=gain)),
 )
-train_dataloader = dict(dataset=dict(canvas=(448, 448)))

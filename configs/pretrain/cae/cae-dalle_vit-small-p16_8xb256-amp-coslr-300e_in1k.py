@@ -2,10 +2,9 @@
 # As CAE-base; the release names the model, and its README has no figure of it.
 _base_ = [
     '../_base_/methods/cae-dalle.py',
-    '../_base_/data/in1k.py',
+    '../_base_/data/in1k-224.py',
     '../_base_/schedules/adamw-coslr-300e_cae.py',
     '../../_base_/backbones/vit-small-p16.py',
     '../../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(**_base_.backbone, **_base_.encoder_options))
-train_dataloader = dict(dataset=dict(canvas=(448, 448)))

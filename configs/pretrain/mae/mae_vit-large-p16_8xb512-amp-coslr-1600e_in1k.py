@@ -2,7 +2,7 @@
 # CAE's README: linear 76.0, attentive 78.8, fine-tuning 86.0, ADE20K 53.6, COCO 54.0 box and 47.1 mask.
 _base_ = [
     '../_base_/methods/mae.py',
-    '../_base_/data/in1k.py',
+    '../_base_/data/in1k-224.py',
     '../_base_/schedules/adamw-coslr-1600e_mae.py',
     '../../_base_/backbones/vit-large-p16.py',
     '../../_base_/default_runtime.py',
@@ -12,4 +12,4 @@ model = dict(
     backbone=dict(**_base_.backbone, **_base_.encoder_options),
     data_preprocessor=dict(size=(224, 224), views=dict(clean=clean)),
 )
-train_dataloader = dict(batch_size=512, dataset=dict(canvas=(448, 448)))
+train_dataloader = dict(batch_size=512)

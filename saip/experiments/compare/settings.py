@@ -132,6 +132,7 @@ class Comparison:
             'SAIP_FOLDER': str(self.data),
             'SAIP_EPOCHS': str(length.epochs),
             'SAIP_RETRIEVAL': 'none',
+            'SAIP_LABELED': 'none',
         }
         kind, _, number = self.device.partition(':')
         if kind == 'cpu':

@@ -14,6 +14,10 @@ from saip.configs import variable
 pretrain_root = variable('SAIP_DATA', 'data')
 retrieval_root = variable('SAIP_RETRIEVAL', 'none')
 classes_root = variable('SAIP_LABELED', 'none')
+if 'none' not in (retrieval_root, classes_root):
+    raise ValueError(
+        'SAIP_RETRIEVAL and SAIP_LABELED are both set, but one set validates: unset one'
+    )
 labeled = retrieval_root != 'none' or classes_root != 'none'
 holdout = 0 if labeled else 0.01
 person_sets = dict(
