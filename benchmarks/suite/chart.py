@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from suite.figures import Curve, Figure, Part, shown
 
@@ -40,6 +41,9 @@ def draw_ratios(axes, figures: list[Figure]) -> None:
     )
     axes.axvline(1.0, color=EVEN, linewidth=1)
     axes.set_xscale('log')
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
     axes.set_xlabel('times')
     for number, value in enumerate(values):

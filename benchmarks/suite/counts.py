@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ from suite.training import (
     model_config,
     progress_of,
     total,
-    train_step,
     wrapper_of,
 )
 
@@ -61,32 +61,10 @@ class Kernels(TorchDispatchMode):
 
 def measure(sizes: Sizes) -> Part:
     """All counts."""
-    torch.manual_seed(0)
     cfg = model_config('saip', sizes.encoder)
-    model = build(cfg)
-    wrapper = wrapper_of(model, 'bfloat16')
-    data = images(sizes.batch)
-    train_step(model, wrapper, data, 0)
-    with Kernels() as views:
-        views_of(model.data_preprocessor, data, 1)
-    with Kernels() as step:
-        train_step(model, wrapper, data, 1)
-    with Kernels() as again:
-        train_step(model, wrapper, images(2 * sizes.batch), 1)
-    made, all_of_it = views.found.total(), step.found.total()
     flops = sum(step_cost(cfg).flops.values())
-    frequent = ', '.join(f'{n} {name}' for name, n in step.found.most_common(6))
     figures = [
-        Figure(
-            'kernels',
-            'operations of a step that start kernels',
-            all_of_it,
-            '',
-            goal='a third of the eager step',
-            note=f'with twice the images {again.found.total()}; most: {frequent}',
-            group=GROUP,
-        ),
-        Figure('kernels_views', 'of which views', made, '', group=GROUP),
+        *kernels(cfg, sizes.batch),
         kept_memory(cfg, sizes),
         Figure(
             'flops',
@@ -96,18 +74,56 @@ def measure(sizes: Sizes) -> Part:
             note='a multiply-add is two; backward included',
             group=GROUP,
         ),
+        Figure.missing(
+            'recompilations',
+            'recompilations after 50 steps',
+            'benchmarks/device.py'
+            if COMPILED
+            else 'nothing is compiled: the model takes no option `compile`',
+            goal='0',
+            group=GROUP,
+        ),
     ]
-    if not COMPILED:
-        figures.append(
-            Figure.missing(
-                'recompilations',
-                'recompilations after 50 steps',
-                'nothing is compiled: the model takes no option `compile`',
-                goal='0',
-                group=GROUP,
-            )
-        )
     return Part(figures)
+
+
+def kernels(cfg: Any, batch: int) -> Iterator[Figure]:
+    """Operations that start kernels, by part of a step."""
+    model = build(cfg)
+    wrapper, data = wrapper_of(model, 'bfloat16'), images(batch)
+    for number in range(2):  # the first step makes the optimizer's state
+        model.begin_step(progress_of(number))
+        with wrapper.optim_context(model):
+            with Kernels() as views:
+                prepared = model.data_preprocessor(data, training=True)
+            with Kernels() as forward:
+                loss = total(model(**prepared, mode='loss'))
+        with Kernels() as backward:
+            wrapper.backward(loss)
+        with Kernels() as update:
+            wrapper.step()
+        wrapper.zero_grad()
+    parts = dict(views=views, forward=forward, backward=backward)
+    together = sum((part.found for part in parts.values()), Counter())
+    frequent = ', '.join(f'{n} {name}' for name, n in together.most_common(6))
+    yield Figure(
+        'kernels',
+        'operations that start kernels: views, forward, backward',
+        together.total(),
+        '',
+        goal='a third of the eager step',
+        note=f'{", ".join(f"{k} {part.found.total()}" for k, part in parts.items())}; '
+        f'most: {frequent}',
+        group=GROUP,
+    )
+    yield Figure(
+        'kernels_update',
+        'operations of the update',
+        update.found.total(),
+        '',
+        note='a GPU has a fused optimizer, which starts a few',
+        group=GROUP,
+    )
 
 
 def kept_memory(cfg: Any, sizes: Sizes) -> Figure:

@@ -15,7 +15,7 @@ class Sizes:
         encoders: those that are compared with each other.
         batch: images of a step.
         rounds: of peers in turn.
-        curve_rounds: of the points of a curve.
+        curve_rounds: of the points of a curve, and of processes.
         batches: points of a curve, as the following.
         local_crops: numbers of views of an image.
         heights: of an image twice as high as wide.
@@ -32,15 +32,15 @@ class Sizes:
     encoder: str = 'vit-tiny-p16'
     encoders: tuple[str, ...] = ('vit-tiny-p16', 'starnet-s3', 'tinyvit-5m')
     batch: int = 4
-    rounds: int = 5
-    curve_rounds: int = 3
-    batches: tuple[int, ...] = (1, 2, 4, 8)
+    rounds: int = 4
+    curve_rounds: int = 2
+    batches: tuple[int, ...] = (1, 2, 4)
     local_crops: tuple[int, ...] = (2, 6, 10)
     heights: tuple[int, ...] = (128, 256, 384)
     prototypes: tuple[int, ...] = (1024, 16384, 65536)
     shared_encoder: str = 'vit-4blocks-p16'
     shared_batch: int = 32
-    shared_steps: int = 4
+    shared_steps: int = 2
     process_steps: int = 2
     lightly_batch: int = 8
     lightly_steps: int = 2
