@@ -14,6 +14,7 @@ from saip.startup import usable_cores
 
 import argparse
 import json
+import logging
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -151,13 +152,13 @@ def write_openvino(path: Path, xml: bytes, weights: bytes) -> None:
 
 
 def compact(rows: Sequence[Row], encoders: Sequence[str]) -> str:
-    """Median latency of one image by one thread, a line per encoder."""
+    """Median latency of one image by one thread, a line per encoder; - where there is no file."""
     by_file = {row.file: row for row in rows}
     lines = [['encoder', *FORMS], ['---'] * (1 + len(FORMS))]
     for name in encoders:
         found = (by_file.get(form.format(name)) for form in FORMS.values())
         speeds = (row and row.speed(1, 1) for row in found)
-        lines.append([name, *(f'{s.median:.1f}' if s else 'refused' for s in speeds)])
+        lines.append([name, *(f'{s.median:.1f}' if s else '-' for s in speeds)])
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
 
 
@@ -166,6 +167,7 @@ def main() -> None:
     """Write what is missing, measure everything."""
     args = parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    logging.disable(logging.INFO)  # what mmengine says of every initialized layer
     start = time.monotonic()
     images = persons()
     if args.calibration is not None:

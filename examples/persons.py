@@ -172,6 +172,14 @@ def draw_boxes(image, boxes, scores, lowest=0.3):
     return drawn
 
 
+def check_place(out):
+    """Stop before the work where its result cannot be written."""
+    if not Path(out).parent.is_dir():
+        raise SystemExit(f'{out}: there is no folder {Path(out).parent}')
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise SystemExit(f'{out}: name an image, {", ".join(sorted(SUFFIXES))}')
+
+
 def main():
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -186,6 +194,7 @@ def main():
     for name in ('model', 'image', 'out'):
         three.add_argument(name)
     args = parser.parse_args()
+    check_place(args.out)
     model = Model(args.model, TASKS[args.command])
     if args.command == 'search':
         ranked = search(model, args.query, args.folder)

@@ -1,4 +1,4 @@
-"""Static int8 quantization of an ONNX model by ONNX Runtime, and a search for what it costs.
+"""Static int8 quantization of an ONNX model by ONNX Runtime.
 
 Weights are symmetric int8 per output channel, activations uint8 per tensor, in the QDQ format.
 Convolutions and matrix products are quantized, everything else stays in float.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from saip.deploy.judge import COSINE, KEPT_SHARE, Kept, QuantizationError, refuse
+from saip.deploy.judge import Kept
 from saip.deploy.libraries import require
 from saip.deploy.onnx_file import copy_description
+from saip.deploy.sensitivity import keep_in_float
 
 QUANTIZED = ('Conv', 'Gemm', 'MatMul')
 """Kinds of operators that become int8."""
-
-GROUPS = 16
-"""Groups of layers whose sensitivity is measured: one by one takes minutes for a hundred layers."""
 
 CLIPPING = ('Relu', 'Clip')
 """Operators that cut the range of a convolution: their result is quantized, not what they get."""
@@ -109,10 +106,6 @@ def quantize(
 ) -> tuple[bytes, Kept]:
     """Quantize a model; layers that cost too much stay in float.
 
-    Where the whole model in int8 is not like the one in float, groups of neighboring layers are
-    quantized alone, and the fewest of the most sensitive that have to stay in float are found by
-    bisection.
-
     Args:
         content: of the ONNX file in float.
         inputs: (N, ...) for the calibration.
@@ -129,46 +122,7 @@ def quantize(
     """
     with tempfile.TemporaryDirectory(prefix='saip-int8-') as folder:
         quantizer = Quantizer(content, inputs, Path(folder))
-        layers = quantizer.layers
-        if not layers:
-            raise QuantizationError(
-                f'the model has no {", ".join(QUANTIZED)} that could be quantized'
-            )
-
-        def fine(candidate: bytes) -> bool:
-            return cosine(candidate) >= COSINE and keeps_metric(candidate)
-
-        whole = quantizer.quantize()
-        if fine(whole):
-            return whole, Kept((), len(layers))
-        groups = neighbors(layers)
-        alone = [cosine(quantizer.quantize([x for x in layers if x not in g])) for g in groups]
-        ranked = [groups[i] for i in np.argsort(alone, kind='stable')]
-        low, high = 0, int(KEPT_SHARE * len(groups))
-        kept = flat(ranked[:high])
-        found = quantizer.quantize(kept)
-        if not fine(found):
-            raise refuse(len(kept), len(layers), cosine(found))
-        while high - low > 1:  # low fails, high is fine
-            middle = (low + high) // 2
-            fewer = flat(ranked[:middle])
-            candidate = quantizer.quantize(fewer)
-            if fine(candidate):
-                high, kept, found = middle, fewer, candidate
-            else:
-                low = middle
-        return found, Kept(tuple(kept), len(layers))
-
-
-def neighbors(layers: Sequence[str]) -> list[list[str]]:
-    """Split layers into at most ``GROUPS`` groups of neighbors."""
-    length = math.ceil(len(layers) / GROUPS)
-    return [list(layers[i : i + length]) for i in range(0, len(layers), length)]
-
-
-def flat(groups: Sequence[Sequence[str]]) -> list[str]:
-    """The layers of groups, in their order."""
-    return [name for group in groups for name in group]
+        return keep_in_float(quantizer.layers, quantizer.quantize, cosine, keeps_metric)
 
 
 @contextlib.contextmanager

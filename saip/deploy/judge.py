@@ -20,12 +20,6 @@ COSINE = 0.99
 KEPT_SHARE = 0.5
 """Largest share of the layers that may stay in float."""
 
-TASK_SUFFERS = 1e-3
-"""What is taken off ``COSINE`` for a model whose outputs are fine and whose metric is not."""
-
-SAME = 1 - 1e-9
-"""Cosine from which a model is the one in float itself."""
-
 
 class QuantizationError(InputError):
     """A model cannot be quantized without losing what it has learned."""
@@ -107,16 +101,6 @@ class Judge:
     def keeps_metric(self, run: Run) -> bool:
         """Whether an int8 model still finds the persons."""
         return keeps(self._before, self._scores(run))
-
-    def value(self, run: Run) -> float:
-        """The cosine, but less than ``COSINE`` where the metric suffers.
-
-        The metric is asked for only where the cosine decides nothing.
-        """
-        cosine = self.cosine(run)
-        if cosine < COSINE or cosine > SAME or self.keeps_metric(run):
-            return cosine
-        return COSINE - TASK_SUFFERS
 
     def verdict(self, run: Run) -> Verdict:
         """All about an int8 model at once."""

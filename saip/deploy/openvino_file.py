@@ -40,6 +40,14 @@ def openvino_bytes(model: Any, meta: Mapping[str, Any]) -> tuple[bytes, bytes]:
         return path.read_bytes(), path.with_suffix('.bin').read_bytes()
 
 
+def compile_model(model: Any, threads: int | None = None) -> Any:
+    """Compile a model of OpenVINO for the CPU, what is not int8 in float32."""
+    options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32'}
+    if threads is not None:
+        options['INFERENCE_NUM_THREADS'] = str(threads)
+    return require('openvino').Core().compile_model(model, 'CPU', options)
+
+
 def run_compiled(compiled: Any, meta: Mapping[str, Any], inputs: np.ndarray) -> Outputs:
     """Run one batch through a compiled model with this description; the outputs by name."""
     found = compiled({meta['input']['name']: inputs})
@@ -69,13 +77,9 @@ class OpenVinoFile:
         for file in (path, weights):
             if not file.is_file():
                 raise MissingFileError(f'{file}: no such file; OpenVINO has .xml and .bin')
-        options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32'}
-        if threads is not None:
-            options['INFERENCE_NUM_THREADS'] = str(threads)
-        core = openvino.Core()
         try:
-            model = core.read_model(path)
-            self._compiled = core.compile_model(model, 'CPU', options)
+            model = openvino.Core().read_model(path)
+            self._compiled = compile_model(model, threads)
         except Exception as error:  # of a damaged file its readers raise any of many classes
             raise OpenVinoFileError(
                 f'{path}: damaged, truncated, or no OpenVINO model ({one_line(error)[:160]}); copy '

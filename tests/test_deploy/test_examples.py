@@ -145,6 +145,10 @@ def test_what_an_example_cannot_use_is_named(encoder, persons, tmp_path):
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
     assert not out.exists()
+    for place, message in (('no/out.png', 'there is no folder'), ('out.txt', 'name an image')):
+        done = run_blocked('search', encoder, query, persons, tmp_path / place)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert message in done.stderr
 
 
 class Brightest(nn.Module):
