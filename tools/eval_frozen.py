@@ -28,6 +28,7 @@ from saip.experiments.compared_encoders import (
     find_compared_encoders,
 )
 from saip.experiments.frozen_options import add_frozen_options, frozen_settings
+from saip.experiments.labeled_eval import PROTOCOLS
 from saip.experiments.protocol_options import (
     add_protocol_options,
     check_protocol_options,
@@ -46,7 +47,10 @@ def parse_args() -> argparse.Namespace:
         help='a training checkpoint, an exported backbone, random, histogram or pixels',
     )
     parser.add_argument(
-        'data', metavar='DATA', help='a folder in Market-1501 layout, or any folder of images'
+        'data',
+        metavar='DATA',
+        help='any folder of images; a folder of class folders, or one in the layout of ImageNet, '
+        'PA-100K, Market-1501 or LIP',
     )
     parser.add_argument('--config', help='pretraining config (default: the one in CKPT)')
     parser.add_argument(
@@ -86,7 +90,7 @@ def main() -> None:
             and result['protocol'] == 'two-view'
             and has_classes(args.data)
         ):
-            print('its class folders allow --protocol knn, lowshot, linear, attentive as well')
+            print(f'its class folders allow --protocol {", ".join(PROTOCOLS)} as well')
     else:
         result = evaluate_protocol(compared, args)
         print(format_labeled(result))

@@ -119,7 +119,7 @@ def read_plainly(
     try:
         content = _load_torch(path, map_location, extra_globals)
     except Exception as error:  # damaged bytes surface as any exception of the unpickler
-        raise CheckpointError(f'{path}: {reason(error)}') from error
+        raise CheckpointError(f'{path}: {reason(error, path)}') from error
     if isinstance(content, dict):
         _check_sum(content, path)
     return content
@@ -156,7 +156,7 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
         with torch.serialization.safe_globals(training_globals()):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # damaged bytes surface as any exception of the unpickler
-        raise CheckpointError(f'{path}: {reason(error)}') from error
+        raise CheckpointError(f'{path}: {reason(error, path)}') from error
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     return meta if isinstance(meta, dict) else {}
 
@@ -176,7 +176,7 @@ def read_torch_file(path: str | os.PathLike, allowed: Sequence[Any]) -> Any:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # damaged bytes surface as any exception of the unpickler
-        raise CheckpointError(f'{path}: {reason(error)}') from error
+        raise CheckpointError(f'{path}: {reason(error, path)}') from error
 
 
 def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:
@@ -190,7 +190,7 @@ def _check_sum(checkpoint: dict[str, Any], path: Path) -> None:
         )
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception, path: str | os.PathLike) -> str:
     """Return why torch could not read a file, for the message that names it."""
     # torch looks for the end of a short file before its beginning: EINVAL.
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
@@ -202,7 +202,21 @@ def reason(error: Exception) -> str:
             f'this project needs; {UNSAFE}=1 in the environment reads it all the same, and runs '
             'whatever its author put into it'
         )
+    if isinstance(error, pickle.UnpicklingError) and _is_plain_pickle(path):
+        return (
+            'refused: a pickle of Python that torch did not write, and reading it may run code; '
+            'write its weights again by torch.save or as safetensors'
+        )
     return 'truncated, damaged, or not a checkpoint at all; copy or write it again'
+
+
+def _is_plain_pickle(path: str | os.PathLike) -> bool:
+    """Whether a file begins as pickles of Python do; torch writes a ZIP or protocol 2."""
+    if not Path(path).is_file():  # a loader of mmengine may have downloaded it
+        return False
+    with open(path, 'rb') as file:
+        begin = file.read(2)
+    return begin[:1] == b'\x80' and begin[1:] in (b'\x03', b'\x04', b'\x05')
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:

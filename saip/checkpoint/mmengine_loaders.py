@@ -59,7 +59,7 @@ def _without_code(loader: Loader) -> Loader:
             with _only_weights():
                 return loader(filename, *args, **kwargs)
         except pickle.UnpicklingError as error:
-            raise CheckpointError(f'{filename}: {reason(error)}') from error
+            raise CheckpointError(f'{filename}: {reason(error, filename)}') from error
 
     return load
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -72,6 +74,19 @@ def _images_below(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
+def tell_of_empty_folders(root: Path, by_class: Mapping[str, list[str]]) -> None:
+    """Warn of folders that are no class, since they hold no image."""
+    empty = [
+        folder.name
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and folder.name not in by_class and not folder.name.startswith('.')
+    ]
+    if empty:
+        text = f'{root}: no class without an image: {", ".join(empty[:5])}'
+        more = f' and {len(empty) - 5} more' if len(empty) > 5 else ''
+        print_log(f'{text}{more}', 'current', logging.WARNING)
+
+
 def has_classes(root: str | Path) -> bool:
     """Whether a folder has at least two class folders; not all of its files are looked at."""
     root = Path(root)
@@ -104,6 +119,7 @@ def read_classes(root: str | Path) -> LabeledSet:
     if all(part.is_dir() for part in parts):
         train, test = (class_folders(part) for part in parts)
         _check_classes(train, root / 'train')
+        tell_of_empty_folders(parts[0], train)
         differing = sorted(set(train) ^ set(test))
         if differing:
             raise DataError(
@@ -111,14 +127,17 @@ def read_classes(root: str | Path) -> LabeledSet:
                 'images of val have to lie in class folders, too'
             )
         return _joined(train, test)
-    return _split(class_folders(root), root)
+    found = class_folders(root)
+    tell_of_empty_folders(root, found)
+    return _split(found, root)
 
 
 def _check_classes(by_class: Mapping[str, list[str]], root: Path) -> None:
     if len(by_class) < 2:
-        raise MissingFileError(
-            f'{root}: {len(by_class)} folders with images; labels are needed here: {LAYOUTS}'
-        )
+        count = f'{len(by_class)} folder{"s" if not by_class else ""} with images'
+        alone = next((name for name in ('train', 'val') if name in by_class), None)
+        hint = '' if alone is None else f'; {alone}/ alone is evaluated as {root / alone}'
+        raise MissingFileError(f'{root}: {count}; labels are needed here: {LAYOUTS}{hint}')
 
 
 def _split(by_class: Mapping[str, list[str]], root: Path) -> LabeledSet:

@@ -52,9 +52,8 @@ def _written(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
         written = now
         rate = done / max(now - started, 1e-6)
         left = timedelta(seconds=round((total - done) / rate))
-        line = (
-            f'{label}: {done:,}/{total:,} ({100 * done // total} %), {rate:,.0f}/s, {left} left'
-        )
+        speed = f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'
+        line = f'{label}: {done:,}/{total:,} ({100 * done // total} %), {speed}/s, {left} left'
         ending = '\r' if terminal and done < total else '\n'
         sys.stderr.write(f'{line}{" " * 8 if terminal else ""}{ending}')
         sys.stderr.flush()

@@ -240,11 +240,13 @@ def cached_batches(
 
 
 def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
-    """Return learning rates, all above 0.
+    """Return learning rates, all above 0 and different.
 
     Raises:
-        InputError: there is none, or one is not above 0.
+        InputError: there is none, one is no finite number above 0, or two are equal.
     """
-    if not rates or min(rates) <= 0:
-        raise InputError(f'--rates {" ".join(map(str, rates))}: numbers above 0 are needed')
+    usable = all(math.isfinite(rate) and rate > 0 for rate in rates)
+    if not rates or not usable or len(set(rates)) < len(rates):
+        given = ' '.join(map(str, rates))
+        raise InputError(f'--rates {given}: different, finite numbers above 0 are needed')
     return tuple(float(rate) for rate in rates)

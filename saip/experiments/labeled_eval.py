@@ -5,15 +5,17 @@ Shapes: N images, T tokens, D channels, C classes or attributes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -37,6 +39,7 @@ from saip.experiments.frozen_eval import FrozenEncoder, read_output
 from saip.models.selfsup.predicting import Feature
 from saip.structures import EncoderOutput
 
+Item = TypeVar('Item')
 Protocol = Literal['knn', 'linear', 'linear-dino', 'linear-cached', 'attentive', 'lowshot']
 PROTOCOLS = ('knn', 'linear', 'linear-dino', 'linear-cached', 'attentive', 'lowshot')
 SHARES = (0.01, 0.05, 0.1, 1.0)
@@ -118,9 +121,10 @@ def evaluate_labeled(
         settings: see :class:`LabeledSettings`.
 
     Returns:
-        ``protocol``, ``feature``, ``images`` (to learn from), ``tested``, ``classes``, and
-        ``rows``: by name of the encoder its scores in percent. A column is a number of neighbors,
-        a share of the labels (``top-1`` and ``sd`` over the seeds), or a learning rate.
+        ``protocol``, ``feature``, ``images`` (to learn from), ``tested``, ``classes``,
+        ``metric`` (``top-1`` or ``mA``), and ``rows``: by name of the encoder its scores in
+        percent. A column is a number of neighbors, a share of the labels (its mean and ``sd`` over
+        the seeds), or a learning rate, unless the probe has diverged with it.
 
     Raises:
         InputError: there is no such protocol, or features are not finite.
@@ -139,6 +143,7 @@ def evaluate_labeled(
         'images': len(labeled.paths['train']),
         'tested': len(labeled.paths['test']),
         'classes': len(labeled.names),
+        'metric': 'mA' if labeled.has_attributes else 'top-1',
         'rows': evaluation.run(protocol),
     }
 
@@ -171,6 +176,11 @@ class _Evaluation:
         if protocol == 'lowshot':
             return self._of_cached(self._lowshot)
         recipe = RECIPES['linear' if protocol == 'linear-cached' else protocol]
+        if recipe.norm and self.batch_size < 2:
+            raise InputError(
+                f'--batch-size {self.batch_size}: --protocol {protocol} normalizes by the images '
+                'of a batch, of which there are at least 2'
+            )
         epochs = self.settings.epochs or recipe.epochs
         recipe = replace(
             recipe,
@@ -213,8 +223,7 @@ class _Evaluation:
             drop_last=augment,
             worker_init_fn=use_one_thread,
         )
-        what = f'{part} epoch {epoch}' if augment else part
-        batches = track(loader, len(loader), what) if self.settings.progress else loader
+        batches = loader if augment else self._tracked(loader, len(loader), part)
         with explained_worker(f'--workers {self.settings.num_workers} or --batch-size'):
             for batch in batches:
                 inputs = self.preprocessor({'image': batch['image']}, False)['inputs']
@@ -224,6 +233,10 @@ class _Evaluation:
                         for name, encoder in self.encoders.items()
                     }
                 yield features, batch['target'].to(self.device)
+
+    def _tracked(self, items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+        """Items with their progress, if it is wanted."""
+        return track(items, total, what) if self.settings.progress else items
 
     def _extract(self, part: Part) -> tuple[dict[str, Tensor], Tensor]:
         """(N, D) features of whole images by network, on the host, and their targets."""
@@ -262,14 +275,18 @@ class _Evaluation:
     def _lowshot(
         self, train: Tensor, targets: Tensor, test: Tensor, truth: Tensor
     ) -> dict[str, float]:
+        draws = [
+            (share, seed)
+            for share in SHARES
+            for seed in range(1 if share == 1 else self.settings.seeds)
+        ]
+        by_share: dict[float, list[float]] = {share: [] for share in SHARES}
+        for share, seed in self._tracked(draws, len(draws), 'logistic regressions'):
+            chosen = draw_labels(targets, share, seed).to(self.device)
+            model = fit_best(train[chosen], targets[chosen], self.classes, seed)
+            by_share[share].append(next(iter(self._score(model(test), truth).values())))
         found: dict[str, float] = {}
-        for share in SHARES:
-            results: list[float] = []
-            for seed in range(1 if share == 1 else self.settings.seeds):
-                chosen = draw_labels(targets, share, seed).to(self.device)
-                model = fit_best(train[chosen], targets[chosen], self.classes, seed)
-                scored = self._score(model(test), truth)
-                results.append(next(iter(scored.values())))
+        for share, results in by_share.items():
             found[f'{100 * share:g} %'] = float(np.mean(results))
             if len(results) > 1:
                 found[f'{100 * share:g} % sd'] = float(np.std(results, ddof=1))
@@ -278,24 +295,32 @@ class _Evaluation:
     def _linear_cached(
         self, recipe: ProbeRecipe, train: Tensor, targets: Tensor, test: Tensor, truth: Tensor
     ) -> dict[str, float]:
-        probes = self._build(recipe, train.shape[-1])
+        probes = self._build(recipe, train)
+        epochs = iter(self._tracked(range(recipe.epochs), recipe.epochs, 'epochs'))
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            next(epochs)
             return cached_batches(train, targets, self.batch_size, epoch)
 
         train_probes(probes, batches, self.steps)
+        next(epochs, None)  # ends the progress
         return self._probe_row(recipe, probes.scores(test), truth)
 
     def _of_augmented(self, recipe: ProbeRecipe) -> dict[str, dict[str, float]]:
         """Train the probes of all networks on the same random parts of the images."""
         probes: dict[str, ParallelProbes] = {}
+        total = recipe.epochs * self.steps
+        what = f'batches of {recipe.epochs} epochs'
+        steps = iter(self._tracked(range(total), total, what))
         for epoch in range(recipe.epochs):
             batches = self._batches('train', recipe.attentive, epoch)
             for number, (features, targets) in enumerate(batches):
+                next(steps)
                 for name, rows in features.items():
                     if name not in probes:
-                        probes[name] = self._build(recipe, rows.shape[-1])
+                        probes[name] = self._build(recipe, rows)
                     probes[name].step(rows, targets, epoch + number / self.steps)
+        next(steps, None)  # ends the progress
         predicted: dict[str, list[list[Tensor]]] = {name: [] for name in probes}
         truth = []
         for features, labels in self._batches('test', recipe.attentive):
@@ -311,19 +336,34 @@ class _Evaluation:
             for name, found in predicted.items()
         }
 
-    def _build(self, recipe: ProbeRecipe, width: int) -> ParallelProbes:
+    def _build(self, recipe: ProbeRecipe, features: Tensor) -> ParallelProbes:
+        """Probes of features such as these.
+
+        Raises:
+            InputError: they are not finite.
+        """
+        if not features.isfinite().all():
+            raise InputError(
+                'features are not finite: the weights have diverged; go back to an earlier '
+                'checkpoint with a lower learning rate'
+            )
+        width = features.shape[-1]
         heads = max(1, width // HEAD_WIDTH)
         return ParallelProbes(recipe, width, self.classes, heads, self.batch_size, self.device)
 
     def _probe_row(
         self, recipe: ProbeRecipe, scores: Sequence[Tensor], truth: Tensor
     ) -> dict[str, float]:
-        """Scores by the learning rates."""
-        return {
-            f'{name} at {rate:g}': value
-            for rate, rows in zip(recipe.rates, scores, strict=True)
-            for name, value in self._score(rows, truth).items()
-        }
+        """Scores by the learning rates with which the probe has not diverged."""
+        found: dict[str, float] = {}
+        for rate, rows in zip(recipe.rates, scores, strict=True):
+            if not rows.isfinite().all():
+                text = f'the probe has diverged with --rates {rate:g}, which gets no figure'
+                print_log(text, 'current', logging.WARNING)
+                continue
+            for name, value in self._score(rows, truth).items():
+                found[f'{name} at {rate:g}'] = value
+        return found
 
     def _score(self, scores: Tensor, truth: Tensor) -> dict[str, float]:
         """The first is what the protocol reports."""

@@ -49,10 +49,14 @@ def format_labeled(result: Mapping[str, Any]) -> str:
         lines.append([name, *(f'{row[c]:.1f}' if c in row else '-' for c in columns)])
     about = f'{result["tested"]} images to test on; feature {result["feature"]}'
     if 'classes' in result:
-        learned = f'{result["classes"]} classes, {result["images"]} images to learn from'
+        labels = 'attributes' if result['metric'] == 'mA' else 'classes'
+        learned = f'{result["classes"]} {labels}, {result["images"]} images to learn from'
         about = f'{learned}, {about}'
     condition = f', λ = {result["condition"]:g}' if 'condition' in result else ''
-    return f'{result["protocol"]}, percent: {about}{condition}\n{align(lines)}'
+    metric = result.get('metric')
+    in_columns = metric is None or any(metric in column for column in columns)
+    measure = '' if in_columns else f'{metric} in '
+    return f'{result["protocol"]}, {measure}percent: {about}{condition}\n{align(lines)}'
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:

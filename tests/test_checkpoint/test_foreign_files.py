@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -86,6 +87,16 @@ def evil(tmp_path: Path, marker: Path) -> str:
     path = tmp_path / 'evil.pth'
     torch.save({'state_dict': Model().state_dict(), 'meta': {}, 'more': Evil(marker)}, path)
     return str(path)
+
+
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+def test_a_pickle_of_python_is_refused(tmp_path: Path, marker: Path, protocol: int) -> None:
+    path = tmp_path / 'plain.pkl'
+    path.write_bytes(pickle.dumps({'state_dict': Evil(marker)}, protocol))
+    with pytest.raises(CheckpointError, match=r'plain\.pkl: refused'):
+        load_checkpoint_file(path)
+    assert not marker.exists()
 
 
 def pretrained(path: str, **more: Any) -> dict[str, Any]:

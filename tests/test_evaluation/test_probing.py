@@ -137,7 +137,9 @@ def test_every_image_is_in_an_epoch_once():
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(InputError, match=r'--rates 0\.1 0'):
-        check_rates([0.1, 0])
+    for rates in ([0.1, 0], [float('nan')], [0.1, float('inf')], [0.1, 0.1], []):
+        with pytest.raises(InputError, match=r'--rates .*: different, finite numbers above 0'):
+            check_rates(rates)
+    assert check_rates([1, 0.5]) == (1.0, 0.5)
     with pytest.raises(InputError, match='3 heads cannot share tokens of 8'):
         AttentiveProbe(8, 3, 3)

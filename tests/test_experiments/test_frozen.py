@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from saip.datasets.progress import track
 from saip.experiments.frozen_eval import evaluate_frozen
 from saip.experiments.table import format_table
 from saip.structures import EncoderOutput
@@ -118,6 +119,19 @@ def test_progress_ends_with_the_total(capsys):
     run(labeled(), batch_size=5)
 
     assert capsys.readouterr().err.startswith('encoding: 3/3 (100 %), ')
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'speed'), [(0.001, '1,000'), (0.1, '10'), (0.4, '2.5'), (30.0, '0.033')]
+)
+def test_progress_of_slow_steps_has_a_rate(seconds, speed, capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr('saip.datasets.progress.time.monotonic', lambda: now[0])
+    for _ in track(range(4), 4, 'steps'):
+        now[0] += seconds
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith(f'steps: 4/4 (100 %), {speed}/s, ')
+    )
 
 
 def test_nothing_to_evaluate():

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import saip.datasets.labeled
+import saip.experiments.labeled_eval
 from saip.checkpoint import export_backbone
 from saip.datasets.crops import DataError
 from saip.datasets.labeled import (
@@ -27,6 +28,7 @@ from saip.experiments.labeled_eval import (
     evaluate_labeled,
     open_labeled,
 )
+from saip.experiments.table import format_labeled
 from saip.models.backbones import ViTEncoder
 from saip.registry import MODELS
 from tests.tiny import ARCH, ROOT
@@ -82,7 +84,7 @@ def test_a_fifth_of_each_class_is_tested(colors):
 
 def test_a_class_with_one_image_is_refused(tmp_path):
     paint(tmp_path / 'cat/0.png', (0, 0, 0), 0)
-    with pytest.raises(FileNotFoundError, match='1 folders with images; labels are needed'):
+    with pytest.raises(FileNotFoundError, match='1 folder with images; labels are needed'):
         read_classes(tmp_path)
     for i in range(2):
         paint(tmp_path / f'dog/{i}.png', (0, 0, 0), i)
@@ -103,6 +105,27 @@ def test_imagenets_layout(tmp_path):
     paint(tmp_path / 'train/n03/0.png', (9, 9, 9), 0)
     with pytest.raises(DataError, match=r'different classes, such as n03'):
         open_labeled(tmp_path)
+
+
+def test_a_part_alone_is_named(tmp_path):
+    for name in ('n01', 'n02'):
+        paint(tmp_path / 'train' / name / '0.png', (9, 9, 9), 0)
+    with pytest.raises(FileNotFoundError, match=r'train/ alone is evaluated as .*/train$'):
+        open_labeled(tmp_path)
+
+
+def test_folders_without_images_are_named(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(saip.datasets.labeled, 'print_log', lambda text, *_: said.append(text))
+    for name in ('n01', 'n02'):
+        for i in range(2):
+            paint(tmp_path / name / f'{i}.png', (9, 9, 9), i)
+    (tmp_path / '.git').mkdir()
+    read_classes(tmp_path)
+    assert said == []
+    (tmp_path / 'n03').mkdir()
+    assert read_classes(tmp_path).names == ('n01', 'n02')
+    assert said == [f'{tmp_path}: no class without an image: n03']
 
 
 def test_identities_of_market1501(tmp_path):
@@ -160,6 +183,7 @@ def test_every_protocol_tells_colors_apart(protocol, colors):
     assert (result['images'], result['tested'], result['classes']) == (24, 6, 3)
     assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
     assert not model.training
+    assert result['metric'] == 'top-1'
     if protocol == 'lowshot':
         assert {'1 %', '1 % sd', '10 %', '100 %'} <= set(row)
         assert '100 % sd' not in row
@@ -176,10 +200,59 @@ def test_attributes_of_colors_are_recognized(protocol, colors):
     result = evaluate_labeled(
         {'student': encoder()}, labeled, preprocessor(), protocol, settings
     )
+    measure = 'mA in percent' if protocol == 'lowshot' else 'percent'
+    assert format_labeled(result).startswith(f'{protocol}, {measure}: 4 attributes, ')
     row = result['rows']['student']
     assert (
         row[{'knn': 'k=10 mA', 'lowshot': '100 %', 'linear-dino': 'mA at 300'}[protocol]] == 100
     )
+
+
+def test_a_probe_that_diverges_has_no_score(colors, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        saip.experiments.labeled_eval, 'print_log', lambda text, *_: said.append(text)
+    )
+    labeled = read_classes(colors)
+    settings = replace(SETTINGS, rates=(1.0, 1e32), epochs=3)
+    model = encoder()
+    model.ln1.weight.data.mul_(1e6)  # scores are the rate times the square of this
+    found = evaluate_labeled(
+        {'student': model}, labeled, preprocessor(), 'linear-dino', settings
+    )
+    assert list(found['rows']['student']) == ['top-1 at 1']
+    assert said == ['the probe has diverged with --rates 1e+32, which gets no figure']
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_features_that_are_not_finite_are_refused(protocol, colors):
+    broken = encoder()
+    broken.patch_embed.projection.weight.data.fill_(float('nan'))
+    with pytest.raises(InputError, match='not finite: the weights have diverged'):
+        evaluate_labeled(
+            {'student': broken}, read_classes(colors), preprocessor(), protocol, SETTINGS
+        )
+
+
+def test_a_norm_needs_two_images(colors):
+    settings = replace(SETTINGS, batch_size=1, epochs=1)
+    for protocol in ('linear', 'linear-cached', 'attentive'):
+        with pytest.raises(InputError, match=r'--batch-size 1: .* at least 2'):
+            evaluate_labeled(
+                {'student': encoder()}, read_classes(colors), preprocessor(), protocol, settings
+            )
+
+
+def test_progress_counts_what_all_epochs_take(colors, capsys):
+    settings = replace(SETTINGS, rates=(1.0,), epochs=4, progress=True)
+    labeled = read_classes(colors)
+    for protocol, line in (
+        ('linear-dino', 'batches of 4 epochs: 12/12 (100 %)'),
+        ('linear-cached', 'epochs: 4/4 (100 %)'),
+        ('lowshot', 'logistic regressions: 7/7 (100 %)'),
+    ):
+        evaluate_labeled({'student': encoder()}, labeled, preprocessor(), protocol, settings)
+        assert line in capsys.readouterr().err
 
 
 def test_pa100k_has_attributes(tmp_path):
@@ -254,13 +327,15 @@ def test_the_tool_chooses_protocols_and_refuses_what_does_not_fit(
 
     code, said, error = run('--protocol', 'knn', '--no-baselines')
     assert code == 0, error
-    assert 'knn, percent: 3 classes, 24 images to learn from, 6 images to test on' in said
+    assert (
+        'knn, top-1 in percent: 3 classes, 24 images to learn from, 6 images to test on' in said
+    )
     record = json.loads((tmp_path / 'out.json').read_text())
     assert set(record['rows']) == {'student'}
     code, said, error = run()
     assert code == 0, error
     assert 'two-view recall at 1' in said
-    assert 'its class folders allow --protocol knn, lowshot, linear' in said
+    assert f'its class folders allow --protocol {", ".join(PROTOCOLS)} as well' in said
     code, said, error = run('--no-baselines')
     assert code == 0, error
     assert set(json.loads((tmp_path / 'out.json').read_text())['rows']) == {'student'}

@@ -145,8 +145,11 @@ def test_a_missing_tokenizer_stops_a_training_before_it_starts(tmp_path):
         TokenTarget(PIXELS, tokenizer, None)
     wider = DiscreteVAE(**{**TINY, 'num_codes': 17})
     torch.save({'state_dict': wider.state_dict()}, tmp_path / 'other.pth')
-    with pytest.raises(WeightsError, match=r'codebook\.weight \(17, 8\) instead of \(16, 8\)'):
+    with pytest.raises(
+        WeightsError, match=r'codebook\.weight \(17, 8\) instead of \(16, 8\)'
+    ) as caught:
         TokenTarget(PIXELS, tokenizer, str(tmp_path / 'other.pth')).init_weights()
+    assert str(caught.value).count('dalle_to_saip.py makes') == 1
     meta = {'tokenizer': {'type': 'saip.DALLETokenizer'}}
     torch.save({'state_dict': wider.state_dict(), 'meta': meta}, tmp_path / 'kind.pth')
     with pytest.raises(CheckpointError, match=r'holds a saip\.DALLETokenizer, and saip\.Disc'):
@@ -336,3 +339,23 @@ def test_the_tokenizer_of_a_training_is_exported(tmp_path):
     torch.save({'state_dict': {}, 'meta': {}}, path)
     with pytest.raises(CheckpointError, match=r'no checkpoint of a tokenizer, .*configs/tok'):
         export_tokenizer(path, tmp_path / 'own.pth')
+
+
+def test_the_length_of_a_training_on_a_folder_is_the_variables(monkeypatch):
+    file = str(ROOT / 'configs/tokenizer/dvae_1xb256-amp-coslr_folder.py')
+    for epochs in (None, '3', '1'):
+        if epochs:
+            monkeypatch.setenv('SAIP_EPOCHS', epochs)
+        if epochs == '1':
+            with pytest.raises(ValueError, match=r'SAIP_EPOCHS=1: .* at least 2'):
+                Config.fromfile(file)
+            continue
+        cfg = Config.fromfile(file)
+        length = int(epochs or 20)
+        warm_up, cosine = cfg.param_scheduler
+        assert (cfg.train_cfg.max_epochs, cosine.end, cosine.T_max) == (
+            length,
+            length,
+            length - 1,
+        )
+        assert warm_up.end == cosine.begin == 1

@@ -208,9 +208,11 @@ def _probed(row: Row, cell: Cell, settings: Settings) -> Found:
     sums = [file_sha256(path) for path in matching(Path(weights_file(row.weights, settings)))]
     if not isinstance(found, dict) or found.get('sha256') not in sums:
         return Found(passed_over=(f'{step.makes}: of other weights than those there now',))
-    best = max(value for scores in found['rows'].values() for value in scores.values())
+    scores = [value for row in found['rows'].values() for value in row.values()]
+    if not scores:
+        return Found(passed_over=(f'{step.makes}: the probes have diverged with all rates',))
     remarks = [f'{settings.schedule:.0%} of the schedule'] if settings.schedule < 1 else []
-    return Found(float(best), None, '', tuple(remarks))
+    return Found(float(max(scores)), None, '', tuple(remarks))
 
 
 def _text_of(trained: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -148,6 +148,8 @@ def load_tokenizer(tokenizer: BaseTokenizer, path: str) -> None:
             raise CheckpointError(f'{path}: holds a {kind}, and {own} is configured')
         weights = checkpoint.get('state_dict', checkpoint)
         check_tensors(weights, tokenizer.state_dict(), path, remedy=REMEDY)
-    except (MissingFileError, WeightsError, CheckpointError) as error:
+    except WeightsError:
+        raise  # it ends with the remedy
+    except (MissingFileError, CheckpointError) as error:
         raise type(error)(f'{error}. For a tokenizer: {REMEDY}') from error
     tokenizer.load_state_dict(weights, strict=True)

@@ -135,6 +135,10 @@ def test_a_probe_is_found_if_it_was_of_the_weights_there_now(tmp_path):
     report = report_table(TABLE, one, none)
     line = next(line for line in report.lines if line.name == row.name)
     assert (line.entries[0].found, line.entries[0].better) == ('69.2 (+0.3)', True)
+    step.makes.write_text(json.dumps({**content, 'rows': {'student': {}}}))
+    shown = none.of(row, cell, one)
+    assert shown.value is None
+    assert 'the probes have diverged with all rates' in shown.passed_over[0]
     file.write_bytes(b'trained again')
     shown = none.of(row, cell, one)
     assert shown.value is None
