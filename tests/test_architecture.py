@@ -22,7 +22,7 @@ FLOORS = (
     ('views',),
     ('checkpoint',),
     ('configs', 'datasets', 'synthetic'),
-    ('errors', 'startup', 'structures', 'registry', 'version'),
+    ('compiling', 'errors', 'startup', 'structures', 'registry', 'version'),
 )
 """Packages from the roof to the ground; those of one floor may use each other without a circle."""
 

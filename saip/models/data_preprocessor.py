@@ -11,6 +11,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from saip.compiling import Compilable
 from saip.datasets.person_images import PersonImages
 from saip.errors import InputError
 from saip.registry import MODELS
@@ -40,7 +41,7 @@ VALIDATION_VIEWS = dict(
 
 
 @MODELS.register_module()
-class ViewsPreprocessor(BaseDataPreprocessor):
+class ViewsPreprocessor(Compilable, BaseDataPreprocessor):
     """Turns a batch of canvases into views, on the device.
 
     Args:
@@ -151,6 +152,7 @@ class ViewsPreprocessor(BaseDataPreprocessor):
         """Operations on the present device, made anew after a move to another."""
         if self._made_ops is None or self._made_ops.mean is not self.mean:
             self._made_ops = RENDERERS[self.renderer](self.mean, self.std, self.resize_mode)
+        self._made_ops.compiles = self.compiles
         return self._made_ops
 
     def _load_pool(self, canvas: tuple[int, int]) -> None:

@@ -1,21 +1,30 @@
 """Color operations on batches of images in gray levels, with Pillow's meaning.
 
-Every function takes (V, 3, h, w) float in [0, 255] and factors (V,), one per image, and
-returns a new tensor. Results are clamped, not rounded.
+Images are (V, 3, h, w) float in [0, 255]. Results are clamped, not rounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from saip.views.augment import COLOR_OPS
+
+CONTRAST, SATURATION, HUE = (COLOR_OPS.index(op) for op in ('contrast', 'saturation', 'hue'))
+
+# How far a channel falls from the value towards the lowest one, as a share of the chroma, is
+# sign * |angle - center| + offset, clamped to [0, 1]: centers, signs and offsets of R, G, B.
+HUE_FALLS = np.array([[3.0, 2, 4], [-1, 1, 1], [2, -1, -1]])
 
 
 def luminance(images: Tensor) -> Tensor:
     """ITU-R 601 luma, (V, 1, h, w)."""
-    red, green, blue = images.unbind(1)
-    return (red * 0.299 + green * 0.587 + blue * 0.114).unsqueeze(1)
+    red, green, blue = images.split(1, 1)
+    return (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
 def grayscale(images: Tensor) -> Tensor:
@@ -23,40 +32,48 @@ def grayscale(images: Tensor) -> Tensor:
     return luminance(images).expand_as(images)
 
 
-def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with black."""
-    return (images * factor[:, None, None, None]).clamp_(0, 255)
+def blend(images: Tensor, factor: Tensor, of_mean: Tensor, of_luminance: Tensor) -> Tensor:
+    """Brightness, contrast or saturation of every image, in place.
+
+    All three blend an image with something: black, the rounded mean of its luminance, or its
+    luminance. So images with different operations share one pass, each with its own weights.
+
+    Args:
+        images: (V, 3, h, w).
+        factor: (V,) weight of the image; 1 for an image that stays as it is.
+        of_mean: (V,) weight of the mean.
+        of_luminance: (V,) weight of the luminance.
+    """
+    factor, of_mean, of_luminance = (
+        x[:, None, None, None] for x in (factor, of_mean, of_luminance)
+    )
+    luma = luminance(images)
+    mean = luma.mean(dim=(2, 3), keepdim=True).add_(0.5).floor_()
+    base = torch.addcmul(mean * of_mean, luma, of_luminance)
+    return torch.addcmul(base, images, factor, out=images).clamp_(0, 255)
 
 
-def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the rounded mean of the luminance."""
-    factor = factor[:, None, None, None]
-    mean = luminance(images).mean(dim=(2, 3), keepdim=True).add_(0.5).floor_()
-    return torch.addcmul(mean * (1 - factor), images, factor).clamp_(0, 255)
+def hue(images: Tensor, shift: Tensor, falls: Tensor) -> Tensor:
+    """Turn the color circle of HSV; returns a new tensor.
 
-
-def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the luminance."""
-    factor = factor[:, None, None, None]
-    return torch.addcmul(luminance(images) * (1 - factor), images, factor).clamp_(0, 255)
-
-
-def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the color circle of HSV by ``shift`` of its length."""
+    Args:
+        images: (V, 3, h, w).
+        shift: (V,) share of the circle.
+        falls: ``HUE_FALLS`` on the device.
+    """
     red, green, blue = images.unbind(1)
     value, lowest = images.amax(1), images.amin(1)
     chroma = value - lowest
-    safe = chroma.clamp(min=1e-6)
-    angle = torch.where(
-        value == red,
-        (green - blue) / safe,
-        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    is_red, is_green = value == red, value == green
+    other = torch.where(is_green, blue - red, red - green)
+    sextant = torch.full_like(value, 4).masked_fill_(is_green, 2).masked_fill_(is_red, 0)
+    angle = torch.addcdiv(
+        sextant, torch.where(is_red, green - blue, other), chroma.clamp(min=1e-6)
     )
-    angle = torch.remainder(angle.add_(6 * shift[:, None, None]), 6.0)
-    # How far each channel falls from the value towards the lowest, as a share of the chroma.
-    falls = (2 - (angle - 3).abs_(), (angle - 2).abs_() - 1, (angle - 4).abs_() - 1)
-    turned = [torch.addcmul(value, chroma, fall.clamp_(0, 1), value=-1) for fall in falls]
-    return torch.stack(turned, dim=1)
+    angle = angle.add_(6 * shift[:, None, None]).remainder_(6.0)
+    center, sign, offset = falls[:, :, None, None].unbind(0)
+    fall = torch.addcmul(offset, (angle[:, None] - center).abs_(), sign).clamp_(0, 1)
+    return torch.addcmul(value[:, None], chroma[:, None], fall, value=-1)
 
 
 def solarize(images: Tensor) -> Tensor:
@@ -65,26 +82,65 @@ def solarize(images: Tensor) -> Tensor:
     return torch.minimum(images, 255 - images)
 
 
-ADJUSTMENTS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
-    brightness,
-    contrast,
-    saturation,
-    hue,
-)
+@dataclass(frozen=True)
+class JitterPlan:
+    """Color jitter of V images as passes over all of them.
+
+    The hue is turned before the first, second or third blend, or after it, of those images whose
+    order of operations says so.
+
+    Attributes:
+        blends: for each of the three passes (3, V) ``factor, of_mean, of_luminance`` of
+            :func:`blend`.
+        turned: for each of the four places of the hue the indices of its images.
+        shift: (V,) of the hue.
+    """
+
+    blends: np.ndarray
+    turned: Sequence[np.ndarray]
+    shift: np.ndarray
+
+    @property
+    def chosen(self) -> list[np.ndarray]:
+        """``turned`` as one (V,) array of zeros and ones per place."""
+        places = np.zeros((len(self.turned), len(self.shift)), dtype=np.int64)
+        for place, rows in zip(places, self.turned, strict=True):
+            place[rows] = 1
+        return list(places)
+
+    @staticmethod
+    def of(jitter: np.ndarray, factors: np.ndarray, order: np.ndarray) -> JitterPlan:
+        """Sort the draws of :class:`saip.views.crop_draw.CropDraw`."""
+        kinds = order[order != HUE].reshape(len(order), len(COLOR_OPS) - 1)
+        # Rounded first: what is left for the other image is then exact.
+        factors = factors.astype(np.float32)
+        factor = np.where(jitter[:, None], np.take_along_axis(factors, kinds, 1), np.float32(1))
+        rest = 1 - factor
+        weights = factor, rest * (kinds == CONTRAST), rest * (kinds == SATURATION)
+        before = np.argmax(order == HUE, axis=1)
+        turned = [np.flatnonzero(jitter & (before == n)) for n in range(len(COLOR_OPS))]
+        return JitterPlan(np.stack(weights).transpose(2, 0, 1), turned, factors[:, HUE])
 
 
-def jitter(images: Tensor, factors: Tensor, positions: list[list[Tensor]]) -> Tensor:
-    """Apply the four adjustments in each image's own order, in place.
+def jitter(
+    images: Tensor, blends: Tensor, turned: Sequence[Tensor], shift: Tensor, falls: Tensor
+) -> Tensor:
+    """Adjust every image in its own order, in place.
 
     Args:
         images: (V, 3, h, w).
-        factors: (V, 4) for the adjustments in the order of ``ADJUSTMENTS``.
-        positions: for each of the four places in the order, for each adjustment, the indices of
-            the images that have it there.
+        blends: (3, 3, V), see :class:`JitterPlan`.
+        turned: for each place of the hue the indices of its images; or (V,) bools, with which the
+            hue of all is computed at every place: more work, but one kernel where it is compiled.
+        shift: (V,).
+        falls: see :func:`hue`.
     """
-    for groups in positions:
-        for op, (adjust, index) in enumerate(zip(ADJUSTMENTS, groups, strict=True)):
-            if len(index):
-                changed = adjust(images.index_select(0, index), factors[index, op])
-                images.index_copy_(0, index, changed)
+    for place, rows in enumerate(turned):
+        if rows.dtype == torch.bool:
+            images = torch.where(rows[:, None, None, None], hue(images, shift, falls), images)
+        elif len(rows):
+            changed = hue(images.index_select(0, rows), shift[rows], falls)
+            images.index_copy_(0, rows, changed)
+        if place < len(blends):
+            images = blend(images, *blends[place])
     return images

@@ -13,9 +13,10 @@ from torch import Tensor
 from saip.views import color
 from saip.views.crop_draw import CropDraw
 from saip.views.ops import Paste, RenderOps, cut_to_patches
-from saip.views.paste import paste
+from saip.views.paste import offsets, offsets_inside, paste
 from saip.views.resample import (
     apply_separable,
+    blur_kernels,
     blur_taps,
     blur_weights,
     crop_taps,
@@ -46,14 +47,15 @@ class DeviceOps(RenderOps):
         """Cut the crops of one size together."""
         crops, canvas = self._with_pool(crops, canvas, pool)
         # Rows outermost, so that the products along rows act on all channels at once.
-        images = canvas.permute(0, 2, 1, 3).float().contiguous()
+        rows_outermost = canvas.permute(0, 2, 1, 3)
+        images = rows_outermost.to(torch.float32, memory_format=torch.contiguous_format)
         by_size: dict[Size, list[Hashable]] = {}
         for key, crop in crops.items():
             by_size.setdefault(crop.size, []).append(key)
         cut: dict[Hashable, Tensor] = {}
         for keys in by_size.values():
             members = [crops[key] for key in keys]
-            parts = render_crops(CropDraw.join(members), images)
+            parts = self.render_crops(CropDraw.join(members), images)
             cut.update(zip(keys, parts.split([len(m.source) for m in members]), strict=True))
         return cut
 
@@ -85,11 +87,13 @@ class DeviceOps(RenderOps):
             for number in range(len(pastes)):
                 found = np.flatnonzero(turn == number)
                 if len(found):
+                    begin = offsets(found, where.corners[found, number], tuple(scene.shape))
                     numbers.append(number)
-                    places.append(np.concatenate([[found], where.corners[found, number].T]))
+                    places.append(np.stack([found, begin]))
+        inside = [offsets_inside(images, scene) for images in pastes]
         for number, place in zip(numbers, self.upload(places), strict=True):
-            rows, top, left = place.unbind()
-            paste(scene, pastes[number], rows, top, left, where.alpha)
+            rows, corner = place.unbind()
+            paste(scene, pastes[number], rows, corner, inside[number], where.alpha)
         return scene
 
     def pick(self, images: Tensor, source: Tensor) -> Tensor:
@@ -109,6 +113,41 @@ class DeviceOps(RenderOps):
     def finish(self, images: Tensor) -> Tensor:
         """Normalize in one pass and in place: nothing else reads the images afterwards."""
         return torch.addcmul(self._shift, images, self._scale, out=images)
+
+    def render_crops(self, crops: CropDraw, images: Tensor) -> Tensor:
+        """Crop, flip and color V crops of one size.
+
+        Args:
+            crops: V draws; V is a multiple of B, and B consecutive ones make one kind.
+            images: (B, Hc, 3, Wc) float, 0..255.
+
+        Returns:
+            (V, 3, h, w) float, 0..255.
+        """
+        sparse = images.device.type == 'cpu'
+        images = cut(crops, images, sparse).round_().clamp_(0, 255)
+        if crops.jitter.any():
+            images = self._jitter(crops, images)
+        gray, blur = np.flatnonzero(crops.gray), np.flatnonzero(crops.sigma)
+        solar = np.flatnonzero(crops.solarize)
+        grayed, blurred, inverted = self.upload([gray, blur, solar])
+        if len(gray):
+            images.index_copy_(0, grayed, color.grayscale(images.index_select(0, grayed)))
+        if len(blur):
+            (sigma,) = self.upload([crops.sigma[blur]])
+            changed = gaussian_blur(images.index_select(0, blurred), sigma, sparse)
+            images.index_copy_(0, blurred, changed)
+        if len(solar):
+            images.index_copy_(0, inverted, color.solarize(images.index_select(0, inverted)))
+        return images
+
+    def _jitter(self, crops: CropDraw, images: Tensor) -> Tensor:
+        plan = color.JitterPlan.of(crops.jitter, crops.factors, crops.order)
+        blends, shift, falls = self.upload([plan.blends, plan.shift, color.HUE_FALLS])
+        turned = self.upload(plan.chosen if self.compiles else plan.turned)
+        if self.compiles:
+            turned = [chosen.bool() for chosen in turned]
+        return self.run(color.jitter, images, blends, turned, shift, falls)
 
 
 def _span(x: Tensor) -> tuple[int, int]:
@@ -144,43 +183,8 @@ def rescale(images: Tensor, scale: float, mode: str, patch: int) -> Tensor:
     return resize(images, whole_patches((height, width), scale, patch), mode)
 
 
-def render_crops(crops: CropDraw, images: Tensor) -> Tensor:
-    """Crop, flip and color V crops of one size.
-
-    Args:
-        crops: V draws; V is a multiple of B, and B consecutive ones make one kind.
-        images: (B, Hc, 3, Wc) float, 0..255.
-
-    Returns:
-        (V, 3, h, w) float, 0..255.
-    """
-    sparse = images.device.type == 'cpu'
-    images = cut(crops, images, sparse).round_().clamp_(0, 255)
-    jittered = [
-        np.flatnonzero(crops.jitter & (crops.order[:, place] == op))
-        for place in range(4)
-        for op in range(4)
-    ]
-    gray, blur = np.flatnonzero(crops.gray), np.flatnonzero(crops.sigma)
-    solar = np.flatnonzero(crops.solarize)
-    # One transfer for all lists of indices, another for all numbers.
-    indices = upload([*jittered, gray, blur, solar], images.device)
-    factors, sigma = upload([crops.factors, crops.sigma[blur]], images.device)
-    places = [indices[4 * place : 4 * place + 4] for place in range(4)]
-    images = color.jitter(images, factors, places)
-    if len(gray):
-        images.index_copy_(0, indices[16], color.grayscale(images.index_select(0, indices[16])))
-    if len(blur):
-        images.index_copy_(
-            0, indices[17], gaussian_blur(images.index_select(0, indices[17]), sigma, sparse)
-        )
-    if len(solar):
-        images.index_copy_(0, indices[18], color.solarize(images.index_select(0, indices[18])))
-    return images
-
-
 def cut(crops: CropDraw, images: Tensor, sparse: bool) -> Tensor:
-    """Crop, resize and flip, see :func:`render_crops`; values are not yet clamped.
+    """Crop, resize and flip, see :meth:`DeviceOps.render_crops`; values are not yet clamped.
 
     ``sparse`` chooses how the products along rows are computed, not what they are.
     """
@@ -198,6 +202,8 @@ def cut(crops: CropDraw, images: Tensor, sparse: bool) -> Tensor:
         return apply_separable(images, source, taps, columns, size)
     rows = crop_weights(y0, y1, size[0], height)
     own = np.arange(batch)
+    if np.array_equal(crops.source, np.tile(own, len(crops.source) // batch)):
+        return apply_separable(images, None, rows, columns, size)
     parts = []
     for i in range(0, len(crops.source), batch):
         part = slice(i, i + batch)
@@ -210,6 +216,7 @@ def cut(crops: CropDraw, images: Tensor, sparse: bool) -> Tensor:
 def gaussian_blur(images: Tensor, sigma: Tensor, sparse: bool) -> Tensor:
     """Gaussian blur of (V, 3, h, w) with ``sigma`` (V,) in pixels."""
     size = (images.shape[2], images.shape[3])
-    rows = blur_taps(sigma, size[0]) if sparse else blur_weights(sigma, size[0])
-    columns = blur_weights(sigma, size[1])
+    kernels = blur_kernels(sigma)
+    rows = blur_taps(kernels, size[0]) if sparse else blur_weights(kernels, size[0])
+    columns = blur_weights(kernels, size[1])
     return apply_separable(images.permute(0, 2, 1, 3), None, rows, columns, size)

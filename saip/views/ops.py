@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saip.compiling import Compilable
 from saip.errors import InputError
 from saip.structures import PatchMask, Views
 from saip.views.crop_draw import CropDraw
@@ -39,7 +40,7 @@ class Paste:
     alpha: float
 
 
-class RenderOps(ABC):
+class RenderOps(Compilable, ABC):
     """Operations on images, which are whatever ``cut`` returns.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -49,16 +50,24 @@ def crop_weights(
         (V, out, size)
     """
     center, stretch = _crop_centers(start, stop, out, flip)
-    index = torch.arange(size, device=start.device)[None, None]
-    return _crop_values(index, center, stretch, size)
+    weight = _bicubic((_middles(size, start) - center).div_(stretch))
+    return weight.div_(weight.sum(dim=-1, keepdim=True))
 
 
 def crop_taps(start: Tensor, stop: Tensor, out: int, size: int, count: int) -> Taps:
     """The matrices of :func:`crop_weights` as ``count`` taps per row (:func:`tap_count`)."""
     center, stretch = _crop_centers(start, stop, out, None)
-    first = torch.floor(center - 2 * stretch + 0.5).long()
+    first = torch.floor(center - 2 * stretch + 0.5)
     index = first + torch.arange(count, device=start.device)
-    return Taps(index.clamp(0, size - 1), _crop_values(index, center, stretch, size))
+    weight = _bicubic((index + 0.5 - center).div_(stretch))
+    inside = index.clamp(0, size - 1)
+    weight.mul_(inside == index)
+    return Taps(inside.long(), weight.div_(weight.sum(dim=-1, keepdim=True)))
+
+
+def _middles(length: int, like: Tensor) -> Tensor:
+    """Middles of pixels: 0.5, 1.5, ..., (length,)."""
+    return torch.arange(0.5, length, device=like.device, dtype=like.dtype)
 
 
 def _crop_centers(
@@ -66,17 +75,10 @@ def _crop_centers(
 ) -> tuple[Tensor, Tensor]:
     """Where each row's filter is centered (V, out, 1), and how much it is widened (V, 1, 1)."""
     scale = ((stop - start) / out)[:, None, None]
-    position = torch.arange(out, device=start.device).expand(len(start), out)
+    position = _middles(out, start)[:, None]
     if flip is not None:
-        position = torch.where(flip[:, None], out - 1 - position, position)
-    center = start[:, None, None] + (position[:, :, None] + 0.5) * scale
-    return center, scale.clamp(min=1.0)
-
-
-def _crop_values(index: Tensor, center: Tensor, stretch: Tensor, size: int) -> Tensor:
-    weight = _bicubic((index + 0.5 - center) / stretch)
-    weight = weight * ((index >= 0) & (index < size))
-    return weight / weight.sum(dim=-1, keepdim=True)
+        position = torch.where(flip[:, None, None], out - position, position)
+    return (position * scale).add_(start[:, None, None]), scale.clamp(min=1.0)
 
 
 def tap_count(reduction: float) -> int:
@@ -84,36 +86,44 @@ def tap_count(reduction: float) -> int:
     return math.ceil(4 * max(1.0, reduction)) + 1
 
 
-def blur_weights(sigma: Tensor, size: int) -> Tensor:
-    """Dense matrices (V, size, size) of a Gaussian with the edge pixel repeated outside.
+def blur_kernels(sigma: Tensor) -> Tensor:
+    """Gaussians (V, 2 * BLUR_RADIUS + 1) that add up to 1.
 
     Args:
         sigma: (V,) in pixels, at most a third of ``BLUR_RADIUS``.
+    """
+    kernels = torch.exp(_offsets(sigma).div(sigma[:, None]).square_().mul_(-0.5))
+    return kernels.div_(kernels.sum(dim=1, keepdim=True))
+
+
+def blur_weights(kernels: Tensor, size: int) -> Tensor:
+    """Dense matrices (V, size, size) that convolve, with the edge pixel repeated outside.
+
+    Args:
+        kernels: (V, 2 * BLUR_RADIUS + 1), see :func:`blur_kernels`.
         size: length of the image's side.
     """
-    kernel = _gaussian(sigma)
-    rows = torch.arange(size, device=sigma.device)
-    place = torch.arange(size + 2 * BLUR_RADIUS, device=sigma.device) - rows[:, None]
-    inside = (place >= 0) & (place < kernel.shape[1])
-    padded = kernel[:, place.clamp(0, kernel.shape[1] - 1)] * inside
-    matrix = padded[..., BLUR_RADIUS:-BLUR_RADIUS].clone()
-    matrix[..., 0] += padded[..., :BLUR_RADIUS].sum(-1)
-    matrix[..., -1] += padded[..., -BLUR_RADIUS:].sum(-1)
-    return matrix
+    return (kernels @ _tap_places(size, kernels.device, kernels.dtype)).view(-1, size, size)
 
 
-def blur_taps(sigma: Tensor, size: int) -> Taps:
+@lru_cache
+def _tap_places(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(taps, size * size), 1 where tap t of row r falls on column c."""
+    rows = torch.arange(size, device=device)
+    offsets = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=device)
+    place = (rows + offsets[:, None]).clamp(0, size - 1)
+    return (place[..., None] == rows).to(dtype).flatten(1)
+
+
+def blur_taps(kernels: Tensor, size: int) -> Taps:
     """The matrices of :func:`blur_weights` as taps."""
-    offset = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=sigma.device)
-    rows = torch.arange(size, device=sigma.device)
-    index = (rows[:, None] + offset).clamp(0, size - 1).expand(len(sigma), -1, -1)
-    return Taps(index, _gaussian(sigma)[:, None].expand(-1, size, -1))
+    index = torch.arange(size, device=kernels.device)[:, None] + _offsets(kernels).long()
+    shape = (len(kernels), *index.shape)
+    return Taps(index.clamp_(0, size - 1).expand(shape), kernels[:, None].expand(shape))
 
 
-def _gaussian(sigma: Tensor) -> Tensor:
-    offset = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=sigma.device)
-    kernel = torch.exp(-0.5 * (offset / sigma[:, None]) ** 2)
-    return kernel / kernel.sum(dim=1, keepdim=True)
+def _offsets(like: Tensor) -> Tensor:
+    return torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=like.device, dtype=like.dtype)
 
 
 def apply_separable(
@@ -123,7 +133,8 @@ def apply_separable(
 
     Args:
         images: (B, h, 3, w) float, rows outermost.
-        source: (V,) which image each view is made of; None takes them in order (V = B).
+        source: (V,) which image each view is made of; None takes them in order, V / B views of
+            each: views 0, B, 2 B and so on are of image 0.
         rows: V matrices (out_h, h), dense or as taps.
         columns: V matrices (out_w, w).
         out: (out_h, out_w).
@@ -132,25 +143,38 @@ def apply_separable(
         (V, 3, out_h, out_w)
     """
     height, channels, width = images.shape[1:]
+    count = len(columns)
     if isinstance(rows, Taps):
         tall = _sum_rows(images.reshape(-1, channels * width), height, rows, source)
+        kinds = 1
     else:
+        # All kinds of one image in one product, one below the other: no copies of the image.
         picked = images if source is None else images.index_select(0, source)
-        tall = torch.bmm(rows, picked.reshape(-1, height, channels * width))
-    wide = torch.bmm(tall.view(-1, out[0] * channels, width), columns.transpose(1, 2))
-    return wide.view(-1, out[0], channels, out[1]).permute(0, 2, 1, 3).contiguous()
+        kinds = count // len(picked)
+        stacked = _by_image(rows, kinds).reshape(len(picked), kinds * out[0], height)
+        tall = torch.bmm(stacked, picked.reshape(-1, height, channels * width))
+        columns = _by_image(columns, kinds).flatten(0, 1)
+    wide = torch.bmm(tall.view(count, out[0] * channels, width), columns.transpose(1, 2))
+    by_kind = wide.view(-1, kinds, out[0], channels, out[1]).transpose(0, 1)
+    return by_kind.permute(0, 1, 3, 2, 4).reshape(count, channels, *out)
+
+
+def _by_image(matrices: Tensor, kinds: int) -> Tensor:
+    """(V, ...) with the kind outermost -> (V / kinds, kinds, ...)."""
+    return matrices.unflatten(0, (kinds, -1)).transpose(0, 1)
 
 
 def _sum_rows(table: Tensor, height: int, taps: Taps, source: Tensor | None) -> Tensor:
-    image = torch.arange(len(taps.index)) if source is None else source
-    index = (taps.index + (image * height)[:, None, None]).flatten(0, 1)
+    if source is None:
+        source = torch.arange(len(taps.index)).remainder_(len(table) // height)
+    index = (taps.index + (source * height)[:, None, None]).flatten(0, 1)
     weight = taps.weight.flatten(0, 1)
     return F.embedding_bag(index, table, per_sample_weights=weight, mode='sum')
 
 
 def _bicubic(x: Tensor) -> Tensor:
-    """Keys' cubic convolution kernel with a = -0.5."""
-    x = x.abs()
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    """Keys' cubic convolution kernel with a = -0.5; changes ``x``."""
+    x = x.abs_().clamp_(max=2)  # where the outer polynomial is exactly 0
+    near = (1.5 * x).sub_(2.5).mul_(x).mul_(x).add_(1)
+    far = (-0.5 * x).add_(2.5).mul_(x).sub_(4).mul_(x).add_(2)
+    return torch.where(x < 1, near, far)

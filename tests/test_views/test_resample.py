@@ -5,6 +5,7 @@ from PIL import Image
 
 from saip.views.resample import (
     apply_separable,
+    blur_kernels,
     blur_taps,
     blur_weights,
     crop_taps,
@@ -59,9 +60,34 @@ def test_source_chooses_the_image():
     assert torch.allclose(drawn, images[[2, 0]].permute(0, 2, 1, 3), atol=1e-3)
 
 
+def test_a_row_is_the_cubic_kernel_of_the_distances():
+    """Keys' kernel as published, a = -0.5, widened by the reduction of 2.5."""
+    start, stop = torch.tensor([4.25], dtype=torch.float64), torch.tensor([54.25])
+    weights = crop_weights(start, stop.double(), 20, 80)[0]
+    for row in (0, 7, 19):
+        x = abs(np.arange(80) + 0.5 - (4.25 + (row + 0.5) * 2.5)) / 2.5
+        near = 1.5 * x**3 - 2.5 * x**2 + 1
+        far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+        kernel = np.where(x < 1, near, np.where(x < 2, far, 0))
+        np.testing.assert_allclose(weights[row], kernel / kernel.sum(), rtol=0, atol=1e-12)
+
+
+def test_several_kinds_of_one_image_in_one_product():
+    images = make_batch(2)['canvas'].permute(0, 2, 1, 3).double()
+    rng = torch.Generator().manual_seed(0)
+    rows, columns = (
+        torch.rand(6, out, size, generator=rng, dtype=torch.float64)
+        for out, size in ((5, 160), (3, 80))
+    )
+    drawn = apply_separable(images, None, rows, columns, (5, 3))
+    for view in range(6):
+        expected = rows[view] @ images[view % 2].transpose(0, 1) @ columns[view].T
+        torch.testing.assert_close(drawn[view], expected)
+
+
 def test_blur_repeats_the_edge():
-    sigma = torch.tensor([0.4, 2.0])
-    matrix, taps = blur_weights(sigma, 20), blur_taps(sigma, 20)
+    kernels = blur_kernels(torch.tensor([0.4, 2.0]))
+    matrix, taps = blur_weights(kernels, 20), blur_taps(kernels, 20)
     dense = torch.zeros(2, 20, 20).scatter_add_(2, taps.index, taps.weight.contiguous())
     assert torch.allclose(matrix, dense, atol=1e-6)
     assert torch.allclose(matrix.sum(-1), torch.ones(2, 20))
