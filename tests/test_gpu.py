@@ -157,8 +157,7 @@ def test_optimizer_states_move_between_devices():
         model = build().to(device)
         wrapper = wrapped(model)
         wrapper.load_state_dict(states[other])
-        fused = [bool(group['fused']) for group in wrapper.optimizer.param_groups]
-        assert set(fused) == {device == 'cuda'}
+        assert all(group['fused'] for group in wrapper.optimizer.param_groups)
         step(model, wrapper, batch(), 1)
         assert not wrapper.pop_skipped()
 

@@ -1,4 +1,7 @@
-"""Fused optimizers, which leave a step out on the device, without a wait of the host."""
+"""Fused optimizers: one pass over the weights of a step.
+
+On a GPU they also leave a step out on the device, without a wait of the host.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ ALTERNATIVES = ('fused', 'foreach', 'capturable', 'differentiable')
 """Arguments of torch's optimizers that choose an implementation, one of them at most."""
 
 
-def fuse_on_gpu(cfg: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Choose the fused implementation of an optimizer if all its parameters lie on a GPU.
+def fuse(cfg: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """Choose an optimizer's fused implementation if its parameters share a CPU or a kind of GPU.
 
     Args:
         cfg: the optimizer's configuration; an implementation that it names stays.
@@ -25,8 +28,8 @@ def fuse_on_gpu(cfg: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, 
     kind = OPTIMIZERS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if kind is None or 'fused' not in inspect.signature(kind).parameters:
         return cfg
-    on_gpu = all(parameter.is_cuda for group in groups for parameter in group['params'])
-    if not on_gpu or any(name in cfg for name in ALTERNATIVES):
+    devices = {parameter.device.type for group in groups for parameter in group['params']}
+    if devices not in ({'cuda'}, {'cpu'}) or any(name in cfg for name in ALTERNATIVES):
         return cfg
     return {**cfg, 'fused': True}
 

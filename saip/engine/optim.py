@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
-from saip.engine.fused import fuse_on_gpu
+from saip.engine.fused import fuse
 from saip.engine.unwrap import unwrap
 from saip.errors import InputError
 from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -18,7 +18,7 @@ from saip.registry import OPTIM_WRAPPER_CONSTRUCTORS
 class NoBiasDecayConstructor:
     """Decays parameters of two dimensions and more; leaves biases, norms and gains alone.
 
-    The rule of MAE and of the method's first release. Frozen parameters are left out. On a GPU the
+    The rule of MAE and of the method's first release. Frozen parameters are left out. The
     optimizer is the fused one where torch has it, see :mod:`saip.engine.fused`.
 
     Args:
@@ -41,7 +41,7 @@ class NoBiasDecayConstructor:
             {'params': [p for p in trained if p.ndim > 1]},
             {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
         ]
-        cfg = fuse_on_gpu(self.optimizer_cfg, groups)
+        cfg = fuse(self.optimizer_cfg, groups)
         optimizer = OPTIMIZERS.build({**cfg, 'params': groups})
         wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args={'optimizer': optimizer})

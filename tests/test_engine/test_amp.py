@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from saip.engine.amp import AutocastOptimWrapper
-from saip.engine.fused import fuse_on_gpu, skips_on_device
+from saip.engine.fused import fuse, skips_on_device
 from saip.engine.optim import NoBiasDecayConstructor
 from tests import toy_run
 
@@ -83,15 +83,16 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
         NoBiasDecayConstructor(cfg, dict(bias_decay_mult=0))
 
 
-def test_an_optimizer_is_fused_where_all_its_parameters_lie_on_a_gpu():
-    here, there = SimpleNamespace(is_cuda=False), SimpleNamespace(is_cuda=True)
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_an_optimizer_is_fused_where_all_its_parameters_lie_on_one_device(device):
+    here, there = (SimpleNamespace(device=torch.device(name)) for name in (device, 'meta'))
     adamw = dict(type='AdamW', lr=1.0)
-    assert fuse_on_gpu(adamw, [dict(params=[there, there])]) == {**adamw, 'fused': True}
-    assert fuse_on_gpu(adamw, [dict(params=[there]), dict(params=[here])]) == adamw
+    assert fuse(adamw, [dict(params=[here, here])]) == {**adamw, 'fused': True}
+    assert fuse(adamw, [dict(params=[here]), dict(params=[there])]) == adamw
     for chosen in (dict(foreach=True), dict(fused=False), dict(capturable=True)):
-        assert fuse_on_gpu(adamw | chosen, [dict(params=[there])]) == adamw | chosen
+        assert fuse(adamw | chosen, [dict(params=[here])]) == adamw | chosen
     for kind in ('RMSprop', 'LBFGS'):  # torch has no fused form of them
-        assert fuse_on_gpu(dict(type=kind), [dict(params=[there])]) == dict(type=kind)
+        assert fuse(dict(type=kind), [dict(params=[here])]) == dict(type=kind)
 
 
 @pytest.mark.parametrize(('first', 'second'), [(None, True), (True, None), (True, False)])
