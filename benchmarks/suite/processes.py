@@ -1,4 +1,4 @@
-"""The same step in one process and in two, which reduce their gradients.
+"""A step of the quickstart in one process and in two, which reduce their gradients.
 
 As a program this is one process: it makes as many steps as each line says.
 """
@@ -16,7 +16,7 @@ from suite.figures import Curve, Figure, Part
 from suite.peers import Peer, answer
 from suite.sizes import Sizes
 
-GROUP = 'Processes, a thread each, float32, wall clock'
+GROUP = 'A step of the quickstart in processes of one thread, float32, wall clock'
 
 
 def serve(encoder: str, batch: int, rank: int, world: int, port: int) -> None:
@@ -26,7 +26,8 @@ def serve(encoder: str, batch: int, rank: int, world: int, port: int) -> None:
 
     from suite.training import build, images, model_config, progress_of, total, wrapper_of
 
-    model = build(model_config('saip', encoder))
+    preset = 'saip' if encoder == 'tiny' else 'saip-small'
+    model = build(model_config(preset, encoder))
     wrapper, data, trained = wrapper_of(model, 'float32'), images(batch), model
     if world > 1:
         address = f'tcp://127.0.0.1:{port}'
@@ -62,7 +63,7 @@ def start(sizes: Sizes, world: int) -> list[Peer]:
     """Processes of one group."""
     port = free_port()
     threads = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
-    work = (sizes.encoder, sizes.batch)
+    work = (sizes.shared_encoder, sizes.process_batch)
     return [
         Peer.of_module('suite.processes', *work, rank, world, port, **threads)
         for rank in range(world)
@@ -90,7 +91,7 @@ def measure(sizes: Sizes) -> Part:
         for peer in (peer for group in groups.values() for peer in group):
             peer.close()
     median = {world: statistics.median(values) for world, values in times.items()}
-    speed = {world: world * sizes.batch / seconds for world, seconds in median.items()}
+    speed = {world: world * sizes.process_batch / seconds for world, seconds in median.items()}
     return Part(
         [
             Figure(

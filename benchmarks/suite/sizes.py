@@ -24,6 +24,7 @@ class Sizes:
         shared_batch: images.
         shared_steps: between two looks at the clock.
         process_steps: likewise, of one process and of two.
+        process_batch: images of each of them.
         lightly_batch: images of a step of DINO, against lightly-train.
         lightly_steps: between two looks at the clock.
         lightly: environment with lightly-train; None for none.
@@ -42,6 +43,7 @@ class Sizes:
     shared_batch: int = 32
     shared_steps: int = 2
     process_steps: int = 2
+    process_batch: int = 16
     lightly_batch: int = 8
     lightly_steps: int = 2
     lightly: Path | None = None
@@ -62,6 +64,7 @@ QUICK = Sizes(
     shared_batch=2,
     shared_steps=1,
     process_steps=1,
+    process_batch=2,
     lightly_batch=2,
     lightly_steps=1,
 )
