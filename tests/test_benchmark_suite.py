@@ -49,6 +49,29 @@ def test_peers_take_turns_and_the_first_round_does_not_count():
     assert times.ratio(('a', 'b'), 'b') == module.Ratio(2.0, 1.5, 3.0)
 
 
+WORDY = """
+import sys
+print('x' * 1_000_000)
+print('\\n=> ready', flush=True)
+for line in sys.stdin:
+    print(f'\\n=> {2 * int(line)}', flush=True)
+"""
+
+
+def test_a_peer_that_nothing_is_asked_of_is_not_held_up_by_what_it_writes(tmp_path):
+    """Processes of a group wait for each other while one of them is read."""
+    peer = load('suite.peers').Peer(
+        [sys.executable, '-c', WORDY + f"open({str(tmp_path / 'end')!r}, 'w')"]
+    )
+    peer.process.stdin.write('3\n')
+    peer.process.stdin.close()
+    assert peer.process.wait(timeout=60) == 0
+    assert (tmp_path / 'end').exists()
+    assert [peer.wait(), peer.wait()] == ['ready', '6']
+    with pytest.raises(RuntimeError, match='has ended with 0'):
+        peer.wait()
+
+
 def test_a_report_shows_value_range_goal_and_reason():
     module = load('suite.figures')
     figures = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,9 @@ class Peer:
             stdout=subprocess.PIPE,
             text=True,
         )
+        # Read as it is written: a process whose pipe is full waits, and others may wait for it.
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
 
     @classmethod
     def of_module(cls, module: str, *arguments: object, **variables: str) -> Peer:
@@ -56,12 +61,17 @@ class Peer:
         Raises:
             RuntimeError: it has ended.
         """
+        found = self._answers.get()
+        if found is None:
+            raise RuntimeError(f'{self.process.args} has ended with {self.process.wait()}')
+        return found
+
+    def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith(ANSWER):  # libraries write what they like
-                return line.removeprefix(ANSWER).strip()
-        status = self.process.wait()
-        raise RuntimeError(f'{self.process.args} has ended with status {status}')
+                self._answers.put(line.removeprefix(ANSWER).strip())
+        self._answers.put(None)
 
     def write(self, line: object) -> None:
         """Ask, without waiting for the answer."""
@@ -75,7 +85,9 @@ class Peer:
 
     def close(self) -> None:
         """Let it end."""
-        self.process.communicate()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
 
 @contextmanager
