@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saip.compiling import Compilable
 from saip.models.backbones.token_pack import Modulations, TokenPack
-from saip.models.ops.attention import attend
+from saip.models.ops.attention import Biases, attend, attend_within
+from saip.models.ops.regions import affine, close_block, normed_linear, scaled
 from saip.structures import EncodeRequest, Relations
-
-Biases = list[Tensor | None]
-"""What is added to the scores of attention, (b or 1, H, T, T) per request; None for nothing."""
 
 
 def heads(rows: Tensor, number: int) -> Tensor:
@@ -24,29 +22,38 @@ def heads(rows: Tensor, number: int) -> Tensor:
     return rows.unflatten(-1, (number, -1)).transpose(1, 2)
 
 
-def run_block(layer: Any, pack: TokenPack, modulation: Modulations, biases: Biases) -> None:
-    """Advance all packed tokens by one block, in place of the pack's rows."""
-    number = layer.attn.num_heads
-    parts = pack.split(layer.attn.qkv(pack.normed(layer.ln1, pack.rows, modulation)))
-    attended = []
-    for part, bias in zip(parts, biases, strict=True):
-        query, key, value = (heads(x, number) for x in part.chunk(3, -1))
-        attended.append(attend(query, key, value, bias))
-    rows = torch.cat([x.transpose(1, 2).flatten(0, 1).flatten(1) for x in attended])
-    pack.rows = residuals(layer, pack, rows, modulation)
+def run_block(
+    encoder: Compilable, layer: Any, pack: TokenPack, modulation: Modulations, biases: Biases
+) -> None:
+    """Advance all packed tokens by one block of an encoder, in place of the pack's rows."""
+    norm, qkv = layer.ln1, layer.attn.qkv
+    if encoder.compiles and modulation is None:
+        packed = encoder.run(normed_linear, pack.rows, affine(norm), norm.eps, affine(qkv))
+    else:  # by the layers themselves, whose names an exported graph shows
+        packed = qkv(pack.normed(norm, pack.rows, modulation))
+    attended = attend_within(packed, pack.shapes, layer.attn.num_heads, biases)
+    pack.rows = residuals(encoder, layer, pack, attended, modulation)
 
 
-def residuals(layer: Any, pack: TokenPack, attended: Tensor, modulation: Modulations) -> Tensor:
+def residuals(
+    encoder: Compilable, layer: Any, pack: TokenPack, attended: Tensor, modulation: Modulations
+) -> Tensor:
     """Both residual branches of a block after its attention; (N, D) -> (N, D)."""
-    rows = pack.rows
+    rows, proj, norm = pack.rows, layer.attn.proj, layer.ln2
     rate = layer.attn.out_drop.drop_prob if layer.training else 0.0
-    branch = layer.attn.gamma1(layer.attn.proj(attended))
-    rows = rows + (pack.drop_path(branch, rate) if rate else branch)
-    branch = layer.ffn.gamma2(layer.ffn.layers(pack.normed(layer.ln2, rows, modulation)))
-    return rows + (pack.drop_path(branch, rate) if rate else branch)
+    kept = [pack.kept(rate) for _ in range(2)] if rate else [None, None]
+    gains = [getattr(gain, 'weight', None) for gain in (layer.attn.gamma1, layer.ffn.gamma2)]
+    if encoder.compiles and modulation is None:
+        first, second = layer.ffn.layers[0][0], layer.ffn.layers[1]
+        layers = affine(proj), affine(norm), norm.eps, affine(first), affine(second)
+        return encoder.run(close_block, rows, attended, *layers, tuple(gains), tuple(kept))
+    rows = rows + scaled(proj(attended), gains[0], kept[0])
+    branch = layer.ffn.layers(pack.normed(norm, rows, modulation))
+    return rows + scaled(branch, gains[1], kept[1])
 
 
 def run_last_block(
+    encoder: Compilable,
     layer: Any,
     pack: TokenPack,
     requests: list[EncodeRequest],
@@ -59,11 +66,10 @@ def run_last_block(
         Tokens before the final norm, and relations, per request.
     """
     dims, number = layer.attn.embed_dims, layer.attn.num_heads
-    weight, bias = layer.attn.qkv.weight, layer.attn.qkv.bias
-    normed = pack.split(pack.normed(layer.ln1, pack.rows, modulation))
-    keys_values = pack.split(
-        F.linear(torch.cat([x.flatten(0, 1) for x in normed]), weight[dims:], bias[dims:])
-    )
+    weight, bias = affine(layer.attn.qkv)
+    normed_rows = pack.normed(layer.ln1, pack.rows, modulation)
+    normed = pack.split(normed_rows)
+    keys_values = pack.split(F.linear(normed_rows, weight[dims:], bias[dims:]))
     asking = [
         x if r.outputs.patch_tokens or r.outputs.relations else x[:, :1]
         for x, r in zip(normed, requests, strict=True)
@@ -85,7 +91,7 @@ def run_last_block(
         attended.append(out.transpose(1, 2).flatten(2))
         residual.append(tokens[:, :wanted])
     final = TokenPack(residual)
-    final.rows = residuals(layer, final, TokenPack(attended).rows, modulation)
+    final.rows = residuals(encoder, layer, final, TokenPack(attended).rows, modulation)
     return final, relations
 
 

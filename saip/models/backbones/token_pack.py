@@ -22,7 +22,7 @@ class TokenPack:
     """
 
     def __init__(self, parts: list[Tensor]) -> None:
-        self.shapes = [part.shape[:2] for part in parts]
+        self.shapes = [(part.shape[0], part.shape[1]) for part in parts]
         self.rows = torch.cat([part.flatten(0, 1) for part in parts])
 
     def split(self, rows: Tensor) -> list[Tensor]:
@@ -30,14 +30,14 @@ class TokenPack:
         parts = rows.split([b * t for b, t in self.shapes])
         return [part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)]
 
-    def drop_path(self, branch: Tensor, probability: float) -> Tensor:
-        """Drop a residual branch of whole images, scaled so that its mean stays."""
+    def kept(self, probability: float) -> Tensor:
+        """Factors (N, 1) that drop a residual branch of whole images and keep its mean."""
         keep = 1 - probability
         masks = [
-            branch.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
+            self.rows.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
             for b, t in self.shapes
         ]
-        return branch * torch.cat(masks)
+        return torch.cat(masks)
 
     def spread(self, values: list[Tensor]) -> Tensor:
         """A row per image, (b, C) per request -> one per token, (N, C)."""

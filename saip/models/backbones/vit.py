@@ -16,12 +16,14 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
 from saip.checkpoint.relative_position import TABLE, tables_in
+from saip.compiling import Compilable
 from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
-from saip.models.backbones.token_blocks import Biases, run_block, run_last_block
+from saip.models.backbones.token_blocks import run_block, run_last_block
 from saip.models.backbones.token_outputs import output_of, reaches_the_end, read_at_the_end
 from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.backbones.vit_options import PosInit, check_options
+from saip.models.ops.attention import Biases
 from saip.models.ops.controller import Stage
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
 from saip.models.ops.relative_position import (
@@ -35,7 +37,7 @@ from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFea
 
 
 @MODELS.register_module()
-class ViTEncoder(BaseEncoder, VisionTransformer):
+class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
     """mmpretrain's VisionTransformer with the encoder contract; its state-dict keys are stock.
 
     Args:
@@ -209,7 +211,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         biases = self._biases([request], [grid])
         pack = TokenPack([tokens])
         for index, layer in enumerate(self.layers):
-            run_block(layer, pack, modulation(index, [0]), biases(layer, [0]))
+            run_block(self, layer, pack, modulation(index, [0]), biases(layer, [0]))
             yield index, pack.split(pack.rows)[0], grid
 
     def forward(self, x: Tensor) -> tuple[Any, ...]:
@@ -279,14 +281,18 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
     def _embed(self, images: Tensor, keep: Tensor | None) -> tuple[Tensor, Grid]:
         """(b, 3, h, w) -> (b, 1 + L or 1 + K, D) tokens with positions, and the full grid."""
         patches, grid = self.patch_embed(images)
+        return self._place(patches, grid, keep), grid
+
+    def _place(self, patches: Tensor, grid: Grid, keep: Tensor | None) -> Tensor:
+        """(b, L, D) patches -> (b, 1 + L or 1 + K, D) tokens with positions."""
         extra = self.num_extra_tokens
         rows = resample(self.pos_embed[0, extra:], self.patch_resolution, grid, self.pos_interp)
         patches = patches + rows
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))
         # Not len(): an exported graph would keep the size of the batch that it is traced with.
-        token = (self.cls_token + self.pos_embed[:, :extra]).expand(images.shape[0], -1, -1)
-        return torch.cat([token.to(patches.dtype), patches], dim=1), grid
+        token = (self.cls_token + self.pos_embed[:, :extra]).expand(patches.shape[0], -1, -1)
+        return torch.cat([token.to(patches.dtype), patches], dim=1)
 
     def _modulation(
         self, requests: list[EncodeRequest]
@@ -335,7 +341,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         dense: list[EncoderOutput | None] = [None] * len(requests)
         alive = list(range(len(requests)))
         for index, layer in enumerate(self.layers[:-1]):
-            run_block(layer, pack, modulation(index, alive), biases(layer, alive))
+            run_block(self, layer, pack, modulation(index, alive), biases(layer, alive))
             if index != level:
                 continue
             parts = pack.split(pack.rows)
@@ -351,7 +357,7 @@ class ViTEncoder(BaseEncoder, VisionTransformer):
         layer = self.layers[-1]
         asked = [requests[i] for i in alive]
         raw, relations = run_last_block(
-            layer, pack, asked, modulation(last, alive), biases(layer, alive)
+            self, layer, pack, asked, modulation(last, alive), biases(layer, alive)
         )
         normed = raw.split(self.ln1(raw.rows))
         read = normed if self.dense_is_final else raw.split(raw.rows)

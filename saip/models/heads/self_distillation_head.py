@@ -10,6 +10,7 @@ from mmengine import dist
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from saip.compiling import Compilable
 from saip.models.losses.self_distillation import self_distillation
 from saip.models.ops import skipping
 from saip.models.schedules import Schedule, build_schedule
@@ -18,7 +19,7 @@ from saip.structures import Progress
 
 
 @MODELS.register_module()
-class SelfDistillationHead(BaseModule):
+class SelfDistillationHead(Compilable, BaseModule):
     """Centered and sharpened targets, cross-entropy, running center (Eq. 1; DINO's loss).
 
     The center follows the mean target score. It moves in :meth:`update_center`, which the
@@ -77,17 +78,12 @@ class SelfDistillationHead(BaseModule):
         Returns:
             ``loss`` and ``entropy``, the mean entropy of the targets in nats.
         """
-        dtype = self.center.dtype
-        sharp = (targets.to(dtype) - self.center) / self.teacher_temp
-        probabilities = sharp.softmax(-1)
-        value = self_distillation(
-            predictions.to(dtype) / self.student_temp, probabilities, same_view, num_views
+        settings = self.student_temp, same_view, num_views
+        value, entropy, mean = self.run(
+            match, predictions, targets, self.center, self.teacher_temp, *settings
         )
-        with torch.no_grad():
-            similarity = (probabilities * sharp).sum(-1)
-            entropy = (sharp.logsumexp(-1) - similarity).mean()
-            if self.training:
-                self._pending.append(targets.to(dtype).mean(0, keepdim=True))
+        if self.training:
+            self._pending.append(mean)
         return {'loss': value, 'entropy': entropy}
 
     @torch.no_grad()
@@ -110,3 +106,25 @@ class SelfDistillationHead(BaseModule):
             self.center.add_(change, alpha=1 - self.center_momentum)
         elif not skipped:
             self.center.lerp_(mean, 1 - self.center_momentum)
+
+
+def match(
+    predictions: Tensor,
+    targets: Tensor,
+    center: Tensor,
+    teacher_temp: Tensor,
+    student_temp: float,
+    same_view: dict[int, int],
+    num_views: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, entropy of the targets in nats, and their mean score (1, K); see the head."""
+    scores = targets.to(center.dtype)
+    sharp = (scores - center) / teacher_temp
+    probabilities = sharp.softmax(-1)
+    value = self_distillation(
+        predictions.to(center.dtype) / student_temp, probabilities, same_view, num_views
+    )
+    with torch.no_grad():
+        similarity = (probabilities * sharp).sum(-1)
+        entropy = (sharp.logsumexp(-1) - similarity).mean()
+        return value, entropy, scores.mean(0, keepdim=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.compiling import Compilable
 from saip.models.ops.blocks import bottleneck_mlp, init_linear
 from saip.models.ops.precision import full_precision
+from saip.models.ops.regions import Affine, affine
 from saip.registry import MODELS
 
 
 @MODELS.register_module()
-class DINOProjector(BaseModule):
+class DINOProjector(Compilable, BaseModule):
     """MLP, l2 normalization, cosine with K prototypes (paper, Appendix A; DINO's head).
 
     The prototypes are a weight-normalized linear layer whose gains are fixed at 1, which is the
@@ -47,8 +51,16 @@ class DINOProjector(BaseModule):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, in_channels) image tokens -> (n, K) scores in [-1, 1]."""
-        x = F.normalize(self.mlp(tokens).to(self.prototypes.dtype), dim=-1)
-        prototypes = F.normalize(self.prototypes, dim=-1)
-        # A cosine in bfloat16 is off by 0.002, which the temperature of the target turns into 0.05.
-        with full_precision(x.device):
-            return F.linear(x, prototypes)
+        linear: list[Any] = [self.mlp[place] for place in (0, 2, 4)]
+        return self.run(score, tokens, *map(affine, linear), self.prototypes)
+
+
+def score(
+    tokens: Tensor, first: Affine, second: Affine, third: Affine, prototypes: Tensor
+) -> Tensor:
+    """Cosines of (n, C) tokens, after three linear layers, with (K, D) prototypes: (n, K)."""
+    hidden = F.gelu(F.linear(F.gelu(F.linear(tokens, *first)), *second))
+    x = F.normalize(F.linear(hidden, *third).to(prototypes.dtype), dim=-1)
+    # A cosine in bfloat16 is off by 0.002, which the temperature of the target turns into 0.05.
+    with full_precision(x.device):
+        return F.linear(x, F.normalize(prototypes, dim=-1))

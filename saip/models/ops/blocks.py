@@ -5,12 +5,29 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saip.compiling import Compilable
 from saip.models.ops.attention import attend
+from saip.models.ops.regions import (
+    Affine,
+    add_linear,
+    affine,
+    close_block,
+    normed_linear,
+    split_affine,
+)
 
 NORM_EPS = 1e-6
 
 
-class SelfAttention(nn.Module):
+def read(num_heads: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of (B, T, D) queries to (B, S, D) keys and values, the heads joined: (B, T, D)."""
+    query, key, value = (
+        x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (query, key, value)
+    )
+    return attend(query, key, value).transpose(1, 2).flatten(2)
+
+
+class SelfAttention(Compilable, nn.Module):
     """Multi-head self-attention with a fused qkv projection."""
 
     def __init__(self, dims: int, num_heads: int) -> None:
@@ -20,20 +37,25 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dims, 3 * dims)
         self.proj = nn.Linear(dims, dims)
 
-    def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
-        """Attend from the first ``queries`` tokens (None: all) of (B, T, D) to all of them."""
-        if queries is None:
-            q, k, v = (self._heads(part) for part in self.qkv(x).chunk(3, -1))
-        else:
-            weight, bias = self.qkv.weight, self.qkv.bias
-            q = self._heads(F.linear(x[:, :queries], weight[: self.dims], bias[: self.dims]))
-            keys_values = F.linear(x, weight[self.dims :], bias[self.dims :])
-            k, v = (self._heads(part) for part in keys_values.chunk(2, -1))
-        out = attend(q, k, v)
-        return self.proj(out.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        return self.proj(read(self.num_heads, *self.qkv(x).chunk(3, -1)))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+    def read(self, x: Tensor, norm: nn.LayerNorm, queries: int | None = None) -> Tensor:
+        """What the heads read, before the projection.
+
+        Args:
+            x: (B, T, D), not normed.
+            norm: of the tokens.
+            queries: how many of the tokens ask, the first ones; None: all.
+        """
+        if queries is None:
+            packed = self.run(normed_linear, x, affine(norm), norm.eps, affine(self.qkv))
+            return read(self.num_heads, *packed.chunk(3, -1))
+        x = norm(x)
+        for_queries, for_others = split_affine(affine(self.qkv), self.dims)
+        query = F.linear(x[:, :queries], *for_queries)
+        return read(self.num_heads, query, *F.linear(x, *for_others).chunk(2, -1))
 
 
 class Mlp(nn.Module):
@@ -48,6 +70,10 @@ class Mlp(nn.Module):
         """(..., D) -> (..., D)."""
         return self.fc2(F.gelu(self.fc1(x)))
 
+    def affine(self) -> tuple[Affine, Affine]:
+        """Weights and biases of both layers."""
+        return affine(self.fc1), affine(self.fc2)
+
 
 def bottleneck_mlp(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
     """Three linear layers with a GELU between them, those of the projectors of CSM."""
@@ -60,7 +86,7 @@ def bottleneck_mlp(in_channels: int, hidden_channels: int, out_channels: int) ->
     )
 
 
-class SelfBlock(nn.Module):
+class SelfBlock(Compilable, nn.Module):
     """Self-attention, then a feed-forward layer, both residual."""
 
     def __init__(self, dims: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
@@ -72,11 +98,14 @@ class SelfBlock(nn.Module):
 
     def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
         """(B, T, D) -> the first ``queries`` tokens (None: all) after the block."""
-        x = x[:, :queries] + self.attn(self.norm1(x), queries)
-        return x + self.mlp(self.norm2(x))
+        attended = self.attn.read(x, self.norm1, queries)
+        feed_forward = affine(self.norm2), self.norm2.eps, *self.mlp.affine()
+        return self.run(
+            close_block, x[:, :queries], attended, affine(self.attn.proj), *feed_forward
+        )
 
 
-class CrossBlock(nn.Module):
+class CrossBlock(Compilable, nn.Module):
     """Cross-attention to a memory, then a feed-forward layer, both residual."""
 
     def __init__(self, dims: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
@@ -88,11 +117,17 @@ class CrossBlock(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries x (B, T, D) read memory (B, M, D), which is not normed again."""
-        x = x + self.attn(self.norm1(x), memory, memory, need_weights=False)[0]
-        return x + self.mlp(self.norm2(x))
+        # Not by the module's own forward, which takes torch's fused kernel for any length.
+        packed = self.attn.in_proj_weight, self.attn.in_proj_bias
+        asking, others = split_affine(packed, self.attn.embed_dim)
+        query = self.run(normed_linear, x, affine(self.norm1), self.norm1.eps, asking)
+        key, value = F.linear(memory, *others).chunk(2, -1)
+        attended = read(self.attn.num_heads, query, key, value)
+        feed_forward = affine(self.norm2), self.norm2.eps, *self.mlp.affine()
+        return self.run(close_block, x, attended, affine(self.attn.out_proj), *feed_forward)
 
 
-class ConditionedBlock(nn.Module):
+class ConditionedBlock(Compilable, nn.Module):
     """Self-attention, cross-attention to a memory, feed-forward (paper, Section III-A)."""
 
     def __init__(self, dims: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
@@ -103,7 +138,8 @@ class ConditionedBlock(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Queries x (B, T, D) read memory (B, M, D)."""
-        return self.cross(x + self.attn(self.norm1(x)), memory)
+        attended = self.attn.read(x, self.norm1)
+        return self.cross(self.run(add_linear, x, attended, affine(self.attn.proj)), memory)
 
 
 def is_gain(value: object) -> bool:

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 
+from saip.compiling import compile_functions
 from saip.errors import InputError
 from saip.models.experts import BaseExpert
 from saip.models.objectives.base import Parts
@@ -55,6 +56,9 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
             of the final patch tokens.
         init_from: weights of another training to begin with, see
             :func:`saip.models.selfsup.init_from.load_parts`; None begins at random.
+        compile: let ``torch.compile`` fuse what lies between the attentions, the projector and
+            the matching loss. Files are the same with and without. Off by default: compiling
+            takes minutes, and whether a step then is faster depends on the machine.
 
     Raises:
         InputError: no objective is left, the recipe does not make a view that an objective
@@ -72,6 +76,7 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         expert: dict[str, Any] | None = None,
         feature: Feature = 'image_token',
         init_from: dict[str, Any] | None = None,
+        compile: bool = False,
     ) -> None:
         wanted = take_wanted(objectives)
         check_drops_tokens(wanted, backbone)
@@ -104,6 +109,8 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         self.dense_norm = norm if normed else nn.Identity()
         self.expert = built
         self._follow(built)
+        if compile:
+            compile_functions(self)
 
     def _build_objectives(
         self, wanted: dict[str, dict[str, Any]], expert: BaseExpert | None

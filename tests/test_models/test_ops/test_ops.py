@@ -1,8 +1,10 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 
-from saip.models.ops.blocks import SelfBlock
+from saip.models.ops.attention import attend, attend_within
+from saip.models.ops.blocks import CrossBlock, SelfBlock
 from saip.models.ops.patchify import patchify
 from saip.models.ops.pos_embed import resample, resample_sequence
 
@@ -36,3 +38,61 @@ def test_a_block_for_some_queries_equals_the_whole_block_there():
     block = SelfBlock(32, 4).double()
     x = torch.randn(3, 9, 32, dtype=torch.float64)
     torch.testing.assert_close(block(x, queries=2), block(x)[:, :2])
+
+
+def test_a_cross_block_equals_torchs_own_attention():
+    block = CrossBlock(32, 4).double()
+    x, memory = torch.randn(3, 5, 32).double(), torch.randn(3, 9, 32).double()
+    read = block.attn(block.norm1(x), memory, memory, need_weights=False)[0]
+    expected = x + read
+    expected = expected + block.mlp(block.norm2(expected))
+    torch.testing.assert_close(block(x, memory), expected)
+
+
+SHAPES = [(3, 5), (2, 9), (1, 1)]
+
+
+def exact(packed: torch.Tensor, heads: int) -> torch.Tensor:
+    """Self-attention within each image of SHAPES, head by head in float64."""
+    rows = []
+    for part, (b, t) in zip(packed.split([b * t for b, t in SHAPES]), SHAPES, strict=True):
+        for image in part.view(b, t, -1):
+            triples = zip(*(x.chunk(heads, -1) for x in image.chunk(3, -1)), strict=True)
+            read = [(q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v for q, k, v in triples]
+            rows.append(torch.cat(read, -1))
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.bfloat16, 0.1)]
+)
+def test_packed_attention_stays_within_each_image(dtype, tolerance):
+    packed = torch.randn(sum(b * t for b, t in SHAPES), 3 * 16).to(dtype)
+    grad = torch.randn(len(packed), 16).to(dtype)
+    ours, theirs = packed.clone().requires_grad_(), packed.double().requires_grad_()
+    out = attend_within(ours, SHAPES, 2, [None] * len(SHAPES))
+    expected = exact(theirs, 2)
+    out.backward(grad)
+    expected.backward(grad.double())
+    assert out.dtype == dtype
+    for found, wanted in ((out, expected), (ours.grad, theirs.grad)):
+        allowed = tolerance * float(wanted.detach().std())
+        torch.testing.assert_close(found.double(), wanted, rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.bfloat16, 0.1)]
+)
+def test_attention_to_other_tokens(dtype, tolerance):
+    shapes = (2, 3, 4, 8), (2, 3, 7, 8), (2, 3, 7, 8)
+    ours = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
+    theirs = [x.detach().double().requires_grad_() for x in ours]
+    query, key, value = theirs
+    expected = (query @ key.mT / 8**0.5).softmax(-1) @ value
+    out, grad = attend(*ours), torch.randn(shapes[0]).to(dtype)
+    out.backward(grad)
+    expected.backward(grad.double())
+    pairs = [(out, expected), *((x.grad, y.grad) for x, y in zip(ours, theirs, strict=True))]
+    for found, wanted in pairs:
+        allowed = tolerance * float(wanted.detach().std())
+        torch.testing.assert_close(found.double(), wanted, rtol=0, atol=allowed)
