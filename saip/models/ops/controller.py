@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saip.checkpoint.controller import check_lambda
-from saip.models.ops.precision import full_precision
+from saip.models.ops.precision import FullPrecision, full_precision
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Modulation:
     shift: Tensor
 
 
-class SemanticController(nn.Module):
+class SemanticController(FullPrecision, nn.Module):
     """One pair of linear layers per stage (Chen et al., SOLIDER, CVPR 2023, Section 3.3).
 
     With λ of an image and v = (λ, 1 - λ), the output x of a stage's norms becomes

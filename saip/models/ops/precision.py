@@ -13,6 +13,10 @@ def full_precision(device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, enabled=False)
 
 
+class FullPrecision:
+    """A module that switches autocast off for itself, so that its weights must stay as they are."""
+
+
 def widen(x: Tensor) -> Tensor:
     """Half precision as float32; float32 and float64 as they are."""
     return x.float() if x.dtype.itemsize < 4 else x

@@ -16,6 +16,7 @@ from saip.errors import InputError
 from saip.models.experts import BaseExpert
 from saip.models.objectives.base import Parts
 from saip.models.ops.blocks import NORM_EPS
+from saip.models.ops.lowered_weights import lowered_weights
 from saip.models.selfsup.encoding import encode_views
 from saip.models.selfsup.init_from import InitFrom, load_parts
 from saip.models.selfsup.inputs import (
@@ -179,6 +180,10 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
 
         A diagnostic is named after its objective: ``csm_teacher_entropy``.
         """
+        with lowered_weights(self):
+            return self._loss(inputs)
+
+    def _loss(self, inputs: Views) -> dict[str, Tensor]:
         experts = self.as_seen_by_objectives(self.encode_by_expert(inputs))
         inputs = self.derive_views(experts, inputs)
         student = Encoded(
