@@ -25,6 +25,7 @@ from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.backbones.vit_options import PosInit, check_options
 from saip.models.ops.attention import Biases
 from saip.models.ops.controller import Stage
+from saip.models.ops.patchify import embed_patches
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
 from saip.models.ops.relative_position import (
     read_table,
@@ -283,6 +284,16 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
         patches, grid = self.patch_embed(images)
         return self._place(patches, grid, keep), grid
 
+    def _embed_all(self, requests: list[EncodeRequest]) -> list[tuple[Tensor, Grid]]:
+        """As :meth:`_embed`: the patches of all in one product, not in a convolution for each."""
+        batches, side = [r.images for r in requests], self.patch_stride
+        # What is no whole number of patches is padded by the convolution's layer.
+        if len(batches) == 1 or any(n % side for x in batches for n in x.shape[-2:]):
+            return [self._embed(r.images, r.keep) for r in requests]
+        layer = self.patch_embed.projection
+        pairs = zip(embed_patches(batches, layer.weight, layer.bias), requests, strict=True)
+        return [(self._place(x, grid, request.keep), grid) for (x, grid), request in pairs]
+
     def _place(self, patches: Tensor, grid: Grid, keep: Tensor | None) -> Tensor:
         """(b, L, D) patches -> (b, 1 + L or 1 + K, D) tokens with positions."""
         extra = self.num_extra_tokens
@@ -333,7 +344,7 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
         level = last if self.feature_level is None else self.feature_level
         if level == last:
             requests = [read_at_the_end(r) for r in requests]
-        embedded = [self._embed(r.images, r.keep) for r in requests]
+        embedded = self._embed_all(requests)
         grids = [grid for _, grid in embedded]
         pack = TokenPack([tokens for tokens, _ in embedded])
         modulation = self._modulation(requests)

@@ -5,7 +5,7 @@ from mmpretrain.models.utils import resize_pos_embed
 
 from saip.models.ops.attention import attend, attend_within
 from saip.models.ops.blocks import CrossBlock, SelfBlock
-from saip.models.ops.patchify import patchify
+from saip.models.ops.patchify import embed_patches, patchify
 from saip.models.ops.pos_embed import resample, resample_sequence
 
 
@@ -15,6 +15,17 @@ def test_patchify_orders_values_by_row_column_channel():
     assert patches.shape == (2, 2, 768)
     expected = torch.stack([image[1, :, 16 + r, c] for r in range(16) for c in range(16)])
     assert torch.equal(patches[1, 1], expected.flatten())
+
+
+def test_one_product_embeds_as_a_convolution_does():
+    conv = torch.nn.Conv2d(3, 5, 4, stride=4, dtype=torch.float64)
+    batches = [torch.randn(2, 3, 8, 12).double(), torch.randn(3, 3, 16, 4).double()]
+    found = embed_patches(batches, conv.weight, conv.bias)
+    for images, (tokens, grid) in zip(batches, found, strict=True):
+        maps = conv(images)
+        assert grid == maps.shape[2:]
+        expected = maps.flatten(2).transpose(1, 2)
+        torch.testing.assert_close(tokens, expected, rtol=0, atol=1e-12)
 
 
 def test_grid_resampling_equals_mmpretrains():
