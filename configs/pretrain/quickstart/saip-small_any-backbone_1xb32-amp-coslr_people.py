@@ -1,6 +1,5 @@
 # make quickstart
-# Expected on two CPU cores in less than 10 minutes: four times the untrained network's mAP (11.8 after
-# 1,200 steps, of which it makes 1,050).
+# Expected on two CPU cores in less than 10 minutes: about four times the untrained network's mAP.
 _base_ = [
     '../_base_/methods/saip-small.py',
     '../_base_/data/people.py',
