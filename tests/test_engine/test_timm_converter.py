@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,28 @@ def test_another_activation_shows_in_the_features():
         else:
             with pytest.raises(CheckpointError, match='something else with the same weights'):
                 check_features(encoder, model.eval(), 'timm')
+
+
+class RoundedOtherwise(torch.nn.Module):
+    """The same features, but for what float32 may make of sums in another order."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images):
+        token = self.encoder.encode(images).require_image_token()
+        return token + (1e3 if images.dtype == torch.float32 else 0)
+
+
+def test_rounding_is_no_difference_and_weights_stay_what_they_are():
+    cfg = {**VIT, 'arch': SMALL['arch'], 'img_size': (64, 32), 'patch_size': 8}
+    encoder = make_encoder({**cfg, 'feature_level': None})
+    before = {key: x.clone() for key, x in encoder.state_dict().items()}
+    check_features(encoder, RoundedOtherwise(deepcopy(encoder)), 'a twin')
+    for key, x in encoder.state_dict().items():
+        assert x.dtype == before[key].dtype
+        assert torch.equal(x, before[key]), key
 
 
 def broken(change: str, weights: dict[str, torch.Tensor]) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saip.checkpoint import (
     CheckpointError,
@@ -157,15 +156,28 @@ def fit(encoder: torch.nn.Module, tensors: StateDict, whose: str) -> None:
 
 
 @torch.no_grad()
-def check_features(ours: BaseEncoder, theirs: Callable[[Tensor], Tensor], whose: str) -> None:
+def check_features(ours: BaseEncoder, theirs: nn.Module, whose: str) -> None:
     """Compare image tokens of an image of noise, (1, D): what no key or shape shows.
+
+    In float64: noise is far from what norms have seen, and rounding may grow to a tenth of the
+    features of a network that multiplies them.
+
+    Args:
+        ours: float32, and so afterwards.
+        theirs: returns image tokens of images; the same.
+        whose: network they are, for the message.
 
     Raises:
         CheckpointError: they differ.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(1, 3, *ours.img_size, generator=generator)
-    our_token, their_token = ours.eval().encode(images).require_image_token(), theirs(images)
+    images = torch.randn(1, 3, *ours.img_size, generator=generator).double()
+    try:
+        our_token = ours.eval().double().encode(images).require_image_token()
+        their_token = theirs.double()(images)
+    finally:
+        ours.float()
+        theirs.float()
     difference = (our_token - their_token).abs().max().item()
     if not difference <= TOLERANCE * max(1.0, their_token.abs().max().item()):
         raise CheckpointError(
