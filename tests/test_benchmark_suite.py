@@ -110,6 +110,7 @@ def test_the_plain_step_must_give_the_same_losses(monkeypatch):
         step.assert_equal(cfg, data)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize('name', FAST)
 def test_a_part_measures_tiny_sizes(name):
     benchmark, sizes = load('benchmark'), load('suite.sizes')

@@ -87,7 +87,7 @@ def scalars(work_dir: Path) -> dict[int, dict]:
     'backbone',
     [
         pytest.param(VIT, id='vit'),
-        pytest.param(RESNET, id='batch_norm'),
+        pytest.param(RESNET, id='batch_norm', marks=pytest.mark.slow),
         pytest.param(STRIDE_16, id='stride_16', marks=pytest.mark.slow),
     ],
 )
@@ -163,6 +163,7 @@ import saip
     assert sorted(scalars(tmp_path / 'work')) == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_a_subset_of_the_objectives_trains_on_two_processes(config, people, tmp_path):
     options = ('model.objectives.csm=None', 'train_dataloader.batch_size=4')
@@ -171,6 +172,7 @@ def test_a_subset_of_the_objectives_trains_on_two_processes(config, people, tmp_
     assert all('loss_csr' in row and 'loss_csm' not in row for row in rows.values())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ('leaf', 'accumulated', 'moves'),
     [
@@ -230,6 +232,7 @@ def command_line(config: Path, work_dir: Path, *arguments: str, **env: str):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ('folder', 'options', 'message'),
     [

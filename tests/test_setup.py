@@ -151,7 +151,9 @@ def test_an_interruption_ends_in_one_line_with_its_commands(tmp_path):
 import sys
 sys.path.insert(0, {str(FOLDER)!r})
 import install
+import signal
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 def act(setup):
     setup.run('sh', '-c', 'sleep 60 & echo $! > {tmp_path}/child; wait')
 install.steps = lambda setup: [install.Step('slow', 'core', (), act)]

@@ -41,6 +41,7 @@ def test_train_and_test_from_the_command_line(toy_config, tmp_path):
     assert 'score: 8.0' in done.stdout + done.stderr
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -66,6 +67,7 @@ def test_a_loss_that_is_not_a_number_is_one_line(toy_config):
     assert 'loss_square, loss_abs not finite' in error_line(done)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize('checkpoint', ['absent.pth', '{broken}'])
 def test_test_names_a_missing_or_corrupt_checkpoint(toy_config, tmp_path, checkpoint):
     broken = tmp_path / 'broken.pth'

@@ -256,6 +256,7 @@ def test_a_process_that_is_ended_from_outside_is_one_line():
 
 
 SLEEPERS = """
+import signal
 import time
 
 import saip.datasets.progress
@@ -264,6 +265,7 @@ from saip.datasets.parallel import parallel_map
 saip.datasets.progress.SECONDS_BETWEEN_LINES = {False: 0}
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
     try:
         parallel_map(time.sleep, [0.1] * 8 + [1.0], 8, 'asleep')  # most have nothing to do
     except KeyboardInterrupt:

@@ -50,6 +50,7 @@ def check(way, checkpoint, size):
 ignore = pytest.mark.filterwarnings('ignore')  # torch.jit.trace says that it is deprecated
 
 
+@pytest.mark.sampled(2)
 @ignore
 @pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('name', ENCODERS)

@@ -141,6 +141,7 @@ def test_the_budget_counts_what_is_kept(hook, epochs, expected):
     assert budget.bytes == round(1.05 * 100 * sum(expected))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('epochs', [True, False])
 @pytest.mark.parametrize(
     'changes',

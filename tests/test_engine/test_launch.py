@@ -156,7 +156,9 @@ def test_resume_auto_prefers_the_run_that_wrote_last(toy_config):
     for checkpoint in work.glob('epoch_*.pth'):
         os.utime(checkpoint, (1, 1))
     other = work.with_name('other')
-    launch.train(path, work_dir=str(other), options={'train_cfg.max_epochs': 1})
+    # Runs that begin in the same second share mmengine's instances of the same name.
+    options = {'train_cfg.max_epochs': 1, 'experiment_name': 'other'}
+    launch.train(path, work_dir=str(other), options=options)
     for name in ('epoch_1.pth', 'last_checkpoint'):  # an older version wrote both into one
         shutil.copy(other / name, work / name)
     assert newest_checkpoint(work)[0] == work / 'epoch_1.pth'
@@ -365,6 +367,7 @@ def test_processes_with_cuda_are_joined_before_a_checkpoint_is_chosen(toy_config
     assert calls == [(('slurm',), dict(backend='nccl', timeout=600)), 'chosen']
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_processes_log_the_losses_of_one(toy_config, tmp_path):
     """Two processes of batch 2, and one of batch 4 that sees the same images."""

@@ -291,6 +291,7 @@ def validated_unequally(config: str) -> str:
     return 'done'
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_processes_agree_whatever_they_validate(toy_config, tmp_path):
     """Nine points: three batches of two in the first process, and two in the second.
@@ -313,6 +314,7 @@ def test_processes_agree_whatever_they_validate(toy_config, tmp_path):
     assert 'after 7 of 12 iterations: saved' in found[0]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.dist
 @pytest.mark.parametrize(
     'asked',

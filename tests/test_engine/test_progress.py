@@ -78,6 +78,7 @@ def test_no_leaf_keeps_its_training_state_in_the_list_of_custom_hooks(path):
     }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize('preset', PRESETS)
 def test_without_custom_hooks_everything_moves(preset, tmp_path):
     runner, watch = watched(Case(preset, accumulated=1), tmp_path)

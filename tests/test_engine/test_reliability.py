@@ -242,6 +242,7 @@ def resumed_by(work: str, empty: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_all_processes_continue_what_the_first_one_has_chosen(toy_config, tmp_path):
     launch.train(toy_config())

@@ -122,6 +122,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     return {'optim_wrapper.optimizer.fused': True}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize('device', ['host', 'device'])
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_a_poisoned_step_moves_nothing(case, kind, device, tmp_path, monkeypatch
         assert found['steps'] == (0 if case.accumulated else STEPS - 2)
 
 
+@pytest.mark.slow
 def test_both_ways_compute_the_same(tmp_path, monkeypatch):
     for case in (Case('saip'), Case('saip', 'test_resnet')):
         host = poisoned(case, str(tmp_path / 'host'), 'images', (2,))
@@ -185,6 +187,7 @@ def test_statistics_of_all_processes_stay_where_they_were(tmp_path):
     assert rows[0]['skipped'] == [1]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('device', ['host', 'device'])
 def test_the_release_stays_finite(kind, device, tmp_path, monkeypatch):

@@ -201,6 +201,7 @@ def test_what_needs_an_average_is_refused_with_the_reason(expert_file):
 CONFIGS = ROOT / 'configs'
 
 
+@pytest.mark.slow
 def test_a_run_resumes_and_tests_with_the_expert_from_its_file(
     tmp_path, expert_file, monkeypatch
 ):

@@ -101,6 +101,7 @@ def test_every_weight_to_learn_gets_a_gradient(cihp, tmp_path, monkeypatch, back
         assert sum(reached) > 0.9 * len(reached) > 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('backbone', [*ENCODERS, *STRIDE_16])
 def test_two_iterations_and_an_evaluation(cihp, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)

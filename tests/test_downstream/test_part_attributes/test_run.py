@@ -86,6 +86,7 @@ def step(changes: dict) -> tuple[Module, dict[str, float]]:
     return model, {name: value.item() for name, value in terms.items()}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('backbone', ENCODERS)
 def test_every_weight_to_learn_gets_a_gradient(people, tmp_path, monkeypatch, backbone):
     """DistributedDataParallel refuses others."""
@@ -192,6 +193,7 @@ def test_real_size(people, tmp_path, monkeypatch, backbone):
     assert 0 <= runner.message_hub.get_scalar('val/fashionpedia/segm_AP').current() <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('one_process_group')
 def test_it_trains_in_a_process_group(people, tmp_path, monkeypatch):
     monkeypatch.setenv('SAIP_BACKBONE', 'vit-4blocks-p16')

@@ -165,6 +165,7 @@ def two_iterations_and_an_evaluation(folder, work_dir, images, real_size):
     assert 0 <= tested['multi_scale/mIoU'] <= 100
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('name', [*ENCODERS, 'starnet-s3-os16', STRIDE_16[1]])
 def test_two_iterations_and_an_evaluation(drawn, tmp_path, monkeypatch, fresh_mmengine, name):
     monkeypatch.setenv('SAIP_BACKBONE', name)

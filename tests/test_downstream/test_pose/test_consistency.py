@@ -310,6 +310,7 @@ def seen(monkeypatch):
     monkeypatch.setattr(CheckedKeypoints, '_load_detection_results', with_landmarks)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.usefixtures('seen', 'fresh_mmengine')
 @pytest.mark.parametrize(
     ('task', 'numbers'),

@@ -33,6 +33,7 @@ def train_and_evaluate(task, options, folder):
         assert found[f'{prefix}/AP'] == history.get_scalar(f'val/{prefix}/AP').current()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize('backbone', [*ENCODERS, *STRIDE_16])
 @pytest.mark.parametrize('task', TASKS)
 def test_two_steps_and_an_evaluation(drawn, tmp_path, monkeypatch, task, backbone):

@@ -91,6 +91,7 @@ def two_steps_and_an_evaluation(config: str, options: dict) -> None:
     assert runner.test() == {f'reid/{name}': score for name, score in scores.items()}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('backbone', [*BACKBONES, *STRIDE_16])
 def test_market1501_trains_and_is_evaluated(
     people, tmp_path, monkeypatch, fresh_mmengine, backbone
@@ -121,6 +122,7 @@ def test_market1501_trains_and_is_evaluated(
     Image.open(tmp_path / 'shown/ranked_lists.png').verify()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_msmt17_trains_and_is_evaluated(msmt17, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)

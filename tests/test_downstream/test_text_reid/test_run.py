@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmpretrain.models.backbones import VisionTransformer
 from PIL import Image
 
 from saip.checkpoint import load_checkpoint_file, write_checkpoint
@@ -63,6 +64,7 @@ def two_steps_and_an_evaluation(config: str, options: dict, captions: tuple[int,
         assert 0 <= found['Rank-1'] <= found['Rank-5'] <= found['Rank-10'] <= 100
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('backbone', [*BACKBONES, *STRIDE_16])
 def test_cuhk_pedes_trains_and_is_evaluated(people, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv('SAIP_BACKBONE', backbone)
@@ -262,9 +264,7 @@ def test_image_features_are_projected_tokens_of_the_encoder(people, tmp_path):
     images = torch.randn(2, 3, 64, 32)
     found = model(images)
     assert found.shape == (2, 1 + 4 * 2, 64)
-    (raw,) = (
-        type(model.backbone).__mro__[2].forward(model.backbone, images)
-    )  # the stock network's map
+    (raw,) = VisionTransformer.forward(model.backbone, images)  # the stock network's map
     tokens = torch.einsum('bdl,ed->ble', raw.flatten(2), model.projection.weight)
     torch.testing.assert_close(found[:, 1:], tokens, atol=1e-5, rtol=1e-4)
     assert model.projection.bias is None

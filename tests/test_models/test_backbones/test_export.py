@@ -20,6 +20,7 @@ def cases():
             yield pytest.param(path, strict, marks=marks, id=name)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize('out_type', ['featmap', 'image_token'])
 @pytest.mark.parametrize(('path', 'strict'), cases())
 def test_an_exported_encoder_computes_the_same_for_any_batch(path, strict, out_type):

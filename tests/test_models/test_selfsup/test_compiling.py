@@ -59,6 +59,7 @@ def losses(model, step: int, dtype: torch.dtype = torch.float64) -> list[torch.T
     return [x.detach().clone() for x in (*out.values(), *gradients)]
 
 
+@pytest.mark.slow
 def test_no_graph_breaks_and_none_is_compiled_again_when_scales_change(monkeypatch):
     use('aot_eager', monkeypatch)
     plain, fused = build(False), build(True)
@@ -82,6 +83,7 @@ def step_sizes(model, step: int) -> tuple:
     return tuple(recipe[name].sizes(draw) for name, draw in draws.items())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize('options', [dict(drop_path_rate=0.3), dict(layer_scale=0.1)])
 def test_stochastic_depth_and_gains(options, monkeypatch):
     use('aot_eager', monkeypatch)
