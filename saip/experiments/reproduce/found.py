@@ -88,6 +88,8 @@ class Records:
         ]
         if not records:
             return Found()  # no configuration has to be read then
+        if not settings.takes_options(cell, row.weights):
+            return Found(passed_over=('has not the keys of --cfg-options',))
         beginning = _Beginning(row.weights, settings)
         wanted = _Wanted.of(row, cell, settings)
         passed, done, running = [], None, None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mmengine.config import Config
 
+from saip.engine.keys.errors import ConfigKeyError
 from saip.engine.launch import read_config
 from saip.engine.options import parse_options
 from saip.engine.records import training_digest
@@ -93,6 +94,16 @@ class Settings:
         config = self.task_config(cell)
         stated_gpus(config)  # which says it where there is none
         return _read(config, self.data, tuple(variables.items()), self.options)
+
+    def takes_options(self, cell: Cell, weights: Weights) -> bool:
+        """Whether a cell's fine-tuning has the keys of ``options``: they may be another task's."""
+        if not self.options or cell.task.protocol:
+            return True
+        try:
+            self.read_task(cell, weights)
+        except ConfigKeyError:
+            return False
+        return True
 
     def read_pretraining(self, weights: Weights) -> Config:
         """Resolve the configuration of a pretraining."""

@@ -121,9 +121,13 @@ def _line(row: Row, settings: Settings, records: Records) -> Line:
     passed = [
         f'{cell.task.title}, {reason}' for cell, one in found for reason in one.passed_over
     ]
-    # Commands of a data set without its configuration are no commands.
+    # Commands of a data set without its configuration are no commands, nor are those with options
+    # of another task.
     known = [
-        cell for cell in row.cells if cell.task.protocol or settings.task_config(cell).is_file()
+        cell
+        for cell in row.cells
+        if cell.task.protocol or settings.task_config(cell).is_file()
+        if settings.takes_options(cell, row.weights)
     ]
     shown = replace(row, cells=tuple(known))
     return Line(

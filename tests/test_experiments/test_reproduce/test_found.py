@@ -200,3 +200,19 @@ def test_of_a_set_with_a_validation_part_the_best_is_tested(tmp_path):
     last.write(tmp_path / 'other')
     passed = Records.read([tmp_path / 'other']).of(row, cell, one).passed_over
     assert passed[0].endswith('epoch_210.pth was tested, not the best of the validation')
+
+
+def test_options_of_one_task_leave_the_others_of_the_table_out(tmp_path):
+    """--run of one task with its own options ends with the whole table."""
+    table = TABLES['cae']
+    row = next(r for r in table.rows if any(c.task.name == 'imagenet' for c in r.cells))
+    one = settings(tmp_path, options=('model.head.num_classes=8',))
+    for cell in row.cells:
+        if not cell.task.protocol:
+            record(row, cell, settings(tmp_path)).write(tmp_path / 'work')
+    report = report_table(table, one, Records.read([tmp_path / 'work']))
+    line = next(x for x in report.lines if x.name == row.name)
+    commands = ' '.join(map(str, line.steps))
+    assert 'finetune_imagenet.py' in commands
+    assert 'mask-rcnn_coco.py' not in commands
+    assert any('has not the keys of --cfg-options' in x for x in line.passed_over)
