@@ -7,7 +7,8 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,17 @@ BUSY = 'while True: pass'
 def answer(value: object) -> None:
     """Write what a peer is asked for."""
     print(f'\n{ANSWER}{value}', flush=True)  # a progress bar may stand in the line
+
+
+def answer_times(step: Callable[[int], object]) -> None:
+    """Make as many steps as each line says, after a first one; answer with the seconds of one."""
+    step(0)
+    answer('ready')
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for number in range(int(line)):
+            step(number)
+        answer((time.perf_counter() - start) / int(line))
 
 
 class Peer:

@@ -10,10 +10,9 @@ import saip.startup  # noqa: F401, before torch
 import socket
 import statistics
 import sys
-import time
 
 from suite.figures import Curve, Figure, Part
-from suite.peers import Peer, answer
+from suite.peers import Peer, answer_times
 from suite.sizes import Sizes
 
 GROUP = 'A step of the quickstart in processes of one thread, float32, wall clock'
@@ -43,13 +42,7 @@ def serve(encoder: str, batch: int, rank: int, world: int, port: int) -> None:
             losses = trained(**prepared, mode='loss')
         wrapper.update_params(total(losses))
 
-    step(0)
-    answer('ready')
-    for line in sys.stdin:
-        start = time.perf_counter()
-        for number in range(int(line)):
-            step(number)
-        answer((time.perf_counter() - start) / int(line))
+    answer_times(step)
 
 
 def free_port() -> int:

@@ -11,10 +11,9 @@ from saip.startup import usable_cores
 import os
 import statistics
 import sys
-import time
 
 from suite.figures import Figure, Part
-from suite.peers import Peer, answer, busy
+from suite.peers import Peer, answer_times, busy
 from suite.sizes import Sizes
 
 FREE = 1.5
@@ -35,13 +34,7 @@ def serve(encoder: str, batch: int) -> None:
     preset = 'saip' if encoder == 'tiny' else 'saip-small'
     model = build(model_config(preset, encoder))
     wrapper, data = wrapper_of(model, 'bfloat16'), images(batch)
-    train_step(model, wrapper, data, 0)
-    answer('ready')
-    for line in sys.stdin:
-        start = time.perf_counter()
-        for number in range(int(line)):
-            train_step(model, wrapper, data, number)
-        answer((time.perf_counter() - start) / int(line))
+    answer_times(lambda number: train_step(model, wrapper, data, number))
 
 
 def measure(sizes: Sizes) -> Part:

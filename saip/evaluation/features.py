@@ -16,6 +16,19 @@ BRANCHES = ('student', 'expert')
 """The two networks of a pretraining run, in the order in which they are reported."""
 
 
+def require_finite(features: Tensor, what: str = 'features') -> None:
+    """Refuse features of any shape, named ``what``, of which one is not finite.
+
+    Raises:
+        InputError: one is NaN or infinity.
+    """
+    if not features.isfinite().all():
+        raise InputError(
+            f'{what} are not finite: the weights have diverged; go back to an earlier checkpoint '
+            'with a lower learning rate'
+        )
+
+
 def normalize(features: Tensor, what: str = 'features') -> Tensor:
     """Return the rows of (N, D) ``features`` in float32 with unit l2 norm.
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saip.errors import InputError
+from saip.evaluation.features import require_finite
 
 STRENGTHS = tuple(10.0**power for power in range(-3, 3))
 """Inverse penalties that are tried."""
@@ -61,11 +61,7 @@ def fit_logistic(
     Raises:
         InputError: features are not finite.
     """
-    if not features.isfinite().all():
-        raise InputError(
-            'features are not finite: the weights have diverged; go back to an earlier checkpoint '
-            'with a lower learning rate'
-        )
+    require_finite(features)
     # Two columns of one regression with weights w are -w / 2 and w / 2, of half its squared norm.
     share = 1.0 if targets.ndim == 1 and classes == 2 else 0.5
     rows = features.double()

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saip.errors import InputError
+from saip.evaluation.features import require_finite
 from saip.structures import Grid
 
 PENALTY = 1e-3
@@ -176,11 +177,7 @@ def _hat(places: Tensor, count: int) -> Tensor:
 
 
 def _statistics(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    if not tokens.isfinite().all():
-        raise InputError(
-            'patch tokens are not finite: the weights have diverged; go back to an earlier '
-            'checkpoint with a lower learning rate'
-        )
+    require_finite(tokens, 'patch tokens')
     rows = tokens.double().flatten(0, -2)
     std = rows.std(dim=0, correction=0)
     # A channel that is constant says nothing; dividing by its noise would make it say something.

@@ -15,7 +15,7 @@ from mmpretrain.engine.optimizers import LARS
 from torch import Tensor, nn
 
 from saip.errors import InputError
-from saip.models.ops.attention import attend
+from saip.models.ops.attention import read
 from saip.models.ops.blocks import NORM_EPS
 
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
@@ -118,15 +118,11 @@ class AttentiveProbe(nn.Module):
             nn.init.zeros_(biased.bias)
         self.classifier = LinearHead(dims, classes, norm_eps)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, D) -> (B, C)."""
         query = self.query(self.norm_query(self.query_token)).expand(len(tokens), -1, -1)
         key, value = self.key(self.norm_key(tokens)), self.value(self.norm_value(tokens))
-        read = attend(self._heads(query), self._heads(key), self._heads(value))
-        return self.classifier(self.proj(read.transpose(1, 2).flatten(2))[:, 0])
+        return self.classifier(self.proj(read(self.num_heads, query, key, value))[:, 0])
 
 
 class ParallelProbes:

@@ -26,6 +26,7 @@ from saip.downstream.attributes.annotations import read_pa100k
 from saip.downstream.attributes.metric import balanced_accuracies, image_scores
 from saip.engine.explain import explained_worker
 from saip.errors import InputError
+from saip.evaluation.features import require_finite
 from saip.evaluation.logistic import draw_labels, fit_best
 from saip.evaluation.neighbors import NEIGHBORS, knn_accuracy, knn_scores
 from saip.evaluation.probing import (
@@ -342,11 +343,7 @@ class _Evaluation:
         Raises:
             InputError: they are not finite.
         """
-        if not features.isfinite().all():
-            raise InputError(
-                'features are not finite: the weights have diverged; go back to an earlier '
-                'checkpoint with a lower learning rate'
-            )
+        require_finite(features)
         width = features.shape[-1]
         heads = max(1, width // HEAD_WIDTH)
         return ParallelProbes(recipe, width, self.classes, heads, self.batch_size, self.device)

@@ -12,14 +12,9 @@ from torch import Tensor
 
 from saip.compiling import Compilable
 from saip.models.backbones.token_pack import Modulations, TokenPack
-from saip.models.ops.attention import Biases, attend, attend_within
+from saip.models.ops.attention import Biases, attend, attend_within, split_heads
 from saip.models.ops.regions import affine, close_block, normed_linear, scaled
 from saip.structures import EncodeRequest, Relations
-
-
-def heads(rows: Tensor, number: int) -> Tensor:
-    """(b, T, D) -> (b, H, T, d)."""
-    return rows.unflatten(-1, (number, -1)).transpose(1, 2)
 
 
 def run_block(
@@ -80,8 +75,8 @@ def run_last_block(
     for request, tokens, query, kv, near in zip(
         requests, pack.split(pack.rows), queries, keys_values, biases, strict=True
     ):
-        key, value = (heads(x, number) for x in kv.chunk(2, -1))
-        query = heads(query, number)
+        key, value = (split_heads(x, number) for x in kv.chunk(2, -1))
+        query = split_heads(query, number)
         relations.append(
             _relations(query, key, value, near) if request.outputs.relations else None
         )

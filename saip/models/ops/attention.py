@@ -16,6 +16,17 @@ Biases = list[Tensor | None]
 SHORT = 320
 
 
+def split_heads(x: Tensor, number: int) -> Tensor:
+    """(B, T, D) -> (B, H, T, d)."""
+    return x.unflatten(-1, (number, -1)).transpose(1, 2)
+
+
+def read(num_heads: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of (B, T, D) queries to (B, S, D) keys and values, the heads joined: (B, T, D)."""
+    out = attend(*(split_heads(x, num_heads) for x in (query, key, value)))
+    return out.transpose(1, 2).flatten(2)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v.
 
@@ -50,10 +61,7 @@ def attend_within(packed: Tensor, shapes: Shapes, heads: int, biases: Biases) ->
     attended = []
     parts = packed.split([b * t for b, t in shapes])
     for rows, (b, t), bias in zip(parts, shapes, biases, strict=True):
-        query, key, value = (
-            x.unflatten(-1, (heads, -1)).transpose(1, 2)
-            for x in rows.view(b, t, -1).chunk(3, -1)
-        )
+        query, key, value = (split_heads(x, heads) for x in rows.view(b, t, -1).chunk(3, -1))
         attended.append(
             attend(query, key, value, bias).transpose(1, 2).flatten(0, 1).flatten(1)
         )

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saip.compiling import Compilable
-from saip.models.ops.attention import attend
+from saip.models.ops.attention import read
 from saip.models.ops.regions import (
     Affine,
     add_linear,
@@ -17,14 +17,6 @@ from saip.models.ops.regions import (
 )
 
 NORM_EPS = 1e-6
-
-
-def read(num_heads: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of (B, T, D) queries to (B, S, D) keys and values, the heads joined: (B, T, D)."""
-    query, key, value = (
-        x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (query, key, value)
-    )
-    return attend(query, key, value).transpose(1, 2).flatten(2)
 
 
 class SelfAttention(Compilable, nn.Module):

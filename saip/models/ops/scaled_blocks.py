@@ -6,7 +6,7 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from saip.models.ops.attention import attend
+from saip.models.ops.attention import read
 from saip.models.ops.blocks import NORM_EPS, Mlp, SelfAttention
 
 
@@ -102,9 +102,6 @@ class RegressorBlock(nn.Module):
         self.gain2 = Gain(dims, layer_scale)
         self.drop_path = DropPath(drop_path)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
     def forward(
         self, hidden: Tensor, visible: Tensor, at_hidden: Tensor, at_visible: Tensor
     ) -> Tensor:
@@ -121,9 +118,8 @@ class RegressorBlock(nn.Module):
         query = self.query(self.norm_query(hidden + at_hidden))
         key = self.key(self.norm_key(memory + places))
         value = self.value(self.norm_value(memory))
-        read = attend(*(self._heads(x) for x in (query, key, value)))
-        read = self.proj(read.transpose(1, 2).flatten(2))
-        x = self.norm2(hidden + self.drop_path(self.gain1(read)))
+        attended = self.proj(read(self.num_heads, query, key, value))
+        x = self.norm2(hidden + self.drop_path(self.gain1(attended)))
         return x + self.drop_path(self.gain2(self.mlp(x)))
 
 
