@@ -418,23 +418,33 @@ class TestHap:
 
 
 class Calls:
-    """Pickles as a call of a function."""
+    """Pickles as a call of a function, and a state that its result is given."""
 
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
+    def __init__(self, function, arguments=(), *state):
+        self.call = function, arguments, *state
 
     def __reduce__(self):
         return self.call
 
 
+EMPTY = np.empty(0)
+HOSTILE = {
+    'bytes as pointers': ((2,), 'O', b'x' * 16),
+    'a list as numbers': ((2,), 'f8', [1, 2]),
+    'lists without content': ((10**9, 0), 'O', []),
+    'numbers without content': ((10**12, 0), 'f8', b''),
+    'two negative sizes': ((-1, -1), 'i1', b'a'),
+    'more than there is': ((10**9,), 'f8', b'x' * 8),
+    'no type': ((1,), [('a', 'O')], b'x' * 8),
+}
 MALICIOUS = {
-    'a command': Calls(os.system, 'touch PLACE'),
-    'open': Calls(open, 'PLACE', 'w'),
-    'eval': Calls(eval, "open('PLACE', 'w')"),
-    'another codec': Calls(codecs.encode, 'x', 'rot13'),
+    'a command': Calls(os.system, ('touch PLACE',)),
+    'open': Calls(open, ('PLACE', 'w')),
+    'eval': Calls(eval, ("open('PLACE', 'w')",)),
+    'another codec': Calls(codecs.encode, ('x', 'rot13')),
     'a set': {1, 2},
     'an object': replace(SIZES['tiny']),
-    'an array of a class': Calls(np.empty(0).__reduce__()[0], Calls, (0,), b'b'),
+    'an array of a class': Calls(EMPTY.__reduce__()[0], (Calls, (0,), b'b')),
 }
 
 
@@ -447,6 +457,14 @@ class TestRefused:
         with pytest.raises(RefusedError):
             read_plain(content)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize('name', HOSTILE)
+    @pytest.mark.parametrize('protocol', [2, 4])
+    def test_numpy_is_not_given_what_it_does_not_expect(self, name, protocol):
+        shape, code, content = HOSTILE[name]
+        value = Calls(*EMPTY.__reduce__()[:2], (1, shape, np.dtype(code), False, content))
+        with pytest.raises(RefusedError, match=r'array|type'):
+            read_plain(pickle.dumps([value], protocol))
 
     def test_the_file_is_named(self, folder, tmp_path):
         array = np.empty((1, 1), object)
@@ -464,6 +482,34 @@ class TestRefused:
         for value in (endless, wide):
             with pytest.raises(RefusedError, match='nested too deeply, or holds too much'):
                 read_plain(pickle.dumps(value))
+
+    @pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+    def test_plain_values_are_as_python_reads_them(self, protocol):
+        for value in (
+            {'rows': range(3, 9, 2), 'none': range(0)},
+            np.arange(6, dtype=np.int64).reshape(2, 3).T,
+            np.array(['a', 'long'], object),
+            np.array(['a', 'long']),
+            np.array([b'a', b'long']),
+            np.zeros((0, 3), np.float32),
+            np.float32(0.5),
+            [b'\xff', 2**40, -1, 'é', {'a': ()}],
+        ):
+            found = read_plain(pickle.dumps(value, protocol))
+            if isinstance(value, dict):
+                assert {name: list(rows) for name, rows in found.items()} == {
+                    name: list(rows) for name, rows in value.items()
+                }
+            elif isinstance(value, list):
+                assert found == [b'\xff', 2**40, -1, 'é', {'a': []}]  # tuples are lists
+            else:
+                np.testing.assert_array_equal(found, value)
+                if isinstance(value, np.ndarray) and value.dtype != object:
+                    assert found.dtype == value.dtype
+
+    def test_a_range_of_any_length_is_refused(self):
+        with pytest.raises(RefusedError, match=r'asks for range\(0, 1000000000\)'):
+            read_plain(pickle.dumps(range(10**9), 4))
 
     def test_truncated_files(self, tmp_path):
         save_hap(tmp_path / 'a.npy', hap_value(1), 3)

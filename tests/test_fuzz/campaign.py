@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import logging
 import mmap
 import os
@@ -147,6 +148,7 @@ def _work(
     target: Target, content: bytes, seeds: range, progress: mmap.mmap, writes: int
 ) -> None:
     faulthandler.disable()
+    gc.freeze()  # data sets of mmengine collect garbage, among all objects of the libraries
     used = int(Path('/proc/self/statm').read_text().split()[0]) * mmap.PAGESIZE
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
     logging.disable(logging.CRITICAL)

@@ -1,13 +1,16 @@
-"""Object arrays of numpy (``.npy``), read without executing their pickle.
+"""Pickles of plain values, and object arrays of numpy (``.npy``), read without executing them.
 
 A pickle is a program, and Python's reader runs it. Here its instructions are read one by one:
 those that build lists, dicts, numbers, texts and numpy arrays are followed by code of this module,
-which calls nothing that the file names; every other one is refused.
+which calls nothing that the file names; every other one is refused. A damaged file can neither ask
+for memory nor give numpy what it does not expect.
 """
 
 from __future__ import annotations
 
+import math
 import pickletools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -19,30 +22,40 @@ from numpy.lib import format as npy
 from .. import crops
 
 MAX_BYTES = 1 << 24
-"""Largest file that is read; HAP's have a few kilobytes."""
+"""Largest ``.npy`` file that is read; HAP's have a few kilobytes."""
 
 MAX_DEPTH, MAX_VALUES = 8, 1_000_000
 """Depth and number of the values of a file."""
 
-ARRAY, DTYPE, RECONSTRUCT, SCALAR, ENCODE = (
+ARRAY, DTYPE, RECONSTRUCT, BUFFER, SCALAR, ENCODE, NO_BYTES, FIELDS, RANGE = (
     'ndarray',
     'dtype',
     '_reconstruct',
+    '_frombuffer',
     'scalar',
     'encode',
+    'bytes',
+    'EasyDict',
+    'range',
 )
 NAMES = {
     ('numpy', 'ndarray'): ARRAY,
     ('numpy', 'dtype'): DTYPE,
     ('_codecs', 'encode'): ENCODE,  # how old protocols store bytes
+    ('__builtin__', 'bytes'): NO_BYTES,  # and that there are none
+    ('easydict', 'EasyDict'): FIELDS,  # a dict
+    ('builtins', 'range'): RANGE,
+    ('__builtin__', 'xrange'): RANGE,
 }
 for _core in ('core', '_core'):  # numpy 1 and 2
     NAMES['numpy.' + _core + '.multiarray', '_reconstruct'] = RECONSTRUCT
     NAMES['numpy.' + _core + '.multiarray', 'scalar'] = SCALAR
+    NAMES['numpy.' + _core + '.numeric', '_frombuffer'] = BUFFER
 
-TYPES = frozenset(
-    ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'b1', 'O8')
-)
+TYPES = re.compile(r'[fiu][248]|[iub]1|O8|[SU][1-9]\d{0,3}')
+"""Types of arrays; texts are at most 9,999 characters."""
+
+ORDERS = '<>|='
 
 
 class RefusedError(crops.DataError):
@@ -142,6 +155,7 @@ def read_plain(pickle: bytes) -> Any:
         KeyError,
         TypeError,
         AttributeError,
+        OverflowError,
         RecursionError,
     ) as error:
         raise RefusedError(f'a damaged pickle ({type(error).__name__}: {error})') from error
@@ -199,7 +213,7 @@ def _encode(text: Any, encoding: Any = 'latin1') -> bytes:
 
 
 def _type(code: Any, align: Any = False, copy: Any = True) -> _Type:
-    if code not in TYPES:
+    if not isinstance(code, str) or not TYPES.fullmatch(code):
         raise RefusedError(f'an array of type {code!r}')
     return _Type(code)
 
@@ -214,6 +228,25 @@ def _array(kind: Any, shape: Any, code: Any) -> _Array:
     return _Array()
 
 
+def _buffer(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+    return _numbers(shape, kind, content, order == 'F')
+
+
+def _range(*arguments: Any) -> np.ndarray:
+    found = range(*arguments)
+    if max(len(found), abs(found.start), abs(found.stop)) > MAX_VALUES:
+        raise RefusedError(f'it asks for {found}')
+    return np.array(found, np.int64)
+
+
+def _no_bytes() -> bytes:
+    return b''
+
+
+def _fields() -> dict[Any, Any]:
+    return {}
+
+
 def _not_called(*arguments: Any) -> Any:
     raise RefusedError('it calls numpy.ndarray')
 
@@ -222,24 +255,29 @@ _CALLS: dict[str, Callable[..., Any]] = {
     ARRAY: _not_called,
     DTYPE: _type,
     RECONSTRUCT: _array,
+    BUFFER: _buffer,
     SCALAR: _scalar,
     ENCODE: _encode,
+    NO_BYTES: _no_bytes,
+    FIELDS: _fields,
+    RANGE: _range,
 }
 
 
 def _build(machine: _Machine, argument: Any) -> None:
     target, state = machine.pop(2)
     if isinstance(target, _Type):
-        target.order = {'<': '<', '>': '>', '|': '|', '=': '='}[state[1]]
+        target.order = ORDERS[ORDERS.index(state[1])]
     elif isinstance(target, _Array):
         _, shape, kind, fortran, content = state
         if isinstance(content, list):
-            if kind.code != 'O8' or int(np.prod(shape)) != len(content):
-                raise RefusedError('an array of another size than its content')
+            _check_shape(shape, len(content))
+            if kind.code != 'O8':
+                raise RefusedError('an array of numbers that holds a list')
             target.value = _nested(content, list(shape))
         else:
             target.value = _numbers(shape, kind, content, bool(fortran))
-    else:
+    elif not isinstance(target, dict):  # EasyDict's state repeats its items
         raise RefusedError('it gives a state to what is no array')
     machine.stack.append(target)
 
@@ -250,15 +288,29 @@ def _numbers(shape: Any, kind: Any, content: Any, fortran: bool = False) -> np.n
         raise RefusedError('numbers without a type')
     if isinstance(content, str):
         content = content.encode('latin1')
-    flat = np.frombuffer(content, np.dtype(kind.order + kind.code))
+    dtype = np.dtype(kind.order + kind.code)
+    _check_shape(shape, len(content) // dtype.itemsize)
+    if not content:
+        return np.empty(shape, dtype)
+    flat = np.frombuffer(content, dtype)
     return flat.reshape(shape, order='F' if fortran else 'C').copy()
+
+
+def _check_shape(shape: Any, count: int) -> None:
+    """Refuse a shape of another number of values, and one that hides sizes behind a zero."""
+    sizes = [int(size) for size in shape]
+    largest = max(count, MAX_VALUES)
+    if math.prod(sizes) != count or not all(0 <= size <= largest for size in sizes):
+        raise RefusedError(f'an array of shape {shape} from {count:,} values')
 
 
 def _nested(items: list[Any], shape: list[int]) -> Any:
     """A flat list as lists of lists."""
     if not shape:
         return items[0]
-    step = len(items) // shape[0] if shape[0] else 0
+    if not items:
+        return []
+    step = len(items) // shape[0]
     return [_nested(items[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
@@ -305,6 +357,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     'GLOBAL': _global,
     'STACK_GLOBAL': _stack_global,
     'REDUCE': _reduce,
+    'NEWOBJ': _reduce,
     'BUILD': _build,
     'NONE': lambda m, _: _push(m, None),
     'NEWTRUE': lambda m, _: _push(m, True),
@@ -327,6 +380,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     'LONG_BINGET': lambda m, place: _push(m, m.memory[place]),
 }
 _VALUES = (
-    'BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES'
+    'BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES '
+    'BYTEARRAY8 BINUNICODE8 BINBYTES8'
 )
 _STEPS |= dict.fromkeys([*_VALUES.split(), 'BINSTRING', 'SHORT_BINSTRING'], _push)

@@ -1,63 +1,25 @@
 """The published zero-shot split of PETA, a pickle, turned into plain JSON.
 
 ``dataset_zs_run0.pkl`` of Jia et al. (2021) is a pickled ``easydict.EasyDict``. A pickle may run
-any code, so this one is read with a list of allowed names: containers, numbers and texts.
+any code, so this one is not executed: see :mod:`saip.datasets.converters.plain_pickle`.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from saip.datasets.converters.plain_pickle import RefusedError, read_plain
 from saip.datasets.files import write_atomic
 from saip.downstream.attributes.annotations import SPLITS, UNKNOWN
 from saip.errors import InputError, MissingFileError
 
-LONGEST = 1_000_000
-"""Most rows of a part; PETA has 19,000 images."""
-
-
-class _Fields(dict):
-    """Stands in for ``easydict.EasyDict``: its items are all that is used."""
-
-
-def _bounded_range(*arguments: int) -> range:
-    """Stand in for ``range``, of which a damaged file could ask for any number."""
-    found = range(*arguments)
-    if not -LONGEST <= found.start <= LONGEST or not -LONGEST <= found.stop <= LONGEST:
-        raise pickle.UnpicklingError(f'asks for {found}')
-    return found
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ('easydict', 'EasyDict'): _Fields,
-    ('builtins', 'range'): _bounded_range,
-    ('_codecs', 'encode'): codecs.encode,  # how old protocols store bytes
-    ('numpy', 'dtype'): np.dtype,
-    ('numpy', 'ndarray'): np.ndarray,
-}
-# numpy 1 and 2 name the module of these functions differently.
-for _core in ('core', '_core'):
-    _ALLOWED[f'numpy.{_core}.multiarray', '_reconstruct'] = np.zeros(0).__reduce__()[0]
-    _ALLOWED[f'numpy.{_core}.multiarray', 'scalar'] = np.float64(0).__reduce__()[0]
-    _ALLOWED[f'numpy.{_core}.numeric', '_frombuffer'] = np.zeros(1).__reduce_ex__(5)[0]
-
-
-class _Unpickler(pickle._Unpickler):
-    """Python's own reader in Python; that in C may take any memory for a damaged file."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return one of the allowed classes and functions."""
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f'asks for {module}.{name}') from None
+MAX_BYTES = 1 << 26
+"""Largest file that is read: PETA has 19,000 images, with at most 105 labels of 8 bytes."""
 
 
 def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
@@ -115,15 +77,14 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise MissingFileError(f'{path}: no such file; it is published as dataset_zs_run0.pkl')
-    with path.open('rb') as file:
-        try:
-            return _Unpickler(file).load()
-        except pickle.UnpicklingError as error:
-            raise InputError(
-                f'{path}: refused: {error}; only containers, numbers and texts are read'
-            ) from error
-        except Exception as error:  # a damaged pickle may raise any of them
-            raise InputError(f'{path}: not a readable pickle ({error})') from error
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f'{path}: larger than {MAX_BYTES:,} bytes, so not the split of PETA')
+    try:
+        return read_plain(path.read_bytes())
+    except RefusedError as error:
+        raise InputError(
+            f'{path}: refused: {error}; only containers, numbers and texts are read'
+        ) from error
 
 
 def _names(values: Any) -> list[str]:

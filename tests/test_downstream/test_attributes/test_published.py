@@ -91,7 +91,7 @@ class Touch:
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path):
     fields = published(random_labels(8, 35, 0)) | {'description': Touch(tmp_path / 'touched')}
     write_easydict_pickle(tmp_path / 'run0.pkl', fields, 4)
-    with pytest.raises(ValueError, match=r'run0\.pkl: refused: asks for .*open'):
+    with pytest.raises(ValueError, match=r'run0\.pkl: refused: it asks for .*open'):
         convert_petazs(tmp_path / 'run0.pkl', tmp_path / 'out.json')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['run0.pkl']
 
