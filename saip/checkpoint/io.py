@@ -110,8 +110,7 @@ def read_plainly(
         CheckpointError: as :func:`load_checkpoint_file`.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f'{path}: no such checkpoint file')
+    _check_is_file(path)
     if path.stat().st_size == 0:
         raise CheckpointError(f'{path}: the checkpoint file is empty')
     if path.suffix == '.safetensors':
@@ -150,8 +149,7 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
         CheckpointError: it is damaged, of another kind, or of a format from before torch 1.6.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f'{path}: no such checkpoint file')
+    _check_is_file(path)
     try:
         with torch.serialization.safe_globals(training_globals()):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
@@ -208,6 +206,13 @@ def reason(error: Exception, path: str | os.PathLike) -> str:
             'write its weights again by torch.save or as safetensors'
         )
     return 'truncated, damaged, or not a checkpoint at all; copy or write it again'
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise MissingFileError(f'{path}: a folder; name the checkpoint file in it')
+    if not path.is_file():
+        raise MissingFileError(f'{path}: no such checkpoint file')
 
 
 def _is_plain_pickle(path: str | os.PathLike) -> bool:

@@ -52,7 +52,7 @@ def folder_images(
     names, _ = storage.scan()
     if len(names) < FEWEST:
         raise InputError(
-            f'{folder}: holds {len(names)} images; at least {FEWEST} are needed to compare '
+            f'{folder}: images in it: {len(names)}; at least {FEWEST} are needed to compare '
             'features, and about a hundred to calibrate int8'
         )
     chosen = sorted({round(i) for i in np.linspace(0, len(names) - 1, min(most, len(names)))})

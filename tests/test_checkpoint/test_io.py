@@ -27,6 +27,8 @@ def test_training_checkpoint_is_read_with_its_log(training: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='a folder; name the checkpoint file in it'):
+        load_checkpoint_file(tmp_path)
     with pytest.raises(FileNotFoundError, match=r'none.pth: no such checkpoint file'):
         load_checkpoint_file(tmp_path / 'none.pth')
 

@@ -116,7 +116,7 @@ def test_images_of_a_folder_are_compared(checkpoints, tmp_path, monkeypatch, cap
         (['half.pth'], 'half.pth: truncated, damaged, or not a checkpoint'),
         (['vit', '--size', 60, 32], '--size 60 32: .*16-pixel patches; near: --size 64 32'),
         (['vit', '--calibration', 'nowhere'], 'nowhere: no such folder of images'),
-        (['vit', '--calibration', 'empty'], 'empty: holds 0 images; at least 2'),
+        (['vit', '--calibration', 'empty'], 'empty: images in it: 0; at least 2'),
     ],
 )
 def test_what_cannot_be_exported_is_named_and_nothing_written(

@@ -243,7 +243,7 @@ def test_pixels_as_features_find_persons_better_than_chance():
     [
         (['--int8'], '--int8 needs --calibration FOLDER'),
         (['--int8', '--calibration', 'nowhere'], 'nowhere: no such folder of images'),
-        (['--int8', '--calibration', 'empty'], 'empty: holds 0 images'),
+        (['--int8', '--calibration', 'empty'], 'empty: images in it: 0'),
         (['--retrieval', 'empty'], '--retrieval judges int8: add --int8'),
     ],
 )
