@@ -42,6 +42,7 @@ PARTS = {
     'mmpretrain': 'suite.stock',
     'loader': 'suite.loader',
     'counts': 'suite.counts',
+    'compiled': 'suite.compiled_counts',
     'lightly': 'suite.lightly',
     'shared': 'suite.shared_cpu',
     'curves': 'suite.curves',

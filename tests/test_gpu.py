@@ -7,6 +7,9 @@ import torch
 from mmengine.config import Config
 
 from saip.engine.optim import NoBiasDecayConstructor
+from saip.models.backbones.token_pack import TokenPack
+from saip.models.ops import joined_attention
+from saip.models.ops.attention import attend_within
 from saip.registry import MODELS
 from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, progress, total
 
@@ -160,6 +163,22 @@ def test_optimizer_states_move_between_devices():
         assert all(group['fused'] for group in wrapper.optimizer.param_groups)
         step(model, wrapper, batch(), 1)
         assert not wrapper.pop_skipped()
+
+
+@on_gpu
+def test_attention_of_all_lengths_by_one_call():
+    shapes = [(3, 129), (2, 33), (4, 51)]
+    pack = TokenPack([torch.zeros(b, t, 192, device='cuda') for b, t in shapes])
+    packed = torch.randn(len(pack.rows), 3 * 192, device='cuda').bfloat16().requires_grad_()
+    if not joined_attention.can_join(packed, 3):
+        pytest.skip('torch or the GPU is too old for it')
+    found = joined_attention.attend_joined(packed, pack.starts, 129, 3)
+    expected = attend_within(packed, shapes, 3, [None] * len(shapes))
+    grad = torch.randn_like(found)
+    gradients = (torch.autograd.grad(out, packed, grad)[0] for out in (found, expected))
+    for ours, theirs in ((found, expected), tuple(gradients)):
+        allowed = 0.05 * float(theirs.detach().float().std())
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.02, atol=allowed)
 
 
 @on_gpu

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from saip.analysis.step_flops import step_cost
 from saip.models.ops import attention
+from saip.views import device
 from suite.figures import Figure, Part
 from suite.sizes import Sizes
 from suite.step import views_of
@@ -50,6 +53,11 @@ class Kernels(TorchDispatchMode):
         super().__init__()
         self.found: Counter[str] = Counter()
 
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Whether compiled functions run as such while this counts what they leave to torch."""
+        return True
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -64,7 +72,7 @@ def measure(sizes: Sizes) -> Part:
     cfg = model_config('saip', sizes.encoder)
     flops = sum(step_cost(cfg).flops.values())
     figures = [
-        *kernels(cfg, sizes.batch),
+        kernels(cfg, sizes.batch),
         kept_memory(cfg, sizes),
         Figure(
             'flops',
@@ -87,41 +95,79 @@ def measure(sizes: Sizes) -> Part:
     return Part(figures)
 
 
-def kernels(cfg: Any, batch: int) -> Iterator[Figure]:
-    """Operations that start kernels, by part of a step."""
+def kernels(cfg: Any, batch: int) -> Figure:
+    """Operations that start kernels, without compilation."""
+    with as_on_a_gpu():
+        return figure_of(kernels_by_part(cfg, batch), 'kernels', 'without compilation')
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Attention without maps in memory and crops by dense products, as a GPU computes them."""
+
+    def dense(crops: Any, images: Tensor, sparse: bool, *others: Any) -> Tensor:
+        return cut(crops, images, False, *others)
+
+    def dense_blur(images: Tensor, sigma: Tensor, sparse: bool) -> Tensor:
+        return blur(images, sigma, False)
+
+    cut, blur = device.cut, device.gaussian_blur
+    with (
+        mock.patch.object(attention, 'SHORT', 0),
+        mock.patch.object(device, 'cut', dense),
+        mock.patch.object(device, 'gaussian_blur', dense_blur),
+    ):
+        yield
+
+
+def kernels_by_part(
+    cfg: Any, batch: int, generated: Callable[[], int] = lambda: 0
+) -> dict[str, Counter[str]]:
+    """Operations that start kernels in a step, by part and name.
+
+    Args:
+        cfg: of the model.
+        batch: images of the step.
+        generated: how many kernels a compiler's code has started so far.
+    """
     model = build(cfg)
     wrapper, data = wrapper_of(model, 'bfloat16'), images(batch)
+    parts: dict[str, Counter[str]] = {}
+
+    @contextmanager
+    def counted(name: str) -> Iterator[None]:
+        before = generated()
+        with Kernels() as found:
+            yield
+        parts[name] = found.found + Counter(generated=generated() - before)
+
     for number in range(2):  # the first step makes the optimizer's state
         model.begin_step(progress_of(number))
         with wrapper.optim_context(model):
-            with Kernels() as views:
+            with counted('views'):
                 prepared = model.data_preprocessor(data, training=True)
-            with Kernels() as forward:
+            with counted('forward'):
                 loss = total(model(**prepared, mode='loss'))
-        with Kernels() as backward:
+        with counted('backward'):
             wrapper.backward(loss)
-        with Kernels() as update:
+        with counted('update'):
             wrapper.step()
         wrapper.zero_grad()
-    parts = dict(views=views, forward=forward, backward=backward)
-    together = sum((part.found for part in parts.values()), Counter())
+    return parts
+
+
+def figure_of(parts: dict[str, Counter[str]], name: str, how: str) -> Figure:
+    """The count of a step."""
+    together = sum(parts.values(), Counter())
     frequent = ', '.join(f'{n} {name}' for name, n in together.most_common(6))
-    yield Figure(
-        'kernels',
-        'operations that start kernels: views, forward, backward',
+    shares = ', '.join(f'{part} {found.total()}' for part, found in parts.items())
+    return Figure(
+        name,
+        f'operations of a step that start kernels, {how}',
         together.total(),
         '',
-        goal='a third of the eager step',
-        note=f'{", ".join(f"{k} {part.found.total()}" for k, part in parts.items())}; '
-        f'most: {frequent}',
-        group=GROUP,
-    )
-    yield Figure(
-        'kernels_update',
-        'operations of the update',
-        update.found.total(),
-        '',
-        note='a GPU has a fused optimizer, which starts a few',
+        goal='2,667, a third of 8,001',
+        note=f'{shares}; most: {frequent}',
         group=GROUP,
     )
 
@@ -158,12 +204,8 @@ def kept_bytes(model: Any, count: int) -> int:
 
     views = views_of(model.data_preprocessor, images(count), 1)
     model.begin_step(progress_of(1))
-    before = attention.SHORT
-    attention.SHORT = 0  # as on a GPU: no maps in memory
-    try:
-        with saved_tensors_hooks(keep, lambda x: x), torch.autocast('cpu', torch.bfloat16):
-            loss = total(model(views, mode='loss'))
-    finally:
-        attention.SHORT = before
+    hooks = saved_tensors_hooks(keep, lambda x: x)
+    with as_on_a_gpu(), hooks, torch.autocast('cpu', torch.bfloat16):
+        loss = total(model(views, mode='loss'))
     del loss
     return sum(x.untyped_storage().nbytes() for x in kept.values())

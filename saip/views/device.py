@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -125,7 +126,8 @@ class DeviceOps(RenderOps):
             (V, 3, h, w) float, 0..255.
         """
         sparse = images.device.type == 'cpu'
-        images = cut(crops, images, sparse).round_().clamp_(0, 255)
+        weigh = partial(self.run, crop_weights)
+        images = cut(crops, images, sparse, weigh).round_().clamp_(0, 255)
         if crops.jitter.any():
             images = self._jitter(crops, images)
         gray, blur = np.flatnonzero(crops.gray), np.flatnonzero(crops.sigma)
@@ -183,10 +185,16 @@ def rescale(images: Tensor, scale: float, mode: str, patch: int) -> Tensor:
     return resize(images, whole_patches((height, width), scale, patch), mode)
 
 
-def cut(crops: CropDraw, images: Tensor, sparse: bool) -> Tensor:
+def cut(
+    crops: CropDraw,
+    images: Tensor,
+    sparse: bool,
+    weigh: Callable[..., Tensor] = crop_weights,
+) -> Tensor:
     """Crop, resize and flip, see :meth:`DeviceOps.render_crops`; values are not yet clamped.
 
-    ``sparse`` chooses how the products along rows are computed, not what they are.
+    ``sparse`` chooses how the products along rows are computed, not what they are; ``weigh`` is
+    ``crop_weights``, compiled or not.
     """
     batch, height, _, width = images.shape
     device, size = images.device, crops.size
@@ -195,12 +203,12 @@ def cut(crops: CropDraw, images: Tensor, sparse: bool) -> Tensor:
     stop = start + crops.box[:, 2:] * scale
     y0, x0, y1, x1 = upload([*start.T, *stop.T], device)
     source, flip = upload([crops.source, crops.flip.astype(np.int64)], device)
-    columns = crop_weights(x0, x1, size[1], width, flip.bool())
+    columns = weigh(x0, x1, size[1], width, flip.bool())
     if sparse:
         count = tap_count(float((stop - start)[:, 0].max() / size[0]))
         taps = crop_taps(y0, y1, size[0], height, count)
         return apply_separable(images, source, taps, columns, size)
-    rows = crop_weights(y0, y1, size[0], height)
+    rows = weigh(y0, y1, size[0], height)
     own = np.arange(batch)
     if np.array_equal(crops.source, np.tile(own, len(crops.source) // batch)):
         return apply_separable(images, None, rows, columns, size)

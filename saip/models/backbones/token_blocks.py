@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from saip.compiling import Compilable
 from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.ops.attention import Biases, attend, attend_within, split_heads
+from saip.models.ops.joined_attention import attend_joined, can_join
 from saip.models.ops.regions import affine, close_block, normed_linear, scaled
 from saip.structures import EncodeRequest, Relations
 
@@ -26,7 +28,12 @@ def run_block(
         packed = encoder.run(normed_linear, pack.rows, affine(norm), norm.eps, affine(qkv))
     else:  # by the layers themselves, whose names an exported graph shows
         packed = qkv(pack.normed(norm, pack.rows, modulation))
-    attended = attend_within(packed, pack.shapes, layer.attn.num_heads, biases)
+    heads = layer.attn.num_heads
+    if encoder.compiles and can_join(packed, heads) and all(bias is None for bias in biases):
+        longest = max(tokens for _, tokens in pack.shapes)
+        attended = attend_joined(packed, pack.starts, longest, heads)
+    else:
+        attended = attend_within(packed, pack.shapes, heads, biases)
     pack.rows = residuals(encoder, layer, pack, attended, modulation)
 
 
@@ -38,10 +45,13 @@ def residuals(
     rate = layer.attn.out_drop.drop_prob if layer.training else 0.0
     kept = [pack.kept(rate) for _ in range(2)] if rate else [None, None]
     gains = [getattr(gain, 'weight', None) for gain in (layer.attn.gamma1, layer.ffn.gamma2)]
-    if encoder.compiles and modulation is None:
+    if modulation is None and (
+        encoder.compiles or (layer.training and torch.is_grad_enabled())
+    ):
         first, second = layer.ffn.layers[0][0], layer.ffn.layers[1]
         layers = affine(proj), affine(norm), norm.eps, affine(first), affine(second)
         return encoder.run(close_block, rows, attended, *layers, tuple(gains), tuple(kept))
+    # By the layers themselves, whose names an exported graph shows.
     rows = rows + scaled(proj(attended), gains[0], kept[0])
     branch = layer.ffn.layers(pack.normed(norm, rows, modulation))
     return rows + scaled(branch, gains[1], kept[1])

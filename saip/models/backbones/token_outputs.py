@@ -11,8 +11,11 @@ from saip.structures import EncodeRequest, EncoderOutput, Grid
 
 def output_of(tokens: Tensor, grid: Grid) -> EncoderOutput:
     """Take (b, 1 + L, D) tokens apart; (b, 1, D) if only the image token was computed."""
-    patches = tokens[:, 1:] if tokens.shape[1] > 1 else None
-    return EncoderOutput(tokens[:, 0], patches, grid)
+    if tokens.shape[1] == 1:
+        return EncoderOutput(tokens[:, 0], None, grid)
+    # Split and not sliced: the gradients of both are joined by one operator.
+    token, patches = tokens.split([1, tokens.shape[1] - 1], 1)
+    return EncoderOutput(token[:, 0], patches, grid)
 
 
 def reaches_the_end(request: EncodeRequest) -> bool:

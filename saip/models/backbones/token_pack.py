@@ -5,10 +5,14 @@ Legend: b images and T tokens of one request, N tokens of all, D width.
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from saip.models.ops.controller import Modulation
+from saip.views.upload import upload
 
 Modulations = list[Modulation] | None
 """Gain and shift of a block's norms by a controller, per request; None where it does not act."""
@@ -29,6 +33,13 @@ class TokenPack:
         """(N, C) rows in this order -> one (b, T, C) tensor per request."""
         parts = rows.split([b * t for b, t in self.shapes])
         return [part.view(b, t, -1) for part, (b, t) in zip(parts, self.shapes, strict=True)]
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """The first token of each image, and N: (images + 1,) int32."""
+        lengths = np.repeat(*np.array([(t, b) for b, t in self.shapes]).T)
+        (starts,) = upload([np.cumsum([0, *lengths])], self.rows.device)
+        return starts.int()
 
     def kept(self, probability: float) -> Tensor:
         """Factors (N, 1) that drop a residual branch of whole images and keep its mean."""

@@ -282,7 +282,7 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
     def _embed(self, images: Tensor, keep: Tensor | None) -> tuple[Tensor, Grid]:
         """(b, 3, h, w) -> (b, 1 + L or 1 + K, D) tokens with positions, and the full grid."""
         patches, grid = self.patch_embed(images)
-        return self._place(patches, grid, keep), grid
+        return self._place(patches, grid, keep, self._positions()), grid
 
     def _embed_all(self, requests: list[EncodeRequest]) -> list[tuple[Tensor, Grid]]:
         """As :meth:`_embed`: the patches of all in one product, not in a convolution for each."""
@@ -292,17 +292,32 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
             return [self._embed(r.images, r.keep) for r in requests]
         layer = self.patch_embed.projection
         pairs = zip(embed_patches(batches, layer.weight, layer.bias), requests, strict=True)
-        return [(self._place(x, grid, request.keep), grid) for (x, grid), request in pairs]
+        positions = self._positions()
+        return [
+            (self._place(x, grid, request.keep, positions), grid)
+            for (x, grid), request in pairs
+        ]
 
-    def _place(self, patches: Tensor, grid: Grid, keep: Tensor | None) -> Tensor:
-        """(b, L, D) patches -> (b, 1 + L or 1 + K, D) tokens with positions."""
+    def _positions(self) -> tuple[Tensor, Tensor]:
+        """The image token with its position, (1, 1, D), and the (L, D) positions of the patches."""
         extra = self.num_extra_tokens
-        rows = resample(self.pos_embed[0, extra:], self.patch_resolution, grid, self.pos_interp)
-        patches = patches + rows
+        of_token, of_patches = self.pos_embed.split([extra, self.pos_embed.shape[1] - extra], 1)
+        return self.cls_token + of_token, of_patches[0]
+
+    def _place(
+        self,
+        patches: Tensor,
+        grid: Grid,
+        keep: Tensor | None,
+        positions: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """(b, L, D) patches -> (b, 1 + L or 1 + K, D) tokens with positions."""
+        token, rows = positions
+        patches = patches + resample(rows, self.patch_resolution, grid, self.pos_interp)
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))
         # Not len(): an exported graph would keep the size of the batch that it is traced with.
-        token = (self.cls_token + self.pos_embed[:, :extra]).expand(patches.shape[0], -1, -1)
+        token = token.expand(patches.shape[0], -1, -1)
         return torch.cat([token.to(patches.dtype), patches], dim=1)
 
     def _modulation(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from saip.models.ops.precision import full_precision
 
 
 def self_distillation(
@@ -11,9 +14,9 @@ def self_distillation(
     """Mean cross-entropy over all pairs of a target view and another predicting view.
 
     With target probabilities q_t and scores s_v this is the mean over the pairs of
-    ``-sum_k q_tk log softmax(s_v)_k``. Since every q sums to 1, the sum over a view's targets is
-    ``n logsumexp(s_v) - <sum_t q_t, s_v>``: one pass over the K prototypes per view instead of
-    one log-softmax per pair.
+    ``-sum_k q_tk log softmax(s_v)_k``, which is ``logsumexp(s_v) - <q_t, s_v>``, since every q
+    sums to 1: one pass over the K prototypes per view and a product for all pairs of an image,
+    instead of one log-softmax per pair.
 
     Args:
         predictions: (V * B, K) scores over the temperature, view-major.
@@ -25,17 +28,10 @@ def self_distillation(
         Scalar.
     """
     batch = len(predictions) // num_views
-    q = targets.unflatten(0, (-1, batch))  # (T, B, K)
-    together = q.sum(0)
-    entropies = predictions.logsumexp(-1).unflatten(0, (num_views, batch)).mean(1)
-    total = predictions.new_zeros(())
-    pairs = 0
-    for view, scores in enumerate(predictions.split(batch)):
-        own = same_view.get(view)
-        wanted = together if own is None else together - q[own]
-        count = len(q) - (own is not None)
-        # Elementwise and not a dot product, which autocast would compute in half precision.
-        similarity = (wanted * scores).sum(-1).mean()
-        total = total + count * entropies[view] - similarity
-        pairs += count
-    return total / pairs
+    scores = predictions.unflatten(0, (num_views, batch)).transpose(0, 1)  # (B, V, K)
+    q = targets.unflatten(0, (-1, batch)).transpose(0, 1)  # (B, T, K)
+    with full_precision(predictions.device):
+        similarity = torch.bmm(scores, q.mT)
+    each = (scores.logsumexp(-1, keepdim=True) - similarity).mean(0)  # (V, T)
+    own = sum(each[view, target] for view, target in same_view.items())
+    return (each.sum() - own) / (each.numel() - len(same_view))

@@ -12,10 +12,12 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.compiling import Compilable
 from saip.errors import InputError
 from saip.models.ops.blocks import NORM_EPS, ConditionedBlock, SelfBlock, init_linear
 from saip.models.ops.masked_tokens import fill_gaps, take_patches
 from saip.models.ops.pos_embed import PosInterp, resample, resample_sequence
+from saip.models.ops.regions import affine, normed_linear
 from saip.registry import MODELS
 from saip.structures import EncoderOutput, Grid, PatchMask
 
@@ -24,7 +26,7 @@ CONDITIONS = ('patch_tokens', 'sequence', 'image_token')
 
 
 @MODELS.register_module()
-class CrossScaleDecoder(BaseModule):
+class CrossScaleDecoder(Compilable, BaseModule):
     """Predicts the pixels of a masked view's patches, conditioned on the anchor (Eq. 2).
 
     Args:
@@ -125,7 +127,10 @@ class CrossScaleDecoder(BaseModule):
             x = self._join_anchor(tokens, masked.grid, anchor, self.segment_embed)
         else:
             x = self._attend_together(tokens, masked, anchor)
-        return self.predict(self.norm(take_patches(x, scored)))
+        read = take_patches(x, scored)
+        return self.run(
+            normed_linear, read, affine(self.norm), self.norm.eps, affine(self.predict)
+        )
 
     def _of_masked(self, tokens: Tensor) -> Tensor:
         """Embed tokens of the masked view, (..., masked_channels) -> (..., D)."""

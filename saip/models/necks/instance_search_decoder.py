@@ -9,13 +9,15 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.compiling import Compilable
 from saip.models.ops.blocks import NORM_EPS, CrossBlock, SelfBlock, init_linear
+from saip.models.ops.regions import affine, normed_linear
 from saip.registry import MODELS
 from saip.structures import EncoderOutput
 
 
 @MODELS.register_module()
-class InstanceSearchDecoder(BaseModule):
+class InstanceSearchDecoder(Compilable, BaseModule):
     """Self-attention over a query, cross-attention to the scene, a kernel on scene maps (Eq. 3).
 
     Two self-attention blocks, one cross-attention block, a 1x1 and three 3x3 convolutions and a
@@ -74,7 +76,8 @@ class InstanceSearchDecoder(BaseModule):
         cells = scene.require_patch_tokens()
         keys = self.key_norm(self.key_embed(cells))
         x = torch.cat([self._summarize(query) for query in queries], dim=1)  # (B, Q, D)
-        kernels = self.kernel(self.query_norm(self.cross_block(x, keys)))
+        x, norm = self.cross_block(x, keys), self.query_norm
+        kernels = self.run(normed_linear, x, affine(norm), norm.eps, affine(self.kernel))
         # (B, L, C) -> (B, C, h, w) -> (B, D, L)
         maps = self.mask_head(cells.transpose(1, 2).unflatten(-1, scene.grid)).flatten(2)
         return (kernels @ maps).unflatten(-1, scene.grid)

@@ -9,15 +9,17 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from saip.compiling import Compilable
 from saip.models.ops.blocks import NORM_EPS, SelfBlock, init_linear
 from saip.models.ops.masked_tokens import fill_gaps, take_patches
 from saip.models.ops.pos_embed import resample_grid, sincos_positions
+from saip.models.ops.regions import affine, normed_linear
 from saip.registry import MODELS
 from saip.structures import EncoderOutput, Grid, PatchMask
 
 
 @MODELS.register_module()
-class MaskedPatchDecoder(BaseModule):
+class MaskedPatchDecoder(Compilable, BaseModule):
     """Predicts the pixels of a masked view's patches from its visible ones (MAE's decoder).
 
     The image token is one more token of the sequence, without a position. Positions are a fixed
@@ -81,4 +83,7 @@ class MaskedPatchDecoder(BaseModule):
         x = torch.cat([token[:, None].to(patches.dtype), patches], dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.predict(self.norm(take_patches(x[:, 1:], scored)))
+        read = take_patches(x[:, 1:], scored)
+        return self.run(
+            normed_linear, read, affine(self.norm), self.norm.eps, affine(self.predict)
+        )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saip.models.ops.activated_linear import activated_linear
+
 Affine = tuple[Tensor, Tensor]
 """Weight and bias of a linear layer or of a norm."""
 
@@ -60,8 +62,8 @@ def close_block(
         kept: (..., 1) factors of stochastic depth of the branches; None for none.
     """
     x = x + scaled(F.linear(attended, *proj), gains[0], kept[0])
-    hidden = F.gelu(F.linear(F.layer_norm(x, x.shape[-1:], *norm, eps), *first))
-    return x + scaled(F.linear(hidden, *second), gains[1], kept[1])
+    hidden = normed_linear(x, norm, eps, first)
+    return x + scaled(activated_linear(hidden, *second), gains[1], kept[1])
 
 
 def scaled(branch: Tensor, gain: Tensor | None, kept: Tensor | None) -> Tensor:

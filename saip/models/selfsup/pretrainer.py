@@ -58,8 +58,9 @@ class Pretrainer(TrainingState, BaseSelfSupervisor):
         init_from: weights of another training to begin with, see
             :func:`saip.models.selfsup.init_from.load_parts`; None begins at random.
         compile: let ``torch.compile`` fuse what lies between the attentions, the projector and
-            the matching loss. Files are the same with and without. Off by default: compiling
-            takes minutes, and whether a step then is faster depends on the machine.
+            the matching loss, and on a GPU attend within views of all sizes by one call. Files
+            are the same with and without. Off by default: compiling takes minutes, and whether a
+            step then is faster depends on the machine.
 
     Raises:
         InputError: no objective is left, the recipe does not make a view that an objective

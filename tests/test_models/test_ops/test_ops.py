@@ -1,8 +1,13 @@
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import resize_pos_embed
 
+from saip.models.backbones.token_pack import TokenPack
+from saip.models.ops import joined_attention
+from saip.models.ops.activated_linear import activated_linear
 from saip.models.ops.attention import attend, attend_within
 from saip.models.ops.blocks import CrossBlock, SelfBlock
 from saip.models.ops.patchify import embed_patches, patchify
@@ -60,6 +65,27 @@ def test_a_cross_block_equals_torchs_own_attention():
     torch.testing.assert_close(block(x, memory), expected)
 
 
+def test_a_gelu_is_computed_again_and_not_kept():
+    x = torch.randn(2, 3, 8, dtype=torch.float64).requires_grad_()
+    layer = torch.nn.Linear(8, 5, dtype=torch.float64)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda saved: kept.append(tuple(saved.shape)) or saved, lambda saved: saved
+    ):
+        out = activated_linear(x, layer.weight, layer.bias)
+    assert kept == [(2, 3, 8), (5, 8)]  # the input and the weight
+    expected, grad = layer(F.gelu(x)), torch.randn_like(out)
+    torch.testing.assert_close(out, expected)
+    wanted = [x, layer.weight, layer.bias]
+    for ours, theirs in zip(
+        *(torch.autograd.grad(y, wanted, grad) for y in (out, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+    layer.requires_grad_(False)
+    activated_linear(x, layer.weight, layer.bias).sum().backward()
+    assert layer.weight.grad is None
+
+
 SHAPES = [(3, 5), (2, 9), (1, 1)]
 
 
@@ -89,6 +115,33 @@ def test_packed_attention_stays_within_each_image(dtype, tolerance):
     for found, wanted in ((out, expected), (ours.grad, theirs.grad)):
         allowed = tolerance * float(wanted.detach().std())
         torch.testing.assert_close(found.double(), wanted, rtol=0, atol=allowed)
+
+
+def image_by_image(query, key, value, starts, starts_of_keys, longest, longest_of_keys):
+    """What torch documents of its attention over sequences of different lengths."""
+    assert starts.dtype == starts_of_keys.dtype == torch.int32
+    assert (longest, longest_of_keys) == (9, 9)
+    rows = []
+    for begin, end in pairwise(starts.tolist()):
+        q, k, v = (x[begin:end].transpose(0, 1) for x in (query, key, value))
+        rows.append((((q @ k.mT) / q.shape[-1] ** 0.5).softmax(-1) @ v).transpose(0, 1))
+    assert torch.equal(starts, starts_of_keys)
+    assert end == len(query)
+    return torch.cat(rows)
+
+
+def test_attention_of_all_lengths_by_one_call(monkeypatch):
+    monkeypatch.setattr(joined_attention, 'varlen_attn', image_by_image)
+    pack = TokenPack([torch.zeros(b, t, 16) for b, t in SHAPES])
+    packed = torch.randn(len(pack.rows), 3 * 16, dtype=torch.float64).requires_grad_()
+    found = joined_attention.attend_joined(packed, pack.starts, 9, 2)
+    expected = attend_within(packed, SHAPES, 2, [None] * len(SHAPES))
+    torch.testing.assert_close(found, expected)
+    grad = torch.randn_like(found)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(out, packed, grad)[0] for out in (found, expected))
+    )
+    assert not joined_attention.can_join(packed.bfloat16(), 2)  # on a CPU
 
 
 @pytest.mark.parametrize(
