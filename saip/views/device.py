@@ -91,7 +91,7 @@ class DeviceOps(RenderOps):
                     begin = offsets(found, where.corners[found, number], tuple(scene.shape))
                     numbers.append(number)
                     places.append(np.stack([found, begin]))
-        inside = [offsets_inside(images, scene) for images in pastes]
+        inside = [self.run(offsets_inside, images, scene) for images in pastes]
         for number, place in zip(numbers, self.upload(places), strict=True):
             rows, corner = place.unbind()
             paste(scene, pastes[number], rows, corner, inside[number], where.alpha)
