@@ -1,4 +1,4 @@
-"""Thread settings of a process, imported by every tool before torch.
+"""Threads and memory of a process, imported by every tool before torch.
 
 Importing this module sets environment variables that OpenMP reads when torch loads it:
 
@@ -9,14 +9,18 @@ Importing this module sets environment variables that OpenMP reads when torch lo
 - A container whose CPU quota is smaller than its number of cores gets as many threads as the quota
   allows; OpenMP knows the cores only.
 
+Memory that was freed stays with the process, up to a limit: glibc otherwise hands it back to the
+system, and every step of a training on a CPU begins with asking for its pages anew.
+
 Values that the user has set win. This module imports neither torch nor another package of saip.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 WAITING = {
@@ -26,6 +30,15 @@ WAITING = {
 POLICY = 'OMP_WAIT_POLICY'
 THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
 CGROUP = Path('/sys/fs/cgroup')
+
+KEPT = 1 << 30
+"""Bytes that a process keeps of what it freed at the end of its heap."""
+
+LARGE = (1 << 28, 1 << 25)
+"""Bytes from which on a buffer goes back to the system at once; older versions take the second."""
+
+# Numbers of glibc's parameters for mallopt (malloc.h).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def prepare(environment: MutableMapping[str, str], cgroup: Path = CGROUP) -> None:
@@ -71,4 +84,20 @@ def cpu_quota(cgroup: Path = CGROUP) -> int | None:
     return math.ceil(cores) if cores > 0 else None
 
 
+def keep_freed_memory(environment: Mapping[str, str]) -> None:
+    """Let glibc keep pages that a step frees for the next one; does nothing elsewhere.
+
+    Args:
+        environment: where the user may have set parameters of glibc's allocator, which are then
+            left as they are.
+    """
+    tunables = environment.get('GLIBC_TUNABLES', '')
+    if 'threshold' in tunables or any(name.startswith('MALLOC_') for name in environment):
+        return
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if os.name == 'posix' else None
+    if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, size) for size in LARGE):
+        mallopt(M_TRIM_THRESHOLD, KEPT)
+
+
 prepare(os.environ)
+keep_freed_memory(os.environ)

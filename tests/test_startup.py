@@ -1,8 +1,9 @@
-"""Every tool settles its threads before torch is loaded."""
+"""Every tool settles its threads and its memory before torch is loaded."""
 
 from saip.startup import THREADS, WAITING, cpu_quota, prepare, usable_cores
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -64,6 +65,40 @@ def test_values_of_the_user_win():
     assert found[1:] == ['7', '1']
     (found,) = observe([ROOT / 'tools/train.py'], OMP_WAIT_POLICY='PASSIVE')
     assert found[1:] == ['None', 'None']
+
+
+# Prints how often the system had to give a page while 64 MB were taken and freed five times.
+TAKE_AND_FREE = """
+from saip import startup
+import numpy as np
+from resource import RUSAGE_SELF, getrusage
+
+def use():
+    np.ones(8_000_000)
+
+use()
+before = getrusage(RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    use()
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def pages_given(**variables):
+    ours = ('MALLOC_', 'GLIBC_TUNABLES')
+    env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    env |= {'PYTHONPATH': str(ROOT), **variables}
+    command = [sys.executable, '-c', TAKE_AND_FREE]
+    return int(subprocess.run(command, env=env, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='of the allocator of glibc')
+def test_freed_memory_is_kept_unless_the_user_has_set_the_allocator():
+    assert pages_given() < 10
+    user = {'MALLOC_TRIM_THRESHOLD_': '100000', 'MALLOC_MMAP_THRESHOLD_': '100000'}
+    assert pages_given(**user) > 100
+    tunables = 'glibc.malloc.trim_threshold=100000:glibc.malloc.mmap_threshold=100000'
+    assert pages_given(GLIBC_TUNABLES=tunables) > 100
 
 
 @pytest.mark.parametrize(

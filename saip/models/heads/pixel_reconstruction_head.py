@@ -53,8 +53,10 @@ class PixelReconstructionHead(BaseModule):
         patches = patches.gather(1, scored[..., None].expand(-1, -1, patches.shape[-1]))
         if not self.norm_pix:
             return patches
-        variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-        return (patches - mean) / (variance + VARIANCE_EPSILON).sqrt()
+        # Not by var_mean, which takes several times as long on a CPU.
+        centered = patches - patches.mean(-1, keepdim=True)
+        variance = centered.square().sum(-1, keepdim=True) / (patches.shape[-1] - 1)
+        return centered / (variance + VARIANCE_EPSILON).sqrt()
 
     def loss(self, predictions: Tensor, images: Tensor, mask: PatchMask) -> Tensor:
         """Mean squared error of (B, S, patch * patch * 3) predictions for :meth:`select`."""

@@ -1,6 +1,7 @@
 """Images as sequences of patches, on rectangular grids."""
 
-import torch
+from itertools import accumulate
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,16 +48,21 @@ def embed_patches(
         (b, h * w, D) and (h, w) per batch, patches in raster order.
     """
     side = weight.shape[-1]
-    rows = [_kernel_rows(images.to(weight.dtype), side) for images in batches]
-    parts = F.linear(torch.cat(rows), weight.flatten(1), bias).split([len(x) for x in rows])
-    grids = [(images.shape[2] // side, images.shape[3] // side) for images in batches]
+    patches = [_kernel_order(images, side) for images in batches]
+    lengths = [b * h * w for b, h, w, *_ in (x.shape for x in patches)]
+    rows = weight.new_empty(sum(lengths), weight[0].numel())
+    # Gathered, cut and brought to the type of the weights by one copy.
+    for x, last, length in zip(patches, accumulate(lengths), lengths, strict=True):
+        rows[last - length : last].view(x.shape).copy_(x)
+    parts = F.linear(rows, weight.flatten(1), bias).split(lengths)
+    grids = [(x.shape[1], x.shape[2]) for x in patches]
     return [
         (part.view(-1, h * w, len(weight)), (h, w))
         for part, (h, w) in zip(parts, grids, strict=True)
     ]
 
 
-def _kernel_rows(images: Tensor, side: int) -> Tensor:
-    """(b, C, h * side, w * side) -> (b * h * w, C * side * side) pixels in a kernel's order."""
+def _kernel_order(images: Tensor, side: int) -> Tensor:
+    """View (b, C, h * side, w * side) as (b, h, w, C, side, side): patches as kernels are."""
     patches = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))
-    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(0, 2)
+    return patches.permute(0, 2, 4, 1, 3, 5)

@@ -58,14 +58,19 @@ def encode_views(
 
 
 def _request(names: list[str], views: Views, inputs: dict[str, Outputs]) -> EncodeRequest:
-    images = torch.cat([views[name].images for name in names])
+    images = _joined([views[name].images for name in names])
     outputs = Outputs()
     for name in names:
         outputs = outputs | inputs[name]
     masks = [mask for name in names if (mask := views[name].mask) is not None]
-    keep = torch.cat([mask.keep for mask in masks]) if masks else None
+    keep = _joined([mask.keep for mask in masks]) if masks else None
     conditions = [x for name in names if (x := views[name].condition) is not None]
-    return EncodeRequest(images, outputs, keep, torch.cat(conditions) if conditions else None)
+    return EncodeRequest(images, outputs, keep, _joined(conditions) if conditions else None)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Rows of all; of one its own and no copy of them."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _norm(output: EncoderOutput, norm: nn.Module) -> EncoderOutput:
