@@ -66,5 +66,5 @@ def measure(sizes: Sizes) -> Part:
         # A graph from its cache would come without a count.
         torch._functorch.config.patch(enable_autograd_cache=False),
     ):
-        parts = kernels_by_part(cfg, sizes.batch, lambda: backend.started)
+        parts = kernels_by_part(cfg, lambda: backend.started)
     return Part([figure_of(parts, 'kernels_compiled', 'with model.compile')])

@@ -30,6 +30,8 @@ from suite.training import (
 )
 
 GROUP = 'Counted on a CPU, bfloat16'
+IMAGES = 2
+"""Images of the step whose kernels are counted; with more of them only scenes take more."""
 WITHOUT_KERNEL = (
     'empty',
     'new_empty',
@@ -72,7 +74,7 @@ def measure(sizes: Sizes) -> Part:
     cfg = model_config('saip', sizes.encoder)
     flops = sum(step_cost(cfg).flops.values())
     figures = [
-        kernels(cfg, sizes.batch),
+        kernels(cfg),
         kept_memory(cfg, sizes),
         Figure(
             'flops',
@@ -95,10 +97,10 @@ def measure(sizes: Sizes) -> Part:
     return Part(figures)
 
 
-def kernels(cfg: Any, batch: int) -> Figure:
+def kernels(cfg: Any) -> Figure:
     """Operations that start kernels, without compilation."""
     with as_on_a_gpu():
-        return figure_of(kernels_by_part(cfg, batch), 'kernels', 'without compilation')
+        return figure_of(kernels_by_part(cfg), 'kernels', 'without compilation')
 
 
 @contextmanager
@@ -121,17 +123,16 @@ def as_on_a_gpu() -> Iterator[None]:
 
 
 def kernels_by_part(
-    cfg: Any, batch: int, generated: Callable[[], int] = lambda: 0
+    cfg: Any, generated: Callable[[], int] = lambda: 0
 ) -> dict[str, Counter[str]]:
     """Operations that start kernels in a step, by part and name.
 
     Args:
         cfg: of the model.
-        batch: images of the step.
         generated: how many kernels a compiler's code has started so far.
     """
     model = build(cfg)
-    wrapper, data = wrapper_of(model, 'bfloat16'), images(batch)
+    wrapper, data = wrapper_of(model, 'bfloat16'), images(IMAGES)
     parts: dict[str, Counter[str]] = {}
 
     @contextmanager

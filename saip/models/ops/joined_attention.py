@@ -5,6 +5,8 @@ Legend: N tokens of all images, n images, D width, H heads, d = D / H.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -41,4 +43,5 @@ def attend_joined(packed: Tensor, starts: Tensor, longest: int, heads: int) -> T
         (N, D).
     """
     query, key, value = packed.unflatten(1, (3, heads, -1)).unbind(1)
-    return varlen_attn(query, key, value, starts, starts, longest, longest).flatten(1)
+    read: Any = varlen_attn(query, key, value, starts, starts, longest, longest)
+    return read.flatten(1)
