@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from saip.analysis.step_flops import step_cost
-from saip.models.ops import attention
+from saip.models.ops import activated_linear, attention
 from saip.views import device
 from suite.figures import Figure, Part
 from suite.sizes import Sizes
@@ -105,7 +105,7 @@ def kernels(cfg: Any) -> Figure:
 
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
-    """Attention without maps in memory and crops by dense products, as a GPU computes them."""
+    """No maps of attention and no GELU in memory, crops by dense products, as on a GPU."""
 
     def dense(crops: Any, images: Tensor, sparse: bool, *others: Any) -> Tensor:
         return cut(crops, images, False, *others)
@@ -116,6 +116,7 @@ def as_on_a_gpu() -> Iterator[None]:
     cut, blur = device.cut, device.gaussian_blur
     with (
         mock.patch.object(attention, 'SHORT', 0),
+        mock.patch.object(activated_linear, 'KEEPING', ()),
         mock.patch.object(device, 'cut', dense),
         mock.patch.object(device, 'gaussian_blur', dense_blur),
     ):
