@@ -36,7 +36,7 @@ def kernels(training: Training, setting: Setting) -> list[Figure]:
     if not training.cuda:
         with Kernels() as mode:
             training.step()
-        note = 'operations that start kernels, counted on a CPU'
+        note = 'operations that start kernels, counted on a CPU, without those of compiled code'
         return [Figure(name, what, mode.found.total(), '', note=note, group=GROUP)]
     training.wait()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
