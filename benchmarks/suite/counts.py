@@ -9,13 +9,14 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from saip.analysis.step_flops import step_cost
 from saip.models.ops import activated_linear, attention
-from saip.views import device
+from saip.views import color, device
 from suite.figures import Figure, Part
 from suite.sizes import Sizes
 from suite.step import views_of
@@ -113,12 +114,22 @@ def as_on_a_gpu() -> Iterator[None]:
     def dense_blur(images: Tensor, sigma: Tensor, sparse: bool) -> Tensor:
         return blur(images, sigma, False)
 
+    def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+        if images.shape[-2:] == size:
+            return images
+        return F.interpolate(images, size=size, mode=mode, antialias=mode == 'bilinear')
+
+    def spread(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+        return torch.addcmul(shift, x, factor, out=x)
+
     cut, blur = device.cut, device.gaussian_blur
     with (
         mock.patch.object(attention, 'SHORT', 0),
         mock.patch.object(activated_linear, 'KEEPING', ()),
         mock.patch.object(device, 'cut', dense),
         mock.patch.object(device, 'gaussian_blur', dense_blur),
+        mock.patch.object(device, 'resize', resize),
+        mock.patch.object(color, 'spread', spread),
     ):
         yield
 
