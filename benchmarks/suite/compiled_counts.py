@@ -36,13 +36,13 @@ class GeneratedKernels:
     def _compile(self, graph: Any, inputs: Any, **options: Any) -> Any:
         kernels = 0
 
-        def look(nodes: list[Any]) -> list[Any]:
+        def count(nodes: list[Any]) -> list[Any]:
             nonlocal kernels
             others = (ExternKernelSchedulerNode, NopKernelSchedulerNode)
             kernels = sum(not isinstance(node, others) for node in nodes)
             return nodes
 
-        with config.patch(_post_fusion_custom_pass=look):
+        with config.patch(_post_fusion_custom_pass=count):
             code = compile_fx_inner(graph, inputs, **options)
         run = code.current_callable
 
