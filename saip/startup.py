@@ -9,8 +9,9 @@ Importing this module sets environment variables that OpenMP reads when torch lo
 - A container whose CPU quota is smaller than its number of cores gets as many threads as the quota
   allows; OpenMP knows the cores only.
 
-Memory that was freed stays with the process, up to a limit: glibc otherwise hands it back to the
-system, and every step of a training on a CPU begins with asking for its pages anew.
+Memory that was freed stays with the process, a gigabyte of it at the end of the heap: glibc
+otherwise hands it back to the system, and every step of a training on a CPU begins with asking for
+its pages anew.
 
 Values that the user has set win. This module imports neither torch nor another package of saip.
 """
@@ -34,8 +35,16 @@ CGROUP = Path('/sys/fs/cgroup')
 KEPT = 1 << 30
 """Bytes that a process keeps of what it freed at the end of its heap."""
 
-LARGE = (1 << 28, 1 << 25)
+LARGE = (1 << 26, 1 << 25)
 """Bytes from which on a buffer goes back to the system at once; older versions take the second."""
+
+LIMITS = (
+    'MALLOC_TRIM_THRESHOLD_',
+    'MALLOC_MMAP_THRESHOLD_',
+    'MALLOC_MMAP_MAX_',
+    'MALLOC_TOP_PAD_',
+)
+"""Variables by which users of glibc set such limits themselves."""
 
 # Numbers of glibc's parameters for mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -92,7 +101,7 @@ def keep_freed_memory(environment: Mapping[str, str]) -> None:
             left as they are.
     """
     tunables = environment.get('GLIBC_TUNABLES', '')
-    if 'threshold' in tunables or any(name.startswith('MALLOC_') for name in environment):
+    if 'threshold' in tunables or any(name in environment for name in LIMITS):
         return
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if os.name == 'posix' else None
     if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, size) for size in LARGE):

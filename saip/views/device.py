@@ -179,7 +179,7 @@ def resize(images: Tensor, size: Size, mode: str) -> Tensor:
 @lru_cache
 def _bilinear(length: int, out: int, dtype: torch.dtype) -> Tensor:
     """The matrix (out, length) of torch's antialiased interpolation of one side, on the CPU."""
-    identity = torch.eye(length, dtype=dtype)[None, None]
+    identity = torch.eye(length, dtype=dtype, device='cpu')[None, None]
     shape = (out, length)
     return F.interpolate(identity, size=shape, mode='bilinear', antialias=True)[0, 0]
 

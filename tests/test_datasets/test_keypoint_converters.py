@@ -437,6 +437,38 @@ HOSTILE = {
     'more than there is': ((10**9,), 'f8', b'x' * 8),
     'no type': ((1,), [('a', 'O')], b'x' * 8),
 }
+PROTO, STOP = b'\x80\x04', b'.'
+
+
+def doubled(times, last):
+    """A tuple whose two items are one tuple, whose two items are one tuple, and so on."""
+    return b')' + b''.join(b'\x94h%c\x86' % i for i in range(times)) + last
+
+
+def repeated_range():
+    call = b'cbuiltins\nrange\n\x94' + b'J\x40\x42\x0f\x00\x85\x94'  # 1,000,000
+    return PROTO + b']' + call + b'R' + b'h\x00h\x01R' * 2000 + STOP
+
+
+EXPENSIVE = {
+    'many ranges': repeated_range,
+    'many dicts': lambda: PROTO + b'}' * 2_000_000 + STOP,
+    'a nested name': lambda: PROTO + b')' + b'\x85' * 200_000 + b')\x93' + STOP,
+    'a name of shared parts': lambda: PROTO + doubled(60, b')\x93') + STOP,
+    'a type of shared parts': lambda: PROTO + b'cnumpy\ndtype\n' + doubled(60, b'\x85R') + STOP,
+    'numbers that collide as keys': lambda: (
+        PROTO
+        + b'}'
+        + b''.join(
+            b'\x8a\x0a' + ((2**61 - 1) * i).to_bytes(10, 'little') + b'Ns'
+            for i in range(1, 20_000)
+        )
+        + STOP
+    ),
+    'a shape of many sizes': lambda: pickle.dumps(
+        Calls(*EMPTY.__reduce__()[:2], (1, (1,) * 100_000, np.dtype('O'), False, [0])), 2
+    ),
+}
 MALICIOUS = {
     'a command': Calls(os.system, ('touch PLACE',)),
     'open': Calls(open, ('PLACE', 'w')),
@@ -506,6 +538,11 @@ class TestRefused:
                 np.testing.assert_array_equal(found, value)
                 if isinstance(value, np.ndarray) and value.dtype != object:
                     assert found.dtype == value.dtype
+
+    @pytest.mark.parametrize('name', EXPENSIVE)
+    def test_no_file_takes_all_time_or_memory(self, name):
+        with pytest.raises(RefusedError):
+            read_plain(EXPENSIVE[name]())
 
     def test_a_range_of_any_length_is_refused(self):
         with pytest.raises(RefusedError, match=r'asks for range\(0, 1000000000\)'):

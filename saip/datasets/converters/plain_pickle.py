@@ -2,8 +2,9 @@
 
 A pickle is a program, and Python's reader runs it. Here its instructions are read one by one:
 those that build lists, dicts, numbers, texts and numpy arrays are followed by code of this module,
-which calls nothing that the file names; every other one is refused. A damaged file can neither ask
-for memory nor give numpy what it does not expect.
+which calls nothing that the file names; every other one is refused. Instructions and the bytes that
+they make are counted, and numpy is given only what was checked, so that no file takes the reader's
+time, its memory or its process.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ MAX_BYTES = 1 << 24
 
 MAX_DEPTH, MAX_VALUES = 8, 1_000_000
 """Depth and number of the values of a file."""
+
+MAX_STEPS = 1_000_000
+"""Instructions; a value takes two or three, and PETA has 19,000 names."""
+
+MAX_MADE = 1 << 28
+"""Bytes of all arrays and ranges that it makes; PETA's have 16 million."""
+
+MAX_KEY = 1 << 31
+"""Numbers as keys of dicts are smaller: hashes of larger ones may be made to collide."""
 
 ARRAY, DTYPE, RECONSTRUCT, BUFFER, SCALAR, ENCODE, NO_BYTES, FIELDS, RANGE = (
     'ndarray',
@@ -91,6 +101,23 @@ class _Machine:
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memory: dict[int, Any] = field(default_factory=dict)
+    steps: int = 0
+    made: int = 0
+
+    def count_step(self) -> None:
+        """Count an instruction."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise RefusedError(f'more than {MAX_STEPS:,} instructions')
+
+    def count_made(self, value: Any) -> None:
+        """Count the bytes of what a call or a state made; a list holds what was counted before."""
+        if isinstance(value, np.ndarray):
+            self.made += value.nbytes
+        elif isinstance(value, bytes):
+            self.made += len(value)
+        if self.made > MAX_MADE:
+            raise RefusedError(f'it makes more than {MAX_MADE:,} bytes')
 
     def pop_mark(self) -> list[Any]:
         """Take all above the last mark."""
@@ -146,6 +173,7 @@ def read_plain(pickle: bytes) -> Any:
             step = _STEPS.get(code.name)
             if step is None:
                 raise RefusedError(f'it has the instruction {code.name}')
+            machine.count_step()
             step(machine, argument)
     except RefusedError:
         raise
@@ -156,6 +184,7 @@ def read_plain(pickle: bytes) -> Any:
         TypeError,
         AttributeError,
         OverflowError,
+        MemoryError,
         RecursionError,
     ) as error:
         raise RefusedError(f'a damaged pickle ({type(error).__name__}: {error})') from error
@@ -185,6 +214,8 @@ class _Finisher:
 
 
 def _name(machine: _Machine, module: Any, name: Any) -> None:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise RefusedError('it asks for what is no name')
     word = NAMES.get((module, name))
     if word is None:
         raise RefusedError(f'it asks for {module}.{name}')
@@ -203,7 +234,9 @@ def _reduce(machine: _Machine, argument: Any) -> None:
     function, arguments = machine.pop(2)
     if not isinstance(function, _Name) or not isinstance(arguments, tuple):
         raise RefusedError('it calls what is no name')
-    machine.stack.append(_CALLS[function.word](*arguments))
+    found = _CALLS[function.word](*arguments)
+    machine.count_made(found)
+    machine.stack.append(found)
 
 
 def _encode(text: Any, encoding: Any = 'latin1') -> bytes:
@@ -214,7 +247,8 @@ def _encode(text: Any, encoding: Any = 'latin1') -> bytes:
 
 def _type(code: Any, align: Any = False, copy: Any = True) -> _Type:
     if not isinstance(code, str) or not TYPES.fullmatch(code):
-        raise RefusedError(f'an array of type {code!r}')
+        named = code[:20] if isinstance(code, str) else type(code).__name__
+        raise RefusedError(f'an array of type {named}')
     return _Type(code)
 
 
@@ -277,6 +311,7 @@ def _build(machine: _Machine, argument: Any) -> None:
             target.value = _nested(content, list(shape))
         else:
             target.value = _numbers(shape, kind, content, bool(fortran))
+        machine.count_made(target.value)
     elif not isinstance(target, dict):  # EasyDict's state repeats its items
         raise RefusedError('it gives a state to what is no array')
     machine.stack.append(target)
@@ -298,10 +333,12 @@ def _numbers(shape: Any, kind: Any, content: Any, fortran: bool = False) -> np.n
 
 def _check_shape(shape: Any, count: int) -> None:
     """Refuse a shape of another number of values, and one that hides sizes behind a zero."""
-    sizes = [int(size) for size in shape]
+    if not isinstance(shape, tuple) or len(shape) > MAX_DEPTH:
+        raise RefusedError('an array whose shape is none')
     largest = max(count, MAX_VALUES)
-    if math.prod(sizes) != count or not all(0 <= size <= largest for size in sizes):
-        raise RefusedError(f'an array of shape {shape} from {count:,} values')
+    sized = all(isinstance(size, int) and 0 <= size <= largest for size in shape)
+    if not sized or math.prod(shape) != count:
+        raise RefusedError(f'an array of another shape than that of its {count:,} values')
 
 
 def _nested(items: list[Any], shape: list[int]) -> Any:
@@ -335,11 +372,13 @@ def _append(machine: _Machine, items: list[Any]) -> None:
 
 def _set(machine: _Machine, items: list[Any]) -> None:
     target = machine.stack[-1]
-    if not isinstance(target, dict) or not all(
-        isinstance(key, str | int) for key in items[::2]
-    ):
+    if not isinstance(target, dict) or not all(map(_is_key, items[::2])):
         raise RefusedError('it sets items of what is no dict, or by keys that are no names')
     target.update(zip(items[::2], items[1::2], strict=True))
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < MAX_KEY)
 
 
 def _remember(machine: _Machine, place: int) -> None:

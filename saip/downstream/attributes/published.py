@@ -62,6 +62,8 @@ def convert_petazs(source: str | Path, target: str | Path) -> dict[str, int]:
         raise InputError(
             f'{source}: label_idx.eval has columns that are none of the attributes'
         )
+    if len(set(evaluated)) < len(evaluated):
+        raise InputError(f'{source}: label_idx.eval has a column twice')
     labels = np.where(labels == UNKNOWN, 0, labels)[:, evaluated]
     data_list = [
         {'img_path': names[row], 'gt_score': [int(v) for v in labels[row]], 'split': part}
@@ -88,14 +90,17 @@ def _read(path: Path) -> Any:
 
 
 def _names(values: Any) -> list[str]:
-    """Texts of a list or an array of texts.
+    """Texts of a list or an array of texts, or of bytes as Python 2 wrote them.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither, or holds something else.
     """
     if not isinstance(values, list | tuple | np.ndarray):
         raise TypeError(f'a list of names is needed, not {type(values).__name__}')
-    return [str(name) for name in values]
+    texts = [name.decode('latin1') if isinstance(name, bytes) else name for name in values]
+    if not all(isinstance(name, str) for name in texts):
+        raise TypeError('names that are no texts')
+    return [str(name) for name in texts]  # of numpy's texts Python's
 
 
 def _rows(partition: Any) -> list[int]:

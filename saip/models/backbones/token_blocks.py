@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from mmcv.cnn import Linear
+from torch import Tensor, nn
 
 from saip.compiling import Compilable
 from saip.models.backbones.token_pack import Modulations, TokenPack
@@ -17,6 +18,9 @@ from saip.models.ops.attention import Biases, attend, attend_within, split_heads
 from saip.models.ops.joined_attention import attend_joined, can_join
 from saip.models.ops.regions import affine, close_block, normed_linear, scaled
 from saip.structures import EncodeRequest, Relations
+
+PLAIN = (nn.Linear, Linear)
+"""Linear layers of which nothing but weight and bias counts, unlike adapters or quantized ones."""
 
 
 def run_block(
@@ -45,16 +49,25 @@ def residuals(
     rate = layer.attn.out_drop.drop_prob if layer.training else 0.0
     kept = [pack.kept(rate) for _ in range(2)] if rate else [None, None]
     gains = [getattr(gain, 'weight', None) for gain in (layer.attn.gamma1, layer.ffn.gamma2)]
+    first, second = layer.ffn.layers[0][0], layer.ffn.layers[1]
+    in_training = layer.training and torch.is_grad_enabled()
     if modulation is None and (
-        encoder.compiles or (layer.training and torch.is_grad_enabled())
+        encoder.compiles or (in_training and are_plain(proj, first, second))
     ):
-        first, second = layer.ffn.layers[0][0], layer.ffn.layers[1]
         layers = affine(proj), affine(norm), norm.eps, affine(first), affine(second)
         return encoder.run(close_block, rows, attended, *layers, tuple(gains), tuple(kept))
     # By the layers themselves, whose names an exported graph shows.
     rows = rows + scaled(proj(attended), gains[0], kept[0])
     branch = layer.ffn.layers(pack.normed(norm, rows, modulation))
     return rows + scaled(branch, gains[1], kept[1])
+
+
+def are_plain(*layers: nn.Module) -> bool:
+    """Whether layers do nothing but their product, so that a function may stand for them."""
+    return all(
+        type(layer) in PLAIN and not layer._forward_hooks and not layer._forward_pre_hooks
+        for layer in layers
+    )
 
 
 def run_last_block(

@@ -30,7 +30,7 @@ def self_distillation(
     batch = len(predictions) // num_views
     scores = predictions.unflatten(0, (num_views, batch)).transpose(0, 1)  # (B, V, K)
     q = targets.unflatten(0, (-1, batch)).transpose(0, 1)  # (B, T, K)
-    with full_precision(predictions.device):
+    with full_precision(predictions.device):  # but TF32, where the user has allowed it
         similarity = torch.bmm(scores, q.mT)
     each = (scores.logsumexp(-1, keepdim=True) - similarity).mean(0)  # (V, T)
     own = sum(each[view, target] for view, target in same_view.items())

@@ -18,6 +18,9 @@ except ImportError:  # before torch 2.10
 OLDEST = (8, 0)
 """Compute capability from which on flash attention runs."""
 
+WIDEST = 256
+"""Channels of a head that it takes."""
+
 
 def can_join(packed: Tensor, heads: int) -> bool:
     """Whether the kernel takes these (N, 3 * D) queries, keys and values."""
@@ -25,7 +28,9 @@ def can_join(packed: Tensor, heads: int) -> bool:
         varlen_attn is not None
         and packed.is_cuda
         and packed.dtype in (torch.bfloat16, torch.float16)
-        and packed.shape[1] // (3 * heads) % 8 == 0
+        and (width := packed.shape[1] // (3 * heads)) % 8 == 0
+        and width <= WIDEST
+        and torch.backends.cuda.is_flash_attention_available()
         and torch.cuda.get_device_capability(packed.device) >= OLDEST
     )
 

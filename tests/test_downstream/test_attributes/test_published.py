@@ -78,6 +78,19 @@ def test_of_several_splits_the_first_is_taken(tmp_path):
     assert counts == {'train': 3, 'val': 1, 'test': 4}
 
 
+def test_names_of_python_2_are_texts_and_a_column_counts_once(tmp_path):
+    fields = published(random_labels(8, 35, 0), eval=[3, 1])
+    fields['image_name'] = np.array([name.encode() for name in NAMES])
+    write_easydict_pickle(tmp_path / 'run0.pkl', fields, 2)
+    convert_petazs(tmp_path / 'run0.pkl', tmp_path / 'out.json')
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert content['data_list'][0]['img_path'] == NAMES[5]
+    fields = published(random_labels(8, 35, 0), eval=[3, 1, 3])
+    write_easydict_pickle(tmp_path / 'run0.pkl', fields, 2)
+    with pytest.raises(ValueError, match=r'label_idx\.eval has a column twice'):
+        convert_petazs(tmp_path / 'run0.pkl', tmp_path / 'out.json')
+
+
 class Touch:
     """Creates a file when it is unpickled without care."""
 
