@@ -188,3 +188,17 @@ def is_alive(pid: int) -> bool:
         return Path(f'/proc/{pid}/stat').read_text().split()[2] != 'Z'
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason='Python of no virtual environment')
+def test_an_activated_environment_is_not_made_of_itself():
+    activated = os.pathsep.join([str(Path(sys.prefix, 'bin')), os.environ['PATH']])
+    found = subprocess.run(
+        [ROOT / 'tools/setup/find_python.sh'],
+        env={**os.environ, 'PATH': activated},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert Path(found).resolve() == Path(sys.executable).resolve()
+    assert not Path(found).is_relative_to(sys.prefix)

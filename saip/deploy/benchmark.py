@@ -268,9 +268,11 @@ def _verdict(row: Row, twin: Row) -> str:
     lost = {name: twin.accuracy[name] - row.accuracy[name] for name in row.accuracy}
     parts += [f'{name} {0.0 - points:+.1f} points' for name, points in lost.items()]
     slower = any(part.startswith('slower') for part in parts)
-    loses = slower or any(points > 0.1 for points in lost.values())
+    worse = any(points > 0.1 for points in lost.values())
+    losses = [name for name, said in (('speed', slower), ('accuracy', worse)) if said]
+    verdict = f'loses {" and ".join(losses)}' if losses else 'wins'
     head = f'{row.file} against {twin.file} in {row.runtime}'
-    return f'{head}: int8 {"loses" if loses else "wins"}: {", ".join(parts)}'
+    return f'{head}: int8 {verdict}: {", ".join(parts)}'
 
 
 def _compared(ratio: float) -> str:

@@ -30,12 +30,12 @@ def test_it_says_where_int8_loses():
     worse = row('worse.onnx', True, 5.0, 40.0, mAP=59.5)
     found = verdicts([plain, slow, fast, worse])
     assert found == [
-        'slow.onnx against float.onnx in ONNX Runtime: int8 loses: slower by 25 % (1 thread, '
-        'batch 1), 2.00 times as fast (1 thread, batch 8), mAP +0.0 points',
+        'slow.onnx against float.onnx in ONNX Runtime: int8 loses speed: slower by 25 % (1 '
+        'thread, batch 1), 2.00 times as fast (1 thread, batch 8), mAP +0.0 points',
         'fast.onnx against float.onnx in ONNX Runtime: int8 wins: 2.00 times as fast (1 thread, '
         'batch 1), as fast (1 thread, batch 8), mAP +0.0 points',
-        'worse.onnx against float.onnx in ONNX Runtime: int8 loses: 2.00 times as fast (1 '
-        'thread, batch 1), 2.00 times as fast (1 thread, batch 8), mAP -0.5 points',
+        'worse.onnx against float.onnx in ONNX Runtime: int8 loses accuracy: 2.00 times as '
+        'fast (1 thread, batch 1), 2.00 times as fast (1 thread, batch 8), mAP -0.5 points',
     ]
 
 

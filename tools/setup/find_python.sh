@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Prints the Python that the virtual environment is made with: the first argument where one is
-# given, else the first of the supported versions that is found and really runs.
+# given, else the first of the supported versions that is found and really runs. Where that is one
+# of a virtual environment, such as this project's own when it is activated, it is the Python which
+# that environment was made with.
 set -u
 
 supported='import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
@@ -10,7 +12,7 @@ names=(python3.11 python3.12 python3.10 python3 python)
 for name in "${names[@]}"; do
     path=$(command -v "$name") || continue
     if "$path" -c "$supported" >/dev/null 2>&1; then
-        echo "$path"
+        "$path" -c 'import sys; print(sys._base_executable)'
         exit 0
     fi
 done
