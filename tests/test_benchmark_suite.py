@@ -131,6 +131,15 @@ def test_kernels_are_counted_without_views():
     assert mode.found == {'clone': 1, 'exp': 1, 'add': 1, 'sum': 1}
 
 
+def test_bytes_of_operators_are_those_of_operands_and_results():
+    counts = load('suite.counts')
+    x, row = torch.randn(4, 4), torch.randn(4)
+    with counts.Traffic() as mode:
+        x.mm(x)
+        x.add_(row.expand(4, 4))
+    assert mode.found == {'mm': 3 * 64, 'add_': 64 + 16 + 64}
+
+
 def test_without_lightly_train_the_reason_is_said():
     (figure,) = load('suite.lightly').measure(load('suite.sizes').QUICK).figures
     assert figure.value is None

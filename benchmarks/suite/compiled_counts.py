@@ -13,7 +13,16 @@ from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 from torch._inductor.scheduler import ExternKernelSchedulerNode, NopKernelSchedulerNode
 
 from saip import compiling
-from suite.counts import as_on_a_gpu, figure_of, kernels_by_part
+from saip.analysis.step_flops import step_cost
+from suite.counts import (
+    IMAGES,
+    Traffic,
+    as_on_a_gpu,
+    figure_of,
+    kernels_by_part,
+    traffic_figure,
+    traffic_of,
+)
 from suite.figures import Part
 from suite.sizes import Sizes
 from suite.training import model_config
@@ -24,22 +33,30 @@ class GeneratedKernels:
 
     What inductor's scheduler has fused is one kernel on a GPU. Products of matrices and other
     operators that it leaves to torch are not among them: the count of operators finds those.
+
+    Attributes:
+        started: kernels so far.
+        moved: bytes that they read and wrote. A graph is for all sizes of views; its bytes are
+            those of the sizes that it was made with, times what its inputs have grown by.
     """
 
     def __init__(self) -> None:
         self.started = 0
+        self.moved = 0.0
 
     def __call__(self, graph: Any, inputs: Any) -> Callable[..., Any]:
         """Compile with inductor."""
         return compile_fx(graph, inputs, inner_compile=self._compile)
 
     def _compile(self, graph: Any, inputs: Any, **options: Any) -> Any:
-        kernels = 0
+        kernels, moved, begun_with = 0, 0, 0
 
         def count(nodes: list[Any]) -> list[Any]:
-            nonlocal kernels
+            nonlocal kernels, moved
             others = (ExternKernelSchedulerNode, NopKernelSchedulerNode)
-            kernels = sum(not isinstance(node, others) for node in nodes)
+            generated = [node for node in nodes if not isinstance(node, others)]
+            kernels = len(generated)
+            moved = sum(node.get_read_write_buffers_sizes() for node in generated)
             return nodes
 
         with config.patch(_post_fusion_custom_pass=count):
@@ -47,7 +64,11 @@ class GeneratedKernels:
         run = code.current_callable
 
         def counted(values: list[Any]) -> Any:
+            nonlocal begun_with
+            size = traffic_of(values)
+            begun_with = begun_with or size  # the first call is the one that it was made for
             self.started += kernels
+            self.moved += moved * size / max(begun_with, 1)
             return run(values)
 
         code.current_callable = counted
@@ -55,11 +76,12 @@ class GeneratedKernels:
 
 
 def measure(sizes: Sizes) -> Part:
-    """Kernels of a step with ``model.compile``."""
+    """Kernels of a step with ``model.compile``, and the bytes that they move."""
     backend = GeneratedKernels()
     compiled = cache(partial(torch.compile, fullgraph=True, dynamic=True, backend=backend))
     compiling.limit_graphs()
     cfg = model_config('saip', sizes.encoder, {'compile': True})
+    flops = sum(step_cost(cfg).flops.values())
     with (
         as_on_a_gpu(),
         mock.patch.object(compiling, 'compiled', compiled),
@@ -67,4 +89,14 @@ def measure(sizes: Sizes) -> Part:
         torch._functorch.config.patch(enable_autograd_cache=False),
     ):
         parts = kernels_by_part(cfg, lambda: backend.started)
-    return Part([figure_of(parts, 'kernels_compiled', 'with model.compile')])
+        few, many = (
+            kernels_by_part(cfg, lambda: round(backend.moved), Traffic, n)
+            for n in (IMAGES, 2 * IMAGES)
+        )
+    how = 'with model.compile'
+    return Part(
+        [
+            figure_of(parts, 'kernels_compiled', how),
+            traffic_figure(few, many, flops, 'traffic_compiled', how),
+        ]
+    )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from saip.analysis.step_flops import step_cost
 from saip.models.ops import activated_linear, attention
@@ -43,6 +44,8 @@ WITHOUT_KERNEL = (
 )
 """Operations that start no kernel, beside views."""
 GIB = 2**30
+H100_BANDWIDTH, H100_FLOPS = 3.35e12, 790e12
+"""Bytes a second of its memory as NVIDIA states it, and bfloat16 operations that it reaches."""
 
 
 class Kernels(TorchDispatchMode):
@@ -65,9 +68,28 @@ class Kernels(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         name = func.overloadpacket.__name__
+        out = func(*args, **(kwargs or {}))
         if not func.is_view and not name.startswith(WITHOUT_KERNEL):
-            self.found[name] += 1
-        return func(*args, **(kwargs or {}))
+            self.found[name] += self.cost((args, kwargs, out))
+        return out
+
+    def cost(self, values: Any) -> int:
+        """What one operator on such values counts."""
+        return 1
+
+
+class Traffic(Kernels):
+    """Counts bytes: operands are read once, results written once."""
+
+    def cost(self, values: Any) -> int:
+        """Bytes of all tensors; an expanded one is read as it lies in memory."""
+        return traffic_of(values)
+
+
+def traffic_of(values: Any) -> int:
+    """Bytes of the tensors among nested values."""
+    tensors = (x for x in tree_leaves(values) if isinstance(x, Tensor))
+    return sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in tensors)
 
 
 def measure(sizes: Sizes) -> Part:
@@ -76,6 +98,7 @@ def measure(sizes: Sizes) -> Part:
     flops = sum(step_cost(cfg).flops.values())
     figures = [
         kernels(cfg),
+        traffic(cfg, flops),
         kept_memory(cfg, sizes),
         Figure(
             'flops',
@@ -135,22 +158,27 @@ def as_on_a_gpu() -> Iterator[None]:
 
 
 def kernels_by_part(
-    cfg: Any, generated: Callable[[], int] = lambda: 0
+    cfg: Any,
+    generated: Callable[[], int] = lambda: 0,
+    mode: type[Kernels] = Kernels,
+    count: int = IMAGES,
 ) -> dict[str, Counter[str]]:
-    """Operations that start kernels in a step, by part and name.
+    """Operations that start kernels in a step, or their bytes, by part and name.
 
     Args:
         cfg: of the model.
-        generated: how many kernels a compiler's code has started so far.
+        generated: how many kernels a compiler's code has started so far, or their bytes.
+        mode: what is counted.
+        count: images of the step.
     """
     model = build(cfg)
-    wrapper, data = wrapper_of(model, 'bfloat16'), images(IMAGES)
+    wrapper, data = wrapper_of(model, 'bfloat16'), images(count)
     parts: dict[str, Counter[str]] = {}
 
     @contextmanager
     def counted(name: str) -> Iterator[None]:
         before = generated()
-        with Kernels() as found:
+        with mode() as found:
             yield
         parts[name] = found.found + Counter(generated=generated() - before)
 
@@ -181,6 +209,45 @@ def figure_of(parts: dict[str, Counter[str]], name: str, how: str) -> Figure:
         '',
         goal='2,667, a third of 8,001',
         note=f'{shares}; most: {frequent}',
+        group=GROUP,
+    )
+
+
+def traffic(cfg: Any, flops: float) -> Figure:
+    """Bytes that the operators of a step move, without compilation."""
+    with as_on_a_gpu():
+        few, many = (kernels_by_part(cfg, mode=Traffic, count=n) for n in (IMAGES, 2 * IMAGES))
+    return traffic_figure(few, many, flops, 'traffic', 'without compilation')
+
+
+def traffic_figure(
+    few: dict[str, Counter[str]],
+    many: dict[str, Counter[str]],
+    flops: float,
+    name: str,
+    how: str,
+) -> Figure:
+    """Bytes of an image in a step of 256, and the speeds that they and the arithmetic allow.
+
+    Args:
+        few: bytes of a step of ``IMAGES``, by part and operator.
+        many: of twice as many.
+        flops: operations of an image.
+        name: key of the figure.
+        how: what is special about the step.
+    """
+    each = {part: (many[part].total() - few[part].total()) / IMAGES for part in few}
+    fixed = sum(found.total() for found in few.values()) - IMAGES * sum(each.values())
+    moved = sum(each.values()) + fixed / 256
+    shares = ', '.join(f'{part} {bytes_ / 1e6:.0f} MB' for part, bytes_ in each.items())
+    return Figure(
+        name,
+        f'memory traffic of an image in a step of 256, {how}',
+        moved / 1e6,
+        'MB',
+        note=f'{shares}; operands and results of every kernel once; an H100 with '
+        f'{H100_BANDWIDTH / 1e12:.2f} TB/s could move {H100_BANDWIDTH / moved:,.0f} images/s, and '
+        f'compute {H100_FLOPS / flops:,.0f} at {H100_FLOPS / 1e12:.0f} TFLOP/s',
         group=GROUP,
     )
 
