@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch import SymInt, Tensor
 from torch._inductor import config
 from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 from torch._inductor.scheduler import ExternKernelSchedulerNode, NopKernelSchedulerNode
@@ -21,7 +22,6 @@ from suite.counts import (
     figure_of,
     kernels_by_part,
     traffic_figure,
-    traffic_of,
 )
 from suite.figures import Part
 from suite.sizes import Sizes
@@ -49,7 +49,8 @@ class GeneratedKernels:
         return compile_fx(graph, inputs, inner_compile=self._compile)
 
     def _compile(self, graph: Any, inputs: Any, **options: Any) -> Any:
-        kernels, moved, begun_with = 0, 0, 0
+        kernels, moved = 0, 0
+        made_with = size_of(inputs)
 
         def count(nodes: list[Any]) -> list[Any]:
             nonlocal kernels, moved
@@ -64,15 +65,18 @@ class GeneratedKernels:
         run = code.current_callable
 
         def counted(values: list[Any]) -> Any:
-            nonlocal begun_with
-            size = traffic_of(values)
-            begun_with = begun_with or size  # the first call is the one that it was made for
             self.started += kernels
-            self.moved += moved * size / max(begun_with, 1)
+            self.moved += moved * size_of(values) / max(made_with, 1)
             return run(values)
 
         code.current_callable = counted
         return code
+
+
+def size_of(inputs: Any) -> int:
+    """Bytes of a graph's inputs; of those that it is made with, by the sizes of that call."""
+    counts = ((x.numel(), x.element_size()) for x in inputs if isinstance(x, Tensor))
+    return sum(int(n.node.hint if isinstance(n, SymInt) else n) * size for n, size in counts)
 
 
 def measure(sizes: Sizes) -> Part:
@@ -81,7 +85,8 @@ def measure(sizes: Sizes) -> Part:
     compiled = cache(partial(torch.compile, fullgraph=True, dynamic=True, backend=backend))
     compiling.limit_graphs()
     cfg = model_config('saip', sizes.encoder, {'compile': True})
-    flops = sum(step_cost(cfg).flops.values())
+    # Counted by a mode under which nothing is compiled.
+    flops = sum(step_cost(model_config('saip', sizes.encoder)).flops.values())
     with (
         as_on_a_gpu(),
         mock.patch.object(compiling, 'compiled', compiled),
