@@ -101,6 +101,30 @@ def test_kept_patches_carry_their_own_positions(encoder):
     assert some.grid == (8, 4)
 
 
+class Adapted(torch.nn.Linear):
+    """A layer to which an adapter was added."""
+
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def test_adapters_and_hooks_act_in_training_as_in_evaluation():
+    model = ViTEncoder(arch=ARCH, feature_level=2)
+    model.init_weights()
+    images, layer = torch.randn(2, 3, 64, 32), model.layers[1]
+    plain = model.train().encode(images).patch_tokens
+    torch.testing.assert_close(plain, model.eval().encode(images).patch_tokens)
+    adapted = Adapted(*layer.ffn.layers[1].weight.shape[::-1])
+    adapted.load_state_dict(layer.ffn.layers[1].state_dict())
+    layer.ffn.layers[1] = adapted
+    calls = []
+    layer.attn.proj.register_forward_hook(lambda *_: calls.append(1))
+    trained = model.train().encode(images).patch_tokens
+    assert calls
+    torch.testing.assert_close(trained, model.eval().encode(images).patch_tokens)
+    assert not torch.allclose(trained, plain)
+
+
 def test_final_feature_level_gives_normed_tokens():
     model = ViTEncoder(arch=ARCH, feature_level=None).eval()
     images = torch.randn(2, 3, 128, 64)
