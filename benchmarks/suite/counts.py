@@ -9,7 +9,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from saip.analysis.step_flops import step_cost
 from saip.models.ops import activated_linear, attention
-from saip.views import color, device
+from saip.views import ways
 from suite.figures import Figure, Part
 from suite.sizes import Sizes
 from suite.step import views_of
@@ -129,30 +128,11 @@ def kernels(cfg: Any) -> Figure:
 
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
-    """No maps of attention and no GELU in memory, crops by dense products, as on a GPU."""
-
-    def dense(crops: Any, images: Tensor, sparse: bool, *others: Any) -> Tensor:
-        return cut(crops, images, False, *others)
-
-    def dense_blur(images: Tensor, sigma: Tensor, sparse: bool) -> Tensor:
-        return blur(images, sigma, False)
-
-    def resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-        if images.shape[-2:] == size:
-            return images
-        return F.interpolate(images, size=size, mode=mode, antialias=mode == 'bilinear')
-
-    def spread(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
-        return torch.addcmul(shift, x, factor, out=x)
-
-    cut, blur = device.cut, device.gaussian_blur
+    """No maps of attention and no GELU in memory, views made in a GPU's way."""
     with (
         mock.patch.object(attention, 'SHORT', 0),
         mock.patch.object(activated_linear, 'KEEPING', ()),
-        mock.patch.object(device, 'cut', dense),
-        mock.patch.object(device, 'gaussian_blur', dense_blur),
-        mock.patch.object(device, 'resize', resize),
-        mock.patch.object(color, 'spread', spread),
+        mock.patch.object(ways, 'OF_A_CPU', ()),
     ):
         yield
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saip.views.augment import COLOR_OPS
+from saip.views.ways import takes_cpu_way
 
 CONTRAST, SATURATION, HUE = (COLOR_OPS.index(op) for op in ('contrast', 'saturation', 'hue'))
 
@@ -36,7 +37,7 @@ def spread(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
     """``factor * x + shift``, in place; both are spread over the pixels of ``x``."""
     # One kernel on a GPU. On a CPU addcmul is not vectorized where both operands are spread over
     # the pixels, and takes twice the time of two passes that are.
-    if x.device.type == 'cpu':
+    if takes_cpu_way(x):
         return x.mul_(factor).add_(shift)
     return torch.addcmul(shift, x, factor, out=x)
 

@@ -26,6 +26,7 @@ from saip.views.resample import (
 )
 from saip.views.sizes import Size, fraction, whole_patches
 from saip.views.upload import upload
+from saip.views.ways import takes_cpu_way
 
 
 class DeviceOps(RenderOps):
@@ -125,7 +126,7 @@ class DeviceOps(RenderOps):
         Returns:
             (V, 3, h, w) float, 0..255.
         """
-        sparse = images.device.type == 'cpu'
+        sparse = takes_cpu_way(images)
         weigh = partial(self.run, crop_weights)
         images = cut(crops, images, sparse, weigh).round_().clamp_(0, 255)
         if crops.jitter.any():
@@ -168,7 +169,7 @@ def resize(images: Tensor, size: Size, mode: str) -> Tensor:
         return images
     if mode == 'nearest':
         return F.interpolate(images, size=size, mode='nearest')
-    if images.device.type != 'cpu':
+    if not takes_cpu_way(images):
         return F.interpolate(images, size=size, mode='bilinear', antialias=True)
     # On a CPU torch's kernel takes more than twice the time of the products.
     sides = zip(images.shape[-2:], size, strict=True)
