@@ -1,7 +1,7 @@
 """Pickles of plain values, and object arrays of numpy (``.npy``), read without executing them.
 
 A pickle is a program, and Python's reader runs it. Here its instructions are read one by one:
-those that build lists, dicts, numbers, texts and numpy arrays are followed by code of this module,
+those that build lists, dicts, numbers, texts and numpy arrays are followed by code of this project,
 which calls nothing that the file names; every other one is refused. Instructions and the bytes that
 they make are counted, and numpy is given only what was checked, so that no file takes the reader's
 time, its memory or its process.
@@ -9,9 +9,7 @@ time, its memory or its process.
 
 from __future__ import annotations
 
-import math
 import pickletools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -20,13 +18,23 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from .. import crops
+from .plain_values import (
+    CALLS,
+    MAX_DEPTH,
+    MAX_VALUES,
+    NAMES,
+    ORDERS,
+    Array,
+    Name,
+    RefusedError,
+    Type,
+    check_shape,
+    nested,
+    numbers,
+)
 
 MAX_BYTES = 1 << 24
 """Largest ``.npy`` file that is read; HAP's have a few kilobytes."""
-
-MAX_DEPTH, MAX_VALUES = 8, 1_000_000
-"""Depth and number of the values of a file."""
 
 MAX_STEPS = 1_000_000
 """Instructions; a value takes two or three, and PETA has 19,000 names."""
@@ -36,62 +44,6 @@ MAX_MADE = 1 << 28
 
 MAX_KEY = 1 << 31
 """Numbers as keys of dicts are smaller: hashes of larger ones may be made to collide."""
-
-ARRAY, DTYPE, RECONSTRUCT, BUFFER, SCALAR, ENCODE, NO_BYTES, FIELDS, RANGE = (
-    'ndarray',
-    'dtype',
-    '_reconstruct',
-    '_frombuffer',
-    'scalar',
-    'encode',
-    'bytes',
-    'EasyDict',
-    'range',
-)
-NAMES = {
-    ('numpy', 'ndarray'): ARRAY,
-    ('numpy', 'dtype'): DTYPE,
-    ('_codecs', 'encode'): ENCODE,  # how old protocols store bytes
-    ('__builtin__', 'bytes'): NO_BYTES,  # and that there are none
-    ('easydict', 'EasyDict'): FIELDS,  # a dict
-    ('builtins', 'range'): RANGE,
-    ('__builtin__', 'xrange'): RANGE,
-}
-for _core in ('core', '_core'):  # numpy 1 and 2
-    NAMES['numpy.' + _core + '.multiarray', '_reconstruct'] = RECONSTRUCT
-    NAMES['numpy.' + _core + '.multiarray', 'scalar'] = SCALAR
-    NAMES['numpy.' + _core + '.numeric', '_frombuffer'] = BUFFER
-
-TYPES = re.compile(r'[fiu][248]|[iub]1|O8|[SU][1-9]\d{0,3}')
-"""Types of arrays; texts are at most 9,999 characters."""
-
-ORDERS = '<>|='
-
-
-class RefusedError(crops.DataError):
-    """A file that is no plain array of lists, dicts, numbers, texts and arrays."""
-
-
-@dataclass(frozen=True)
-class _Name:
-    """One of the allowed names; it is never looked up."""
-
-    word: str
-
-
-@dataclass
-class _Array:
-    """An array whose shape, type and content come later."""
-
-    value: Any = None
-
-
-@dataclass
-class _Type:
-    """A data type, such as ``<f4``."""
-
-    code: str
-    order: str = '|'
 
 
 @dataclass
@@ -202,9 +154,9 @@ class _Finisher:
         self.seen += 1
         if depth > MAX_DEPTH or self.seen > MAX_VALUES:
             raise RefusedError('it is nested too deeply, or holds too much')
-        if isinstance(value, _Array):
+        if isinstance(value, Array):
             value = value.value
-        if isinstance(value, _Name | _Type):
+        if isinstance(value, Name | Type):
             raise RefusedError('it holds a name or a type by itself')
         if isinstance(value, list | tuple):
             return [self(item, depth + 1) for item in value]
@@ -219,7 +171,7 @@ def _name(machine: _Machine, module: Any, name: Any) -> None:
     word = NAMES.get((module, name))
     if word is None:
         raise RefusedError(f'it asks for {module}.{name}')
-    machine.stack.append(_Name(word))
+    machine.stack.append(Name(word))
 
 
 def _global(machine: _Machine, argument: Any) -> None:
@@ -232,123 +184,30 @@ def _stack_global(machine: _Machine, argument: Any) -> None:
 
 def _reduce(machine: _Machine, argument: Any) -> None:
     function, arguments = machine.pop(2)
-    if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+    if not isinstance(function, Name) or not isinstance(arguments, tuple):
         raise RefusedError('it calls what is no name')
-    found = _CALLS[function.word](*arguments)
+    found = CALLS[function.word](*arguments)
     machine.count_made(found)
     machine.stack.append(found)
 
 
-def _encode(text: Any, encoding: Any = 'latin1') -> bytes:
-    if not isinstance(text, str) or encoding != 'latin1':
-        raise RefusedError('bytes in another encoding than latin1')
-    return text.encode('latin1')
-
-
-def _type(code: Any, align: Any = False, copy: Any = True) -> _Type:
-    if not isinstance(code, str) or not TYPES.fullmatch(code):
-        named = code[:20] if isinstance(code, str) else type(code).__name__
-        raise RefusedError(f'an array of type {named}')
-    return _Type(code)
-
-
-def _scalar(kind: Any, content: Any) -> Any:
-    return _numbers((), kind, content).item()
-
-
-def _array(kind: Any, shape: Any, code: Any) -> _Array:
-    if kind != _Name(ARRAY):
-        raise RefusedError('it makes what is no array')
-    return _Array()
-
-
-def _buffer(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-    return _numbers(shape, kind, content, order == 'F')
-
-
-def _range(*arguments: Any) -> np.ndarray:
-    found = range(*arguments)
-    if max(len(found), abs(found.start), abs(found.stop)) > MAX_VALUES:
-        raise RefusedError(f'it asks for {found}')
-    return np.array(found, np.int64)
-
-
-def _no_bytes() -> bytes:
-    return b''
-
-
-def _fields() -> dict[Any, Any]:
-    return {}
-
-
-def _not_called(*arguments: Any) -> Any:
-    raise RefusedError('it calls numpy.ndarray')
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    ARRAY: _not_called,
-    DTYPE: _type,
-    RECONSTRUCT: _array,
-    BUFFER: _buffer,
-    SCALAR: _scalar,
-    ENCODE: _encode,
-    NO_BYTES: _no_bytes,
-    FIELDS: _fields,
-    RANGE: _range,
-}
-
-
 def _build(machine: _Machine, argument: Any) -> None:
     target, state = machine.pop(2)
-    if isinstance(target, _Type):
+    if isinstance(target, Type):
         target.order = ORDERS[ORDERS.index(state[1])]
-    elif isinstance(target, _Array):
+    elif isinstance(target, Array):
         _, shape, kind, fortran, content = state
         if isinstance(content, list):
-            _check_shape(shape, len(content))
+            check_shape(shape, len(content))
             if kind.code != 'O8':
                 raise RefusedError('an array of numbers that holds a list')
-            target.value = _nested(content, list(shape))
+            target.value = nested(content, list(shape))
         else:
-            target.value = _numbers(shape, kind, content, bool(fortran))
+            target.value = numbers(shape, kind, content, bool(fortran))
         machine.count_made(target.value)
     elif not isinstance(target, dict):  # EasyDict's state repeats its items
         raise RefusedError('it gives a state to what is no array')
     machine.stack.append(target)
-
-
-def _numbers(shape: Any, kind: Any, content: Any, fortran: bool = False) -> np.ndarray:
-    """An array from its bytes; a text stands for bytes in pickles of Python 2."""
-    if not isinstance(kind, _Type) or kind.code == 'O8':
-        raise RefusedError('numbers without a type')
-    if isinstance(content, str):
-        content = content.encode('latin1')
-    dtype = np.dtype(kind.order + kind.code)
-    _check_shape(shape, len(content) // dtype.itemsize)
-    if not content:
-        return np.empty(shape, dtype)
-    flat = np.frombuffer(content, dtype)
-    return flat.reshape(shape, order='F' if fortran else 'C').copy()
-
-
-def _check_shape(shape: Any, count: int) -> None:
-    """Refuse a shape of another number of values, and one that hides sizes behind a zero."""
-    if not isinstance(shape, tuple) or len(shape) > MAX_DEPTH:
-        raise RefusedError('an array whose shape is none')
-    largest = max(count, MAX_VALUES)
-    sized = all(isinstance(size, int) and 0 <= size <= largest for size in shape)
-    if not sized or math.prod(shape) != count:
-        raise RefusedError(f'an array of another shape than that of its {count:,} values')
-
-
-def _nested(items: list[Any], shape: list[int]) -> Any:
-    """A flat list as lists of lists."""
-    if not shape:
-        return items[0]
-    if not items:
-        return []
-    step = len(items) // shape[0]
-    return [_nested(items[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
 def _push(machine: _Machine, value: Any) -> None:
