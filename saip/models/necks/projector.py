@@ -63,4 +63,14 @@ def score(
     x = F.normalize(F.linear(hidden, *third).to(prototypes.dtype), dim=-1)
     # A cosine in bfloat16 is off by 0.002, which the temperature of the target turns into 0.05.
     with full_precision(x.device):
-        return F.linear(x, F.normalize(prototypes, dim=-1))
+        return F.linear(x, unit_rows(prototypes))
+
+
+def unit_rows(prototypes: Tensor) -> Tensor:
+    """Rows of a (K, D) matrix divided by their lengths, none of which is zero.
+
+    This is weight normalization with gains of 1, for which torch has a kernel that passes the
+    matrix once per direction; the gradient of ``F.normalize`` passes it seven times, which is a
+    sixth of a step of DINO with 8 images and 65,536 prototypes on a CPU.
+    """
+    return torch._weight_norm(prototypes, torch.ones_like(prototypes[:, :1]), 0)

@@ -11,9 +11,10 @@ from saip.models.ops.short_attention import PackedShortAttention, Shapes, ShortA
 Biases = list[Tensor | None]
 """What is added to the scores of attention, (b or 1, H, T, T) per request; None for nothing."""
 
-# Up to here plain products beat the CPU's fused kernel in bfloat16, forth and back: 5 against 14 ms
-# at 4 images of 197 tokens, 8 against 21 at 289.
-SHORT = 320
+# Up to here plain products beat the CPU's fused kernel, forth and back. In bfloat16: 5 against 14
+# ms at 4 images of 197 tokens, 8 against 21 at 289. In float32: 16 against 20 ms at 16 images of
+# 129 tokens with 48 of 33, but 14 against 13 at 8 of 197; forth alone the fused kernel is faster.
+SHORT = {torch.bfloat16: 320, torch.float32: 160}
 
 
 def split_heads(x: Tensor, number: int) -> Tensor:
@@ -69,4 +70,5 @@ def attend_within(packed: Tensor, shapes: Shapes, heads: int, biases: Biases) ->
 
 
 def _is_short(x: Tensor, tokens: int) -> bool:
-    return x.device.type == 'cpu' and x.dtype == torch.bfloat16 and tokens <= SHORT
+    pays = x.dtype != torch.float32 or x.requires_grad
+    return x.device.type == 'cpu' and pays and tokens <= SHORT.get(x.dtype, 0)

@@ -1,4 +1,4 @@
-"""Attention over few tokens on a CPU in bfloat16, as plain matrix products.
+"""Attention over few tokens on a CPU, as plain matrix products.
 
 They beat torch's fused kernel for CPUs, whose backward pass is slow there, and torch's own
 composition of products, which copies and rescales more than it has to.

@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.nn.utils.parametrizations import weight_norm
 
 from saip.errors import InputError
 from saip.models.necks import CrossScaleDecoder, DINOProjector, InstanceSearchDecoder
@@ -20,14 +19,20 @@ def half_mask(b, grid):
     return PatchMask(order[:, :visible], order.argsort(1), order[:, visible:])
 
 
-def test_prototypes_equal_a_weight_normed_layer_of_unit_gain():
-    projector = DINOProjector(8, 16, 6, 32)
-    layer = weight_norm(torch.nn.Linear(6, 32, bias=False))
-    layer.parametrizations.weight.original0.data.fill_(1)
-    layer.parametrizations.weight.original1.data.copy_(projector.prototypes)
-    x = torch.randn(5, 8)
-    expected = layer(F.normalize(projector.mlp(x), dim=-1))
-    torch.testing.assert_close(projector(x), expected)
+def test_scores_are_cosines_with_the_prototypes():
+    projector = DINOProjector(8, 16, 6, 32).double()
+    x = torch.randn(5, 8, dtype=torch.float64)
+    rows = projector.mlp(x).detach()
+    cosines = F.cosine_similarity(rows[:, None], projector.prototypes.detach(), dim=-1)
+    torch.testing.assert_close(projector(x), cosines)
+    mixed = torch.randn(5, 32, dtype=torch.float64)
+    unit = F.normalize(projector.mlp(x), dim=-1) @ F.normalize(projector.prototypes, dim=-1).T
+    found, wanted = (
+        torch.autograd.grad(scores, list(projector.parameters()), mixed)
+        for scores in (projector(x), unit)
+    )
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 def test_reconstruction_reads_the_anchors_patches():
