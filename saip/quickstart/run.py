@@ -77,7 +77,7 @@ def choose_plan(configs: Path, folder: bool, gpu: bool) -> Plan:
     leaf, batch, encoder, images, others = (
         ('saip_any-backbone_1xb128', 128, 'vit-tiny-p16', FULL_IMAGES, FULL_IMAGES)
         if gpu
-        else ('saip-small_any-backbone_1xb32', 32, 'vit-4blocks-p16', small, OTHER_IMAGES)
+        else ('saip-small_any-backbone_1xb32', 32, 'patch-resnet', small, OTHER_IMAGES)
     )
     stem = f'{leaf}-amp-coslr_{"folder" if folder else "people"}'
     chosen = os.environ.get('SAIP_BACKBONE', encoder)

@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/methods/saip-small.py',
     '../_base_/data/folder.py',
     '../_base_/schedules/adamw-coslr-short.py',
-    '../../_base_/backbones/{{$SAIP_BACKBONE:vit-4blocks-p16}}.py',
+    '../../_base_/backbones/{{$SAIP_BACKBONE:patch-resnet}}.py',
     '../../_base_/default_runtime.py',
 ]
 model = dict(backbone=_base_.backbone)

@@ -4,6 +4,7 @@ from saip.models.backbones.base import BaseEncoder, build_encoder
 from saip.models.backbones.block_pyramid import BlockPyramid
 from saip.models.backbones.hierarchical import HierarchicalEncoder
 from saip.models.backbones.openmmlab import OpenMMLabEncoder
+from saip.models.backbones.patch_resnet import PatchResNetEncoder
 from saip.models.backbones.pyramid import FeaturePyramid
 from saip.models.backbones.tap_pyramid import TapPyramid
 from saip.models.backbones.timm import TimmEncoder
@@ -15,6 +16,7 @@ __all__ = [
     'FeaturePyramid',
     'HierarchicalEncoder',
     'OpenMMLabEncoder',
+    'PatchResNetEncoder',
     'TapPyramid',
     'TimmEncoder',
     'ViTEncoder',

@@ -1,0 +1,152 @@
+"""A small residual network that a CPU can train in bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from saip.errors import InputError
+from saip.models.backbones.hierarchical import HierarchicalEncoder, Masking, OutType
+from saip.registry import MODELS
+
+STEM = 4
+"""Pixels per cell of the stem's map; every later stage halves the map."""
+
+
+@MODELS.register_module()
+class PatchResNetEncoder(HierarchicalEncoder):
+    """Residual blocks (He et al., 2016) behind a patch embedding, for short trainings on a CPU.
+
+    No convolution has both a stride and windows that overlap: the stem embeds patches of 4x4
+    pixels and average pooling halves the maps, so that the network may compute in bfloat16 on a
+    CPU, see :mod:`saip.engine.cpu_bfloat16`. It ends at stride 16.
+
+    The image token is the maximum over the last map, as networks for person ReID often pool: a
+    person fills a part of the image only, and the mean over all cells is mostly of the background.
+
+    Args:
+        channels: of the stages, whose strides are 4, 8, 16.
+        depths: residual blocks of each stage.
+        embed_dims: channels of the last map, to which a 1x1 convolution widens the last stage.
+        img_size: (height, width) that the encoder is trained at; any other size works.
+        feature_level: 16, whose map the dense objectives read, or None, which is the same map.
+        out_strides: strides of the maps that :meth:`forward` returns.
+        out_type: ``featmap`` or ``image_token``.
+        masking: how masked images are encoded, see :class:`HierarchicalEncoder`.
+        controller: refused unless None.
+        init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+
+    Raises:
+        InputError: ``channels`` and ``depths`` are no three positive numbers each, or an option is
+            unknown or wrong.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (32, 64, 128),
+        depths: Sequence[int] = (1, 1, 2),
+        embed_dims: int = 256,
+        img_size: tuple[int, int] = (256, 128),
+        feature_level: int | None = 16,
+        out_strides: Sequence[int] = (16,),
+        out_type: OutType = 'featmap',
+        masking: Masking = 'visible_cells',
+        controller: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(
+            img_size, feature_level, out_strides, out_type, masking, init_cfg, unknown
+        )
+        for name, numbers in (('channels', channels), ('depths', depths)):
+            if len(numbers) != 3 or min(numbers) < 1:
+                raise InputError(
+                    f'PatchResNetEncoder {name}={numbers!r}: three positive numbers are needed, '
+                    'one for each of the strides 4, 8, 16'
+                )
+        self.channels, self.depths = tuple(channels), tuple(depths)
+        self.width = embed_dims
+        self.resnet = self._create()
+        strides = {STEM: channels[0], 2 * STEM: channels[1], 4 * STEM: embed_dims}
+        self._finish(strides, embed_dims, controller)
+
+    def _title(self) -> str:
+        return type(self).__name__
+
+    def _network(self) -> nn.Module:
+        return self.resnet
+
+    def _create(self) -> _Network:
+        return _Network(self.channels, self.depths, self.width)
+
+    def _run(self, images: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
+        x, maps = self.resnet.stem(images), {}
+        for stride, stage in zip(self.map_channels, self.resnet.stages, strict=True):
+            if stride > max(strides):
+                break
+            x = maps[stride] = stage(x)
+        return {stride: maps[stride] for stride in strides}
+
+    def _pool(self, last: Tensor) -> Tensor:
+        return last.amax((2, 3))
+
+    def architecture(self) -> dict[str, Any]:
+        """Plain values that build this encoder again, plus the grid of stride 16."""
+        return {
+            'type': 'saip.PatchResNetEncoder',
+            'channels': list(self.channels),
+            'depths': list(self.depths),
+            'embed_dims': self.width,
+            **self._describe(),
+        }
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter, counted in stages behind the stem, and number of layers."""
+        layers = len(self.resnet.stages) + 2
+        prefix = f'{prefix}resnet.'
+        if not param_name.startswith(prefix):
+            return layers - 1, layers
+        part, number, *_ = param_name.removeprefix(prefix).split('.')
+        return (0 if part == 'stem' else int(number) + 1), layers
+
+
+class _Network(nn.Module):
+    """The stem and the three stages; the last ends with the widened map."""
+
+    def __init__(self, channels: Sequence[int], depths: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.stem = _conv_bn(3, channels[0], STEM, stride=STEM, padding=0).append(nn.ReLU())
+        stages, before = [], channels[0]
+        for place, (after, depth) in enumerate(zip(channels, depths, strict=True)):
+            blocks: list[nn.Module] = [nn.AvgPool2d(2)] if place else []
+            blocks += [_Block(before if i == 0 else after, after) for i in range(depth)]
+            stages.append(nn.Sequential(*blocks))
+            before = after
+        stages[-1].extend(_conv_bn(before, width, 1).append(nn.ReLU()))
+        self.stages = nn.ModuleList(stages)
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, with BatchNorm; begins as the shortcut alone."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.residual = _conv_bn(before, after, 3).append(nn.ReLU())
+        self.residual.extend(_conv_bn(after, after, 3))
+        self.shortcut = nn.Identity() if before == after else _conv_bn(before, after, 1)
+        nn.init.zeros_(self.residual.get_parameter('4.weight'))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h, w)."""
+        return (self.shortcut(x) + self.residual(x)).relu()
+
+
+def _conv_bn(
+    before: int, after: int, kernel: int, stride: int = 1, padding: int | None = None
+) -> nn.Sequential:
+    """A convolution that keeps the map's size unless it has a stride, and BatchNorm."""
+    padding = kernel // 2 if padding is None else padding
+    convolution = nn.Conv2d(before, after, kernel, stride, padding, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after))
