@@ -18,7 +18,7 @@ LEAVES = sorted(
 DEFAULT_METHOD = 'saip-small'  # of the leaf that takes any
 ANY_BACKBONE = [path for path in LEAVES if '_any-backbone_' in path.name]
 FRAGMENTS = sorted((ROOT / 'configs/_base_/backbones').glob('*.py'))
-NO_STAGES = ('cspnext-s', 'edgenext-s', 'efficientnet-lite0', 'resnet18')
+NO_STAGES = ('cspnext-s', 'edgenext-s', 'efficientnet-lite0', 'patch-resnet', 'resnet18')
 NEEDS_A_VIT = ('cae', 'hap', 'mae', 'mae-dino')
 # Tables I and III of the paper, in millions, and whether that count includes a classifier of
 # 1000 classes.

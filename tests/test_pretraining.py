@@ -25,7 +25,8 @@ def people(tmp_path_factory):
     return out
 
 
-VIT = dict(arch=dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96))
+ARCH = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
+VIT = dict(_delete_=True, type='saip.ViTEncoder', arch=ARCH, patch_size=16, feature_level=2)
 STRIDE_16 = dict(_delete_=True, type='saip.TimmEncoder', model='starnet_s050', output_stride=16)
 RESNET = dict(_delete_=True, type='saip.TimmEncoder', model='test_resnet')
 

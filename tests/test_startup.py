@@ -134,3 +134,15 @@ def test_a_quota_below_the_cores_limits_the_threads(tmp_path, monkeypatch):
     prepare(environment, tmp_path)
     assert environment == WAITING
     assert usable_cores(tmp_path) == 64
+
+
+def test_loading_the_tasks_prints_nothing():
+    tasks = 'attributes, classification, reid, text_reid'
+    command = [sys.executable, '-W', 'ignore', '-c', f'from saip.downstream import {tasks}']
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, ''), done.stderr
+    # Only the first import prints, so that no other module may be the first.
+    direct = [
+        p for p in (ROOT / 'saip').rglob('*.py') if 'mmpretrain.datasets ' in p.read_text()
+    ]
+    assert [path.name for path in direct] == ['base_dataset.py']

@@ -28,17 +28,19 @@ from saip.quickstart.screen_hook import ScreenHook
 from saip.quickstart.verdict import judge
 from saip.synthetic.market import SIZES, write_market1501
 
-# Images seen by a small run: 1,050 steps, so that two CPU cores alone need less than 10 minutes.
-# Photographs vary more than synthetic persons: two-view recall is 23 % after 38,400 of them and
-# 32 % after 48,000, which take 12 minutes.
-PEOPLE_IMAGES = 33_600
-FOLDER_IMAGES = 48_000
+# Images seen by a small run on two CPU cores: 750 steps on synthetic persons. Photographs vary
+# more.
+PEOPLE_IMAGES = 24_000
+FOLDER_IMAGES = 36_000
 # The same for an encoder of full size: one epoch of the synthetic persons.
 OTHER_IMAGES = 4_800
 # The full encoder on a GPU: about 13 minutes on an H100 by the time of a step, never run to its
 # end.
 FULL_IMAGES = 480_000
-LEARNED_FACTOR = 3.0
+# How many times the untrained network's mAP is expected. That of the small network is above the
+# baselines already, since its image token is a maximum over stripes of the image.
+SMALL_FACTOR = 2.0
+FULL_FACTOR = 3.0
 HOLDOUT = 0.1
 CHECKPOINTS = 6
 VALIDATIONS = 3
@@ -73,15 +75,16 @@ def choose_plan(configs: Path, folder: bool, gpu: bool) -> Plan:
     ``SAIP_BACKBONE`` asks for another encoder. For those it is not known how much they learn in
     the time, so they are expected to be better than untrained and no more.
     """
-    small = FOLDER_IMAGES if folder else PEOPLE_IMAGES
-    leaf, batch, encoder, images, others = (
-        ('saip_any-backbone_1xb128', 128, 'vit-tiny-p16', FULL_IMAGES, FULL_IMAGES)
-        if gpu
-        else ('saip-small_any-backbone_1xb32', 32, 'patch-resnet', small, OTHER_IMAGES)
-    )
+    if gpu:
+        leaf, batch, encoder = 'saip_any-backbone_1xb128', 128, 'vit-tiny-p16'
+        images, others, factor = FULL_IMAGES, FULL_IMAGES, FULL_FACTOR
+    else:
+        leaf, batch, encoder = 'saip-small_any-backbone_1xb32', 32, 'patch-resnet'
+        images, others, factor = PEOPLE_IMAGES, OTHER_IMAGES, SMALL_FACTOR
+        if folder:
+            images = FOLDER_IMAGES
     stem = f'{leaf}-amp-coslr_{"folder" if folder else "people"}'
     chosen = os.environ.get('SAIP_BACKBONE', encoder)
-    factor = LEARNED_FACTOR
     if chosen != encoder:
         factor, images = 1.0, others
     config = configs / 'pretrain/quickstart' / f'{stem}.py'
@@ -101,9 +104,9 @@ def quickstart(configs: Path, data: Path | None, out: Path, people: Path) -> boo
         people: where synthetic persons are kept.
 
     Returns:
-        Whether the network learned: on synthetic persons mAP at least three times the untrained
-        network's (with an encoder of ``SAIP_BACKBONE``, more than that), on a folder more
-        two-view recall than untrained.
+        Whether the network learned: on synthetic persons mAP at least twice the untrained
+        network's (on a GPU three times, with an encoder of ``SAIP_BACKBONE`` more than that), on
+        a folder more two-view recall than untrained.
 
     Raises:
         FileNotFoundError: no such folder.

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmpretrain.datasets import BaseDataset
 
 from saip.datasets.files import require_files
 from saip.datasets.readable import StandIns
@@ -18,6 +17,7 @@ from saip.downstream.attributes.annotations import (
     read_attribute_json,
     read_pa100k,
 )
+from saip.downstream.base_dataset import BaseDataset
 from saip.registry import DATASETS
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmpretrain.datasets import BaseDataset
-
 from saip.datasets.crops import DataError
 from saip.datasets.labeled import class_folders
 from saip.datasets.readable import StandIns
+from saip.downstream.base_dataset import BaseDataset
 from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
 

@@ -9,12 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmpretrain.datasets import BaseDataset
-
 from saip.datasets.crops import DataError
 from saip.datasets.files import read_text, require_files
 from saip.datasets.readable import MAX_STAND_INS, StandIns
 from saip.datasets.retrieval import DISTRACTOR, keep_answerable, read_folder, unanswerable
+from saip.downstream.base_dataset import BaseDataset
 from saip.errors import InputError, MissingFileError
 from saip.registry import DATASETS
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmpretrain.datasets import BaseDataset
-
 from saip.datasets.crops import DataError
 from saip.datasets.files import require_files
 from saip.datasets.readable import StandIns
+from saip.downstream.base_dataset import BaseDataset
 from saip.downstream.text_reid.annotations import (
     DescribedImage,
     check_gaps,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from saip.errors import InputError
@@ -13,6 +15,9 @@ from saip.registry import MODELS
 
 STEM = 4
 """Pixels per cell of the stem's map; every later stage halves the map."""
+
+STRIPES = 4
+"""Parts of the image, from top to bottom, whose features the image token holds side by side."""
 
 
 @MODELS.register_module()
@@ -23,15 +28,18 @@ class PatchResNetEncoder(HierarchicalEncoder):
     pixels and average pooling halves the maps, so that the network may compute in bfloat16 on a
     CPU, see :mod:`saip.engine.cpu_bfloat16`. It ends at stride 16.
 
-    The image token is the maximum over the last map, as networks for person ReID often pool: a
-    person fills a part of the image only, and the mean over all cells is mostly of the background.
+    The image token is the maximum over each of four horizontal stripes of the last map, side by
+    side, as networks for person ReID pool (stripes: Sun et al., Beyond Part Models, 2018): a
+    person stands upright and fills a part of the image only.
 
     Args:
         channels: of the stages, whose strides are 4, 8, 16.
         depths: residual blocks of each stage.
-        embed_dims: channels of the last map, to which a 1x1 convolution widens the last stage.
+        width: channels of the last map, to which a 1x1 convolution widens the last stage; the
+            image token has four times as many.
         img_size: (height, width) that the encoder is trained at; any other size works.
         feature_level: 16, whose map the dense objectives read, or None, which is the same map.
+        drop_path_rate: stochastic depth, growing from 0 to this rate in the last block.
         out_strides: strides of the maps that :meth:`forward` returns.
         out_type: ``featmap`` or ``image_token``.
         masking: how masked images are encoded, see :class:`HierarchicalEncoder`.
@@ -47,9 +55,10 @@ class PatchResNetEncoder(HierarchicalEncoder):
         self,
         channels: Sequence[int] = (32, 64, 128),
         depths: Sequence[int] = (1, 1, 2),
-        embed_dims: int = 256,
+        width: int = 256,
         img_size: tuple[int, int] = (256, 128),
         feature_level: int | None = 16,
+        drop_path_rate: float = 0.0,
         out_strides: Sequence[int] = (16,),
         out_type: OutType = 'featmap',
         masking: Masking = 'visible_cells',
@@ -67,19 +76,19 @@ class PatchResNetEncoder(HierarchicalEncoder):
                     'one for each of the strides 4, 8, 16'
                 )
         self.channels, self.depths = tuple(channels), tuple(depths)
-        self.width = embed_dims
+        self.width, self.drop_path_rate = width, drop_path_rate
         self.resnet = self._create()
-        strides = {STEM: channels[0], 2 * STEM: channels[1], 4 * STEM: embed_dims}
-        self._finish(strides, embed_dims, controller)
+        strides = {STEM: channels[0], 2 * STEM: channels[1], 4 * STEM: width}
+        self._finish(strides, STRIPES * width, controller)
 
     def _title(self) -> str:
-        return type(self).__name__
+        return 'patch-resnet'
 
     def _network(self) -> nn.Module:
         return self.resnet
 
     def _create(self) -> _Network:
-        return _Network(self.channels, self.depths, self.width)
+        return _Network(self.channels, self.depths, self.width, self.drop_path_rate)
 
     def _run(self, images: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
         x, maps = self.resnet.stem(images), {}
@@ -90,7 +99,9 @@ class PatchResNetEncoder(HierarchicalEncoder):
         return {stride: maps[stride] for stride in strides}
 
     def _pool(self, last: Tensor) -> Tensor:
-        return last.amax((2, 3))
+        rows = last.shape[2]
+        limits = [(i * rows // STRIPES, -(-(i + 1) * rows // STRIPES)) for i in range(STRIPES)]
+        return torch.cat([last[:, :, first:end].amax((2, 3)) for first, end in limits], 1)
 
     def architecture(self) -> dict[str, Any]:
         """Plain values that build this encoder again, plus the grid of stride 16."""
@@ -98,7 +109,7 @@ class PatchResNetEncoder(HierarchicalEncoder):
             'type': 'saip.PatchResNetEncoder',
             'channels': list(self.channels),
             'depths': list(self.depths),
-            'embed_dims': self.width,
+            'width': self.width,
             **self._describe(),
         }
 
@@ -115,13 +126,19 @@ class PatchResNetEncoder(HierarchicalEncoder):
 class _Network(nn.Module):
     """The stem and the three stages; the last ends with the widened map."""
 
-    def __init__(self, channels: Sequence[int], depths: Sequence[int], width: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], depths: Sequence[int], width: int, drop_path: float
+    ) -> None:
         super().__init__()
+        last = max(sum(depths) - 1, 1)
+        rates = (drop_path * place / last for place in range(sum(depths)))
         self.stem = _conv_bn(3, channels[0], STEM, stride=STEM, padding=0).append(nn.ReLU())
         stages, before = [], channels[0]
         for place, (after, depth) in enumerate(zip(channels, depths, strict=True)):
             blocks: list[nn.Module] = [nn.AvgPool2d(2)] if place else []
-            blocks += [_Block(before if i == 0 else after, after) for i in range(depth)]
+            blocks += [
+                _Block(before if i == 0 else after, after, next(rates)) for i in range(depth)
+            ]
             stages.append(nn.Sequential(*blocks))
             before = after
         stages[-1].extend(_conv_bn(before, width, 1).append(nn.ReLU()))
@@ -131,16 +148,17 @@ class _Network(nn.Module):
 class _Block(nn.Module):
     """Two 3x3 convolutions beside a shortcut, with BatchNorm; begins as the shortcut alone."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, drop_path: float) -> None:
         super().__init__()
         self.residual = _conv_bn(before, after, 3).append(nn.ReLU())
         self.residual.extend(_conv_bn(after, after, 3))
         self.shortcut = nn.Identity() if before == after else _conv_bn(before, after, 1)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         nn.init.zeros_(self.residual.get_parameter('4.weight'))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h, w)."""
-        return (self.shortcut(x) + self.residual(x)).relu()
+        return (self.shortcut(x) + self.drop_path(self.residual(x))).relu()
 
 
 def _conv_bn(

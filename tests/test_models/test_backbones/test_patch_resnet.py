@@ -56,7 +56,15 @@ def test_equals_the_network_written_out():
         assert float(wanted.std()) > 0
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
     token = encoder.encode(images).image_token
-    torch.testing.assert_close(token, expected[-1].flatten(2).max(-1).values)
+    stripes = F.adaptive_max_pool2d(expected[-1], (4, 1)).squeeze(-1)
+    torch.testing.assert_close(token, stripes.transpose(1, 2).flatten(1))
+
+
+@pytest.mark.parametrize('rows', [1, 2, 3, 5, 6, 11])
+def test_stripes_of_any_height(rows):
+    last = torch.randn(2, 256, rows, 3)
+    expected = F.adaptive_max_pool2d(last, (4, 1)).squeeze(-1).transpose(1, 2).flatten(1)
+    assert torch.equal(PatchResNetEncoder()._pool(last), expected)
 
 
 def test_begins_as_its_shortcuts():
@@ -66,6 +74,13 @@ def test_begins_as_its_shortcuts():
             if hasattr(block, 'residual'):
                 x = torch.randn(2, block.residual[0].in_channels, 4, 4)
                 torch.testing.assert_close(block(x), block.shortcut(x).relu())
+
+
+def test_stochastic_depth_grows_to_the_last_block():
+    encoder = PatchResNetEncoder(drop_path_rate=0.3)
+    blocks = [b for stage in encoder.resnet.stages for b in stage if hasattr(b, 'residual')]
+    rates = [getattr(block.drop_path, 'drop_prob', 0.0) for block in blocks]
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3])
 
 
 def test_a_cpu_may_compute_it_in_bfloat16():
@@ -78,7 +93,7 @@ def test_a_cpu_may_compute_it_in_bfloat16():
         (dict(channels=(32, 64)), r'channels=\(32, 64\): three positive numbers'),
         (dict(depths=(1, 0, 2)), r'depths=\(1, 0, 2\): three positive numbers'),
         (dict(controller={}), 'no stages whose norms'),
-        (dict(width=2), 'has no option width'),
+        (dict(embed_dims=2), 'has no option embed_dims'),
         (dict(out_strides=(32,)), 'no feature map at stride 32; it has 4, 8, 16'),
     ],
 )

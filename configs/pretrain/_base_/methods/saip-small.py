@@ -1,7 +1,7 @@
 # A reduced SAIP that two CPU cores can train in minutes: 128x64 anchors, few prototypes, narrow
-# decoders, fewer and smaller views without blur; with the encoder vit-4blocks-p16. It shows that
-# everything works together; it is not the method of the paper, and its figures say nothing about
-# that.
+# decoders, fewer and smaller views without blur; with the encoder patch-resnet in the quickstart
+# and vit-4blocks-p16 in comparisons. It shows that everything works together; it is not the method
+# of the paper, and its figures say nothing about that.
 #
 # What differs in kind: the KoLeo term (batches of 32 collapse without it), a colder target and
 # a faster expert (the run has under a thousand steps).
