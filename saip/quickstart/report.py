@@ -20,7 +20,6 @@ from saip.quickstart.verdict import Verdict
 from saip.registry import MODELS
 from saip.structures import Progress
 from saip.visualization.attention import (
-    describe_map,
     draw_attention,
     draw_crowd_attention,
     tile_crowd,
@@ -93,7 +92,7 @@ def write_quickstart_report(run: Run) -> Path:
         _views(run),
         Figure(
             'Where the network looks',
-            f'The {describe_map(encoder)} in the last block, at the training size and larger. '
+            f'The {encoder.attention_is} in the last block, at the training size and larger. '
             'Bright cells are more than twice the average.',
             draw_attention(encoder, people[:3], statistics),
             'The person is brighter than the background, at all sizes.',

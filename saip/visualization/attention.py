@@ -62,13 +62,6 @@ def cell_of(encoder: BaseEncoder) -> int:
     return max(encoder.map_strides.values())
 
 
-def describe_map(encoder: BaseEncoder) -> str:
-    """What :meth:`attention_map` of an encoder shows, in words for a title."""
-    if encoder.has_relations:
-        return 'attention of the image token'
-    return 'similarity to the image token'
-
-
 @torch.no_grad()
 def attention_of(
     encoder: BaseEncoder,
@@ -178,7 +171,7 @@ def draw_crowd_attention(
 
 
 def _caption(encoder: BaseEncoder) -> str:
-    return f'bright: high {describe_map(encoder)}'
+    return f'bright: high {encoder.attention_is}'
 
 
 def _fit_height(image: Image.Image, height: int) -> Image.Image:

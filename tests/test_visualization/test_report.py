@@ -19,7 +19,6 @@ from saip.checkpoint import export_backbone
 from saip.models.backbones import TimmEncoder, ViTEncoder
 from saip.visualization.attention import (
     attention_of,
-    describe_map,
     draw_attention,
     draw_crowd_attention,
     overlay,
@@ -53,6 +52,7 @@ class BrightnessEncoder(nn.Module):
         self.map_channels = {16: 8, stride: 8}
         self.map_strides = {16: 16, stride: stride}
         self.has_relations = stride == 16
+        self.attention_is = 'brightness'
         self.heads = 3 if self.has_relations else 1
 
     def attention_map(self, images: Tensor) -> Tensor:
@@ -180,8 +180,8 @@ def test_titles_say_what_is_drawn() -> None:
         feature_level=None,
     )
     star = TimmEncoder('starnet_s1', img_size=(64, 32))
-    assert describe_map(vit) == 'attention of the image token'
-    assert describe_map(star) == 'similarity to the image token'
+    assert vit.attention_is == 'attention of the image token'
+    assert star.attention_is == 'similarity to the image token'
     line = (0, 0, 200, 20)
     sheets = [
         draw_attention(BrightnessEncoder(stride), [plain('red')], STATISTICS, height=64)

@@ -39,6 +39,7 @@ class BaseEncoder(BaseModule):
             them and masked image modeling has its meaning; others fill them in.
         stages: layers whose outputs a condition may scale and shift, by stage, usually norms that
             absorb this in an export; empty where a controller is refused.
+        attention_is: what :meth:`attention_map` shows, for titles of pictures.
         has_controller: whether conditions of requests are followed; without one they are
             refused.
     """
@@ -51,6 +52,7 @@ class BaseEncoder(BaseModule):
     img_size: tuple[int, int]
     dense_is_final: bool
     has_relations: bool
+    attention_is: str = 'attention of the image token'
     drops_tokens: bool = False
     stages: tuple[Stage, ...] = ()
     has_controller: bool = False

@@ -57,6 +57,7 @@ class HierarchicalEncoder(BaseEncoder):
 
     patch_stride = PATCH
     has_relations = False
+    attention_is = 'similarity to the image token'
 
     def __init__(
         self,

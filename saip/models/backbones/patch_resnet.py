@@ -51,6 +51,8 @@ class PatchResNetEncoder(HierarchicalEncoder):
             unknown or wrong.
     """
 
+    attention_is = 'share of the image token'
+
     def __init__(
         self,
         channels: Sequence[int] = (32, 64, 128),
@@ -99,9 +101,25 @@ class PatchResNetEncoder(HierarchicalEncoder):
         return {stride: maps[stride] for stride in strides}
 
     def _pool(self, last: Tensor) -> Tensor:
-        rows = last.shape[2]
-        limits = [(i * rows // STRIPES, -(-(i + 1) * rows // STRIPES)) for i in range(STRIPES)]
-        return torch.cat([last[:, :, first:end].amax((2, 3)) for first, end in limits], 1)
+        stripes = [last[:, :, first:end] for first, end in _limits(last.shape[2])]
+        return torch.cat([stripe.amax((2, 3)) for stripe in stripes], 1)
+
+    def attention_map(self, images: Tensor) -> Tensor:
+        """Share of the image token's squared length that each cell gives, (B, 1, h, w).
+
+        A cell gives the entries of the image token that are its own values, the largest of their
+        stripe. The shares sum to 1.
+
+        Args:
+            images: (B, 3, h, w), normalized.
+        """
+        (last,) = self.feature_maps(images, [self.last_stride])
+        shares = last.new_zeros(len(last), last.shape[2] * last.shape[3])
+        for first, end in _limits(last.shape[2]):
+            values, cells = last[:, :, first:end].flatten(2).max(-1)
+            shares.scatter_add_(1, cells + first * last.shape[3], values.square())
+        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+        return shares.view(len(last), 1, *last.shape[2:])
 
     def architecture(self) -> dict[str, Any]:
         """Plain values that build this encoder again, plus the grid of stride 16."""
@@ -121,6 +139,11 @@ class PatchResNetEncoder(HierarchicalEncoder):
             return layers - 1, layers
         part, number, *_ = param_name.removeprefix(prefix).split('.')
         return (0 if part == 'stem' else int(number) + 1), layers
+
+
+def _limits(rows: int) -> list[tuple[int, int]]:
+    """First row and the one after the last of each stripe; they share rows where some are short."""
+    return [(i * rows // STRIPES, -(-(i + 1) * rows // STRIPES)) for i in range(STRIPES)]
 
 
 class _Network(nn.Module):

@@ -67,6 +67,26 @@ def test_stripes_of_any_height(rows):
     assert torch.equal(PatchResNetEncoder()._pool(last), expected)
 
 
+def test_attention_is_what_each_cell_gives():
+    torch.manual_seed(0)
+    encoder = PatchResNetEncoder((4, 6, 8), (1, 1, 1), 5).eval()
+    encoder.requires_grad_(False)
+    images = torch.randn(2, 3, 96, 48)  # 6 x 3 cells; stripes of two rows, which overlap
+    found = encoder.attention_map(images)
+    last = encoder.feature_maps(images, [16])[0]
+    expected = torch.zeros_like(found)
+    for image, maps in enumerate(last):
+        for channel in maps:
+            for first, end in ((0, 2), (1, 3), (3, 5), (4, 6)):
+                row, column = max(
+                    ((r, c) for r in range(first, end) for c in range(3)),
+                    key=lambda cell: float(channel[cell]),
+                )
+                expected[image, 0, row, column] += channel[row, column] ** 2
+    assert (expected > 0).any()
+    torch.testing.assert_close(found, expected / expected.sum((1, 2, 3), keepdim=True))
+
+
 def test_begins_as_its_shortcuts():
     encoder = PatchResNetEncoder()
     for stage in encoder.resnet.stages:
