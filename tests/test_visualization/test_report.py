@@ -52,7 +52,7 @@ class BrightnessEncoder(nn.Module):
         self.map_channels = {16: 8, stride: 8}
         self.map_strides = {16: 16, stride: stride}
         self.has_relations = stride == 16
-        self.attention_is = 'brightness'
+        self.attention_is = 'attention' if self.has_relations else 'similarity'
         self.heads = 3 if self.has_relations else 1
 
     def attention_map(self, images: Tensor) -> Tensor:
