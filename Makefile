@@ -34,11 +34,11 @@ help:
 	@sed -n 's/^#   \{0,1\}//p' Makefile
 
 setup:
-	@python=$$(tools/setup/find_python.sh $(PYTHON)); \
+	@python=$$(tools/setup/find_python.sh $(VENV) $(PYTHON)); \
 	"$$python" tools/setup/install.py --venv $(VENV) --stack $(STACK)
 
 setup-core:
-	@python=$$(tools/setup/find_python.sh $(PYTHON)); \
+	@python=$$(tools/setup/find_python.sh $(VENV) $(PYTHON)); \
 	"$$python" tools/setup/install.py --venv $(VENV) --stack $(STACK) --part core
 
 quickstart: setup-core

@@ -1,4 +1,4 @@
-"""Threads and memory of a process, imported by every tool before torch.
+"""Threads, memory and first warnings of a process, imported by every tool before torch.
 
 Importing this module sets environment variables that OpenMP reads when torch loads it:
 
@@ -13,6 +13,9 @@ Memory that was freed stays with the process, a gigabyte of it at the end of the
 otherwise hands it back to the system, and every step of a training on a CPU begins with asking for
 its pages anew.
 
+mmcv without compiled operators warns when it is imported; pretraining needs none, and whatever
+needs one says so itself.
+
 Values that the user has set win. This module imports neither torch nor another package of saip.
 """
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
@@ -110,3 +114,4 @@ def keep_freed_memory(environment: Mapping[str, str]) -> None:
 
 prepare(os.environ)
 keep_freed_memory(os.environ)
+warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')

@@ -9,7 +9,8 @@ import pytest
 from mmengine.config import Config
 
 from saip.engine.launch import StartError
-from saip.quickstart import run
+from saip.quickstart import idle_cores, run
+from saip.quickstart.idle_cores import count_idle_cores, fit_threads
 from saip.quickstart.run import _prepare_images, choose_plan
 from saip.quickstart.verdict import judge
 from saip.registry import MODELS
@@ -117,7 +118,7 @@ def test_a_folder_becomes_a_report_and_a_backbone(tmp_path):
             (images / f'copy{copy}_{index}.jpg').write_bytes(path.read_bytes())
     script = f"""
 from pathlib import Path
-from saip.quickstart import run
+from saip.quickstart import idle_cores, run
 run.FOLDER_IMAGES = 128
 run.quickstart(Path('{ROOT}/configs'), Path('{images}'), Path('{tmp_path}/out'), Path('x'))
 """
@@ -142,3 +143,34 @@ run.quickstart(Path('{ROOT}/configs'), Path('{images}'), Path('{tmp_path}/out'),
     log = (out / 'quickstart.log').read_text()
     assert 'two-view recall' in log
     assert 'Epoch(train)' in log
+
+
+STAT = """cpu  300 0 0 900 0 0 0 0 0 0
+cpu0 {} 0 10 {} {} 0 0 0 0 0
+cpu1 {} 5 0 {} 0 1 1 0 7 0
+cpu9 0 0 0 0 0 0 0 0 0 0
+intr 1 2 3
+"""
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'idle'),
+    [((0, 90, 10), (0, 100), 2.0), ((100, 0, 0), (0, 100), 1.0), ((100, 0, 0), (75, 25), 0.25)],
+)
+def test_idle_cores_by_the_kernels_times(monkeypatch, tmp_path, first, second, idle):
+    stat = tmp_path / 'stat'
+    stat.write_text(STAT.format(50, 500, 7, 60, 600))
+    (busy, free, disk), (other, rest) = first, second
+
+    def sleep(seconds: float) -> None:
+        stat.write_text(STAT.format(50 + busy, 500 + free, 7 + disk, 60 + other, 600 + rest))
+
+    monkeypatch.setattr(idle_cores.time, 'sleep', sleep)
+    monkeypatch.setattr(idle_cores.os, 'sched_getaffinity', lambda pid: {0, 1})
+    assert count_idle_cores(stat=stat) == pytest.approx(idle)
+    assert count_idle_cores(stat=tmp_path / 'none') is None
+
+
+def test_a_busy_core_costs_a_thread():
+    found = [fit_threads(4, idle) for idle in (None, 4.0, 3.6, 3.4, 1.0, 0.0)]
+    assert found == [4, 4, 4, 3, 1, 1]

@@ -190,15 +190,33 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason='Python of no virtual environment')
-def test_an_activated_environment_is_not_made_of_itself():
-    activated = os.pathsep.join([str(Path(sys.prefix, 'bin')), os.environ['PATH']])
-    found = subprocess.run(
-        [ROOT / 'tools/setup/find_python.sh'],
-        env={**os.environ, 'PATH': activated},
+def find_python(venv: Path, *given: str, **environment: str) -> str:
+    return subprocess.run(
+        [ROOT / 'tools/setup/find_python.sh', venv, *given],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=True,
     ).stdout.strip()
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason='Python of no virtual environment')
+def test_an_activated_environment_is_not_made_of_itself(tmp_path):
+    activated = os.pathsep.join([str(Path(sys.prefix, 'bin')), os.environ['PATH']])
+    found = find_python(tmp_path / 'none', PATH=activated)
     assert Path(found).resolve() == Path(sys.executable).resolve()
     assert not Path(found).is_relative_to(sys.prefix)
+
+
+def test_an_environment_stays_with_the_python_that_it_was_made_with(tmp_path):
+    """Another Python may come first in PATH, as when pyenv is not active."""
+    before = tmp_path / 'venv/bin/python'
+    first = tmp_path / 'first/python3.11'
+    for path in (before, first):
+        path.parent.mkdir(parents=True)
+        path.write_text(f'#!/bin/sh\necho {path}\n')
+        path.chmod(0o755)
+    path = f'{first.parent}:{os.environ["PATH"]}'
+    assert find_python(tmp_path / 'venv', PATH=path) == str(before)
+    assert find_python(tmp_path / 'none', PATH=path) == str(first)
+    assert find_python(tmp_path / 'venv', str(first), PATH=path) == str(first)

@@ -130,7 +130,7 @@ def kernels(cfg: Any) -> Figure:
 def as_on_a_gpu() -> Iterator[None]:
     """No maps of attention and no GELU in memory, views made in a GPU's way."""
     with (
-        mock.patch.object(attention, 'SHORT', 0),
+        mock.patch.object(attention, 'SHORT', {}),
         mock.patch.object(activated_linear, 'KEEPING', ()),
         mock.patch.object(ways, 'OF_A_CPU', ()),
     ):

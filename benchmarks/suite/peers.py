@@ -22,11 +22,19 @@ def answer(value: object) -> None:
     print(f'\n{ANSWER}{value}', flush=True)  # a progress bar may stand in the line
 
 
-def answer_times(step: Callable[[int], object]) -> None:
-    """Make as many steps as each line says, after a first one; answer with the seconds of one."""
+def answer_times(
+    step: Callable[[int], object], before: Callable[[], object] = lambda: None
+) -> None:
+    """Make as many steps as each line says, after a first one; answer with the seconds of one.
+
+    Args:
+        step: is given its number.
+        before: what comes before the steps of a line, and does not count.
+    """
     step(0)
     answer('ready')
     for line in sys.stdin:
+        before()
         start = time.perf_counter()
         for number in range(int(line)):
             step(number)

@@ -1,5 +1,7 @@
 """A step of the quickstart's size beside a busy process, by the settings of ``saip.startup``.
 
+As the quickstart does, it takes as many threads as cores are idle.
+
 As a program this is one peer: it makes as many steps as each line says.
 """
 
@@ -29,12 +31,19 @@ SETTINGS = {
 
 def serve(encoder: str, batch: int) -> None:
     """Make as many steps as each line says; answer with the seconds of one."""
+    import torch
+
+    from saip.quickstart.idle_cores import count_idle_cores, fit_threads
     from suite.training import build, images, model_config, train_step, wrapper_of
 
     preset = 'saip' if encoder == 'tiny' else 'saip-small'
     model = build(model_config(preset, encoder))
     wrapper, data = wrapper_of(model, 'bfloat16'), images(batch)
-    answer_times(lambda number: train_step(model, wrapper, data, number))
+    most = torch.get_num_threads()
+    answer_times(
+        lambda number: train_step(model, wrapper, data, number),
+        before=lambda: torch.set_num_threads(fit_threads(most, count_idle_cores())),
+    )
 
 
 def measure(sizes: Sizes) -> Part:

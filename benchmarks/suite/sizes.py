@@ -39,7 +39,7 @@ class Sizes:
     local_crops: tuple[int, ...] = (2, 6, 10)
     heights: tuple[int, ...] = (128, 256, 384)
     prototypes: tuple[int, ...] = (1024, 16384, 65536)
-    shared_encoder: str = 'vit-4blocks-p16'
+    shared_encoder: str = 'patch-resnet'
     shared_batch: int = 32
     shared_steps: int = 2
     process_steps: int = 2

@@ -22,16 +22,17 @@ from saip.errors import MissingFileError, PreemptedError, StartError
 from saip.experiments.compared_encoders import find_compared_encoders, open_images
 from saip.experiments.frozen_eval import evaluate_frozen
 from saip.experiments.table import format_table
+from saip.quickstart.idle_cores import count_idle_cores, fit_threads
 from saip.quickstart.report import Run, write_quickstart_report
 from saip.quickstart.screen import Screen, output_to_file
 from saip.quickstart.screen_hook import ScreenHook
 from saip.quickstart.verdict import judge
 from saip.synthetic.market import SIZES, write_market1501
 
-# Images seen by a small run on two CPU cores: 750 steps on synthetic persons. Photographs vary
+# Images seen by a small run on two CPU cores: 450 steps on synthetic persons. Photographs vary
 # more.
-PEOPLE_IMAGES = 24_000
-FOLDER_IMAGES = 36_000
+PEOPLE_IMAGES = 14_400
+FOLDER_IMAGES = 24_000
 # The same for an encoder of full size: one epoch of the synthetic persons.
 OTHER_IMAGES = 4_800
 # The full encoder on a GPU: about 13 minutes on an H100 by the time of a step, never run to its
@@ -141,6 +142,8 @@ def _run(plan: Plan, data: Path | None, out: Path, people: Path, screen: Screen)
             epochs = _count_epochs(plan, len(train_set), data or people)
             os.environ['SAIP_EPOCHS'] = str(epochs)
             _refuse_other_run(out, plan, epochs)
+        if not torch.cuda.is_available():
+            _leave_busy_cores(screen)
         with screen.step(f'pretrain on {len(train_set):,} images, {epochs} epochs'):
             intervals = {
                 'default_hooks.checkpoint.interval': max(1, epochs // CHECKPOINTS),
@@ -199,6 +202,15 @@ def _prepare_images(data: Path | None, people: Path) -> PersonImages:
         return PersonImages(str(people / 'bounding_box_train'))
     os.environ['SAIP_FOLDER'] = str(data)
     return PersonImages(str(data), holdout=HOLDOUT)
+
+
+def _leave_busy_cores(screen: Screen) -> None:
+    """Take no more threads than cores are idle, and say so if these are fewer."""
+    most = torch.get_num_threads()
+    threads = fit_threads(most, count_idle_cores())
+    torch.set_num_threads(threads)
+    if threads < most:
+        screen.say(f'{threads} of {most} threads, since other processes keep cores busy')
 
 
 def _count_epochs(plan: Plan, images: int, where: Path) -> int:

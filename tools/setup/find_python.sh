@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Prints the Python that the virtual environment is made with: the first argument where one is
-# given, else the first of the supported versions that is found and really runs. Where that is one
-# of a virtual environment, such as this project's own when it is activated, it is the Python which
-# that environment was made with.
+# find_python.sh VENV [PYTHON]
+#
+# Prints the Python that the virtual environment VENV is made with: PYTHON where one is given, else
+# the one that VENV was made with, so that another order of PATH does not make it anew, else the
+# first of the supported versions that is found and really runs. Where that is one of a virtual
+# environment, such as an activated one, it is the Python which that environment was made with.
 set -u
 
 supported='import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
-names=(python3.11 python3.12 python3.10 python3 python)
-[ $# -gt 0 ] && [ -n "$1" ] && names=("$1")
+names=("$1/bin/python" python3.11 python3.12 python3.10 python3 python)
+[ $# -gt 1 ] && [ -n "$2" ] && names=("$2")
 
 for name in "${names[@]}"; do
     path=$(command -v "$name") || continue
