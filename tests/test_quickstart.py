@@ -27,7 +27,7 @@ def test_plans_fit_their_configs(folder, gpu):
     assert cfg.train_dataloader.batch_size == plan.batch
     assert cfg.preset == ('saip' if gpu else 'saip-small')
     assert ('folder' in plan.config.stem) is folder
-    assert plan.factor == (3 if gpu else 2)
+    assert plan.factor == (3 if gpu else 1.5)
     encoder = MODELS.build(cfg.model.backbone)
     assert (encoder.embed_dims, encoder.patch_dims) == ((192, 192) if gpu else (1024, 256))
 
@@ -76,6 +76,7 @@ def test_three_times_the_untrained_map_is_learning():
     verdict = judge(retrieval(2.5, 7.4), 3)
     assert not verdict.learned
     assert 'NOT' in verdict.text
+    assert '(1.6 times, at least 1.5 expected)' in judge(retrieval(20.0, 32.0), 1.5).text
 
 
 def test_more_recall_than_untrained_is_learning():

@@ -38,7 +38,7 @@ def _judge_retrieval(rows: dict[str, Any], factor: float) -> Verdict:
     before, after = rows['random weights']['mAP'], rows['student']['mAP']
     learned = after > before and after >= factor * before
     times = after / max(before, 1e-9)
-    expected = f'at least {factor:.0f} expected' if factor > 1 else 'more than 1 expected'
+    expected = f'at least {factor:g} expected' if factor > 1 else 'more than 1 expected'
     said = 'It learned' if learned else 'It did NOT learn as expected'
     return Verdict(
         learned,
