@@ -51,7 +51,7 @@ class PatchResNetEncoder(HierarchicalEncoder):
             unknown or wrong.
     """
 
-    attention_is = 'share of the image token'
+    attention_is = 'contribution to the image token'
 
     def __init__(
         self,
