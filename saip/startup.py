@@ -112,6 +112,12 @@ def keep_freed_memory(environment: Mapping[str, str]) -> None:
         mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
+USERS_THREADS = bool(os.environ.keys() & set(THREADS))
+"""Whether the user has chosen a number of threads."""
+
 prepare(os.environ)
 keep_freed_memory(os.environ)
-warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+# Behind the user's filters.
+warnings.filterwarnings(
+    'ignore', 'Fail to import ``MultiScaleDeformableAttention``', append=True
+)

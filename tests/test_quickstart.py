@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from rich.console import Console
 
 from saip.engine.launch import StartError
 from saip.quickstart import idle_cores, run
 from saip.quickstart.idle_cores import count_idle_cores, fit_threads
 from saip.quickstart.run import _prepare_images, choose_plan
+from saip.quickstart.screen import Screen
 from saip.quickstart.verdict import judge
 from saip.registry import MODELS
 from saip.synthetic.market import SIZES, write_market1501
@@ -119,7 +122,7 @@ def test_a_folder_becomes_a_report_and_a_backbone(tmp_path):
             (images / f'copy{copy}_{index}.jpg').write_bytes(path.read_bytes())
     script = f"""
 from pathlib import Path
-from saip.quickstart import idle_cores, run
+from saip.quickstart import run
 run.FOLDER_IMAGES = 128
 run.quickstart(Path('{ROOT}/configs'), Path('{images}'), Path('{tmp_path}/out'), Path('x'))
 """
@@ -170,6 +173,24 @@ def test_idle_cores_by_the_kernels_times(monkeypatch, tmp_path, first, second, i
     monkeypatch.setattr(idle_cores.os, 'sched_getaffinity', lambda pid: {0, 1})
     assert count_idle_cores(stat=stat) == pytest.approx(idle)
     assert count_idle_cores(stat=tmp_path / 'none') is None
+    # A kernel that stands still, and one that names other cores than a process may run on.
+    monkeypatch.setattr(idle_cores.time, 'sleep', lambda seconds: None)
+    assert count_idle_cores(stat=stat) is None
+    monkeypatch.setattr(idle_cores.time, 'sleep', sleep)
+    monkeypatch.setattr(idle_cores.os, 'sched_getaffinity', lambda pid: {0, 12})
+    assert count_idle_cores(stat=stat) is None
+
+
+@pytest.mark.parametrize(('idle', 'threads'), [(1.2, 1), (3.9, 4), (None, 4)])
+def test_fewer_threads_are_taken_and_said(monkeypatch, idle, threads):
+    taken: list[int] = []
+    text = StringIO()
+    monkeypatch.setattr(run, 'count_idle_cores', lambda: idle)
+    monkeypatch.setattr(run.torch, 'get_num_threads', lambda: 4)
+    monkeypatch.setattr(run.torch, 'set_num_threads', taken.append)
+    run._leave_busy_cores(Screen(Console(file=text), 5))
+    assert taken == [threads]
+    assert ('1 of 4 threads' in text.getvalue()) is (threads == 1)
 
 
 def test_a_busy_core_costs_a_thread():

@@ -1,6 +1,7 @@
 """The set-up: its steps are done once, in two parts, and an interrupted one goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,15 +209,36 @@ def test_an_activated_environment_is_not_made_of_itself(tmp_path):
     assert not Path(found).is_relative_to(sys.prefix)
 
 
-def test_an_environment_stays_with_the_python_that_it_was_made_with(tmp_path):
+@pytest.mark.parametrize('version', ['3.10', '3.11', '3.12'])
+def test_an_environment_stays_with_the_python_that_it_was_made_with(tmp_path, version):
     """Another Python may come first in PATH, as when pyenv is not active."""
-    before = tmp_path / 'venv/bin/python'
+    maker = find_or_skip(version)
+    venv = tmp_path / 'venv'
+    subprocess.run([maker, '-m', 'venv', '--without-pip', venv], check=True)
     first = tmp_path / 'first/python3.11'
-    for path in (before, first):
-        path.parent.mkdir(parents=True)
-        path.write_text(f'#!/bin/sh\necho {path}\n')
-        path.chmod(0o755)
+    first.parent.mkdir()
+    first.write_text(f'#!/bin/sh\necho {first}\n')  # answers whatever it is asked
+    first.chmod(0o755)
     path = f'{first.parent}:{os.environ["PATH"]}'
-    assert find_python(tmp_path / 'venv', PATH=path) == str(before)
+    found = find_python(venv, PATH=path)
+    assert Path(found).resolve() == Path(maker).resolve()
+    assert not Path(found).is_relative_to(venv)
     assert find_python(tmp_path / 'none', PATH=path) == str(first)
-    assert find_python(tmp_path / 'venv', str(first), PATH=path) == str(first)
+    assert find_python(venv, str(first), PATH=path) == str(first)
+    (venv / 'bin/python').unlink()  # a broken environment is made anew
+    assert find_python(venv, PATH=path) == str(first)
+
+
+def find_or_skip(version: str) -> str:
+    """Path of a Python of this version that can make environments."""
+    found = shutil.which(f'python{version}')
+    code = 'import sys, venv, ensurepip; print(sys._base_executable)'
+    if found is not None:
+        done = subprocess.run([found, '-c', code], capture_output=True, text=True)
+        if done.returncode == 0 and not is_below(done.stdout.strip(), sys.prefix):
+            return done.stdout.strip()
+    return pytest.skip(f'no usable Python {version} here')
+
+
+def is_below(path: str, folder: str) -> bool:
+    return Path(path).is_relative_to(folder)

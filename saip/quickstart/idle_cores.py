@@ -24,18 +24,23 @@ def count_idle_cores(seconds: float = SECONDS, stat: Path = STAT) -> float | Non
         stat: the kernel's times per core.
 
     Returns:
-        From 0 to the number of these cores; None on a system that does not tell.
+        From 0 to the number of these cores; None on a system that does not tell, or whose kernel
+        names other cores or stands still, as in some containers.
     """
     if not stat.is_file():
         return None
+    allowed = os.sched_getaffinity(0)
     before = _read_times(stat)
     time.sleep(seconds)
     after = _read_times(stat)
-    shares = []
-    for core in before.keys() & after.keys():
-        idle, total = (b - a for a, b in zip(before[core], after[core], strict=True))
-        shares.append(idle / max(total, 1))
-    return sum(shares)
+    if not allowed <= before.keys() & after.keys():
+        return None
+    spent = [
+        [b - a for a, b in zip(before[core], after[core], strict=True)] for core in allowed
+    ]
+    if any(total <= 0 for _, total in spent):
+        return None
+    return sum(idle / total for idle, total in spent)
 
 
 def fit_threads(most: int, idle: float | None) -> int:
@@ -45,11 +50,10 @@ def fit_threads(most: int, idle: float | None) -> int:
 
 def _read_times(stat: Path) -> dict[int, tuple[int, int]]:
     """Idle (waiting for disks included) and whole time of each core, in ticks."""
-    allowed = os.sched_getaffinity(0)
     found = {}
     for line in stat.read_text().splitlines():
         name, *values = line.split()
-        if name[:3] == 'cpu' and name[3:].isdecimal() and int(name[3:]) in allowed:
+        if name[:3] == 'cpu' and name[3:].isdecimal():
             # The last two, time of guests, are counted in the first two already.
             ticks = [int(value) for value in values[:8]]
             found[int(name[3:])] = (ticks[3] + ticks[4], sum(ticks))

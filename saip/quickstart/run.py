@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saip.startup import usable_cores
+from saip.startup import USERS_THREADS, usable_cores
 
 import math
 import os
@@ -33,7 +33,7 @@ from saip.synthetic.market import SIZES, write_market1501
 # more.
 PEOPLE_IMAGES = 14_400
 FOLDER_IMAGES = 24_000
-# The same for an encoder of full size: one epoch of the synthetic persons.
+# The same for any other encoder: one epoch of the synthetic persons.
 OTHER_IMAGES = 4_800
 # The full encoder on a GPU: about 13 minutes on an H100 by the time of a step, never run to its
 # end.
@@ -143,7 +143,7 @@ def _run(plan: Plan, data: Path | None, out: Path, people: Path, screen: Screen)
             epochs = _count_epochs(plan, len(train_set), data or people)
             os.environ['SAIP_EPOCHS'] = str(epochs)
             _refuse_other_run(out, plan, epochs)
-        if not torch.cuda.is_available():
+        if not torch.cuda.is_available() and not USERS_THREADS:
             _leave_busy_cores(screen)
         with screen.step(f'pretrain on {len(train_set):,} images, {epochs} epochs'):
             intervals = {

@@ -1,7 +1,8 @@
 """Where an encoder looks: its attention map, laid over the image.
 
 That is the attention of the image token in the last block; for encoders without attention over
-all tokens, how similar each patch token of the last map is to the image token.
+all tokens, how similar each patch token of the last map is to the image token, or what the encoder
+says of itself (``attention_is``).
 """
 
 from __future__ import annotations

@@ -164,9 +164,10 @@ def compare_attention(rows: Sequence[Row], columns: Sequence[Column]) -> Compare
 def attention_map(row: Row, image: Image.Image, size: tuple[int, int]) -> Tensor:
     """(h, w) in cells, its mean 1: attention of the image token, or the similarity.
 
-    Attention is the last block's, the mean over its heads. Encoders without attention over all
-    tokens have no image token to follow: of these the cosine of each final patch token and the
-    mean of all of them is taken, negative ones as 0. A map that is 0 everywhere stays so.
+    Attention is the last block's, the mean over its heads. Of encoders without attention over all
+    tokens the cosine of each final patch token and the mean of all of them is taken, negative ones
+    as 0, whatever their own :meth:`attention_map` shows, so that they can be compared. A map that
+    is 0 everywhere stays so.
     """
     if row.encoder.has_relations:
         found = attention_of(row.encoder, image, size, row.statistics).mean(0)

@@ -8,13 +8,17 @@
 set -u
 
 supported='import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
+# Python 3.10 takes an environment's own link to its Python for that Python.
+base='import os, sys; path = sys._base_executable
+inside = sys.prefix != sys.base_prefix and path.startswith(sys.prefix + os.sep)
+print(os.path.realpath(path) if inside else path)'
 names=("$1/bin/python" python3.11 python3.12 python3.10 python3 python)
 [ $# -gt 1 ] && [ -n "$2" ] && names=("$2")
 
 for name in "${names[@]}"; do
     path=$(command -v "$name") || continue
     if "$path" -c "$supported" >/dev/null 2>&1; then
-        "$path" -c 'import sys; print(sys._base_executable)'
+        "$path" -c "$base"
         exit 0
     fi
 done

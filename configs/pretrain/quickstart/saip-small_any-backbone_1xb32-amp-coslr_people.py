@@ -1,5 +1,5 @@
 # make quickstart
-# Expected on two CPU cores in about 6 minutes: twice the untrained network's mAP.
+# Expected on two CPU cores in about 5 minutes: twice the untrained network's mAP.
 _base_ = [
     '../_base_/methods/saip-small.py',
     '../_base_/data/people.py',

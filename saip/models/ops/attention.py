@@ -70,5 +70,5 @@ def attend_within(packed: Tensor, shapes: Shapes, heads: int, biases: Biases) ->
 
 
 def _is_short(x: Tensor, tokens: int) -> bool:
-    pays = x.dtype != torch.float32 or x.requires_grad
+    pays = x.dtype != torch.float32 or (x.requires_grad and torch.is_grad_enabled())
     return x.device.type == 'cpu' and pays and tokens <= SHORT.get(x.dtype, 0)

@@ -7,7 +7,7 @@ from mmpretrain.models.utils import resize_pos_embed
 
 from saip.models.backbones.token_pack import TokenPack
 from saip.models.ops import activated_linear, joined_attention
-from saip.models.ops.attention import attend, attend_within
+from saip.models.ops.attention import _is_short, attend, attend_within
 from saip.models.ops.blocks import CrossBlock, SelfBlock
 from saip.models.ops.patchify import embed_patches, patchify
 from saip.models.ops.pos_embed import resample, resample_sequence
@@ -116,6 +116,23 @@ def test_packed_attention_stays_within_each_image(dtype, tolerance):
     for found, wanted in ((out, expected), (ours.grad, theirs.grad)):
         allowed = tolerance * float(wanted.detach().std())
         torch.testing.assert_close(found.double(), wanted, rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'tokens', 'gradient', 'plain'),
+    [
+        (torch.float32, 160, True, True),
+        (torch.float32, 161, True, False),
+        (torch.float32, 160, False, False),
+        (torch.bfloat16, 320, False, True),
+        (torch.bfloat16, 321, True, False),
+        (torch.float64, 9, True, False),
+    ],
+)
+def test_where_plain_products_pay_on_a_cpu(dtype, tokens, gradient, plain):
+    packed = torch.randn(tokens, 3 * 16).to(dtype).requires_grad_()
+    with torch.set_grad_enabled(gradient):
+        assert _is_short(packed, tokens) is plain
 
 
 def image_by_image(query, key, value, starts, starts_of_keys, longest, longest_of_keys):
