@@ -23,7 +23,8 @@ NORMS: dict[str, type[nn.Module]] = {'LN': LayerNorm2d, 'BN': nn.BatchNorm2d}
 class FeaturePyramid(BaseModule):
     """Maps of an encoder at several strides, for a neck such as mmdet's FPN.
 
-    Maps that the encoder has are returned unchanged. An encoder with a single map, a plain ViT,
+    Maps that the encoder has are returned unchanged; the double of its coarsest stride is pooled
+    from its coarsest map. An encoder with a single map, a plain ViT,
     gets the others made from it by ViTDet's rule (Li et al., Exploring Plain Vision Transformer
     Backbones for Object Detection, 2022, section 3): a quarter of its stride by two 2x2
     deconvolutions with LayerNorm and GELU between, half by one, the double by 2x2 max pooling.
@@ -126,7 +127,7 @@ def _choose_sources(strides: Sequence[int], actual: dict[int, int]) -> list[int]
 
     A single map gives all. Of several the coarsest stage comes first: where its map has the
     stride of the one before, a pyramid of strides 16 and 16 takes both, and one that names 16 once
-    takes the last.
+    takes the last. Twice the coarsest stride is made from the coarsest map.
 
     Args:
         strides: wanted, in any order; one that is named more often than there are maps of it gives
@@ -135,13 +136,16 @@ def _choose_sources(strides: Sequence[int], actual: dict[int, int]) -> list[int]
     """
     if len(actual) == 1:
         return list(actual) * len(strides)
-    left = dict(actual)
+    left, coarsest = dict(actual), max(actual)
     found: dict[int, int] = {}
     for place in sorted(range(len(strides)), key=lambda i: (strides[i], i), reverse=True):
         wanted = strides[place]
         fitting = [key for key, stride in left.items() if wanted in (key, stride)]
-        found[place] = max(fitting, default=wanted)  # one that does not exist is refused later
-        left.pop(found[place], None)
+        if fitting:
+            found[place] = max(fitting)
+            left.pop(found[place])
+        else:  # one that can neither be found nor made is refused later
+            found[place] = coarsest if wanted == 2 * actual[coarsest] else wanted
     return [found[place] for place in range(len(strides))]
 
 

@@ -185,6 +185,13 @@ def test_strides_are_chosen_and_ordered():
     assert all(p.requires_grad for p in resnet.parameters())
 
 
+def test_twice_the_coarsest_stride_is_pooled():
+    pyramid = build(dict(type='saip.PatchResNetEncoder')).eval()
+    _, _, coarsest, pooled = pyramid(torch.randn(1, 3, 80, 48))
+    assert coarsest.shape == (1, 256, 5, 3)
+    torch.testing.assert_close(pooled, F.max_pool2d(coarsest, 2, ceil_mode=True))
+
+
 def test_stages_that_no_map_needs_are_frozen():
     pyramid = build(RESNET, strides=(4, 8))
     frozen = {
@@ -206,7 +213,7 @@ def test_stages_that_no_map_needs_are_frozen():
             'no map of stride 64 .* single map of stride 16; choose among 4, 8, 16, 32',
         ),
         (VIT, (2,), 'no map of stride 2 '),
-        (RESNET, (4, 64), 'no feature map at stride 64; it has 2, 4, 8, 16, 32'),
+        (RESNET, (4, 128), 'no feature map at stride 128; it has 2, 4, 8, 16, 32'),
         (VIT, (), 'strides is empty'),
     ],
 )
