@@ -133,7 +133,7 @@ def test_a_wrong_option_would_be_noticed(monkeypatch, capsys):
 
 def test_the_python_of_the_readme_prints_what_it_says(tmp_path, capsys):
     (code, *_) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
-    fragment = Config.fromfile(ROOT / 'configs/_base_/backbones/vit-tiny-p16.py')
+    fragment = Config.fromfile(ROOT / 'configs/_base_/backbones/patch-resnet.py')
     encoder = MODELS.build(fragment.backbone)
     state = {f'backbone.{key}': value for key, value in encoder.state_dict().items()}
     file = export_backbone(
