@@ -235,10 +235,6 @@ def find_or_skip(version: str) -> str:
     code = 'import sys, venv, ensurepip; print(sys._base_executable)'
     if found is not None:
         done = subprocess.run([found, '-c', code], capture_output=True, text=True)
-        if done.returncode == 0 and not is_below(done.stdout.strip(), sys.prefix):
+        if done.returncode == 0 and not Path(done.stdout.strip()).is_relative_to(sys.prefix):
             return done.stdout.strip()
     return pytest.skip(f'no usable Python {version} here')
-
-
-def is_below(path: str, folder: str) -> bool:
-    return Path(path).is_relative_to(folder)

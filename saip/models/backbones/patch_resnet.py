@@ -155,7 +155,7 @@ class _Network(nn.Module):
         super().__init__()
         last = max(sum(depths) - 1, 1)
         rates = (drop_path * place / last for place in range(sum(depths)))
-        self.stem = _conv_bn(3, channels[0], STEM, stride=STEM, padding=0).append(nn.ReLU())
+        self.stem = _conv_bn(3, channels[0], STEM, stride=STEM).append(nn.ReLU())
         stages, before = [], channels[0]
         for place, (after, depth) in enumerate(zip(channels, depths, strict=True)):
             blocks: list[nn.Module] = [nn.AvgPool2d(2)] if place else []
@@ -184,10 +184,8 @@ class _Block(nn.Module):
         return (self.shortcut(x) + self.drop_path(self.residual(x))).relu()
 
 
-def _conv_bn(
-    before: int, after: int, kernel: int, stride: int = 1, padding: int | None = None
-) -> nn.Sequential:
-    """A convolution that keeps the map's size unless it has a stride, and BatchNorm."""
-    padding = kernel // 2 if padding is None else padding
+def _conv_bn(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """A convolution and BatchNorm; with a stride of 1 it keeps the map's size."""
+    padding = kernel // 2 if stride == 1 else 0
     convolution = nn.Conv2d(before, after, kernel, stride, padding, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after))
