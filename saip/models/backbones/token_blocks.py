@@ -16,7 +16,7 @@ from saip.compiling import Compilable
 from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.ops.attention import Biases, attend, attend_within, split_heads
 from saip.models.ops.joined_attention import attend_joined, can_join
-from saip.models.ops.regions import affine, close_block, normed_linear, scaled
+from saip.models.ops.regions import add_branch, affine, close_block, normed_linear
 from saip.structures import EncodeRequest, Relations
 
 PLAIN = (nn.Linear, Linear)
@@ -57,9 +57,9 @@ def residuals(
         layers = affine(proj), affine(norm), norm.eps, affine(first), affine(second)
         return encoder.run(close_block, rows, attended, *layers, tuple(gains), tuple(kept))
     # By the layers themselves, whose names an exported graph shows.
-    rows = rows + scaled(proj(attended), gains[0], kept[0])
+    rows = add_branch(rows, proj(attended), gains[0], kept[0])
     branch = layer.ffn.layers(pack.normed(norm, rows, modulation))
-    return rows + scaled(branch, gains[1], kept[1])
+    return add_branch(rows, branch, gains[1], kept[1])
 
 
 def are_plain(*layers: nn.Module) -> bool:

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from saip.models.ops.controller import Modulation
+from saip.models.ops.layer_norm import norm_tokens
+from saip.models.ops.precision import is_half, widen
+from saip.models.ops.regions import affine
 from saip.views.upload import upload
 
 Modulations = list[Modulation] | None
@@ -43,9 +46,9 @@ class TokenPack:
 
     def kept(self, probability: float) -> Tensor:
         """Factors (N, 1) that drop a residual branch of whole images and keep its mean."""
-        keep = 1 - probability
+        keep, exact = 1 - probability, widen(self.rows[:0])
         masks = [
-            self.rows.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
+            exact.new_empty(b, 1).bernoulli_(keep).div_(keep).repeat_interleave(t, 0)
             for b, t in self.shapes
         ]
         return torch.cat(masks)
@@ -55,9 +58,10 @@ class TokenPack:
         pairs = zip(values, self.shapes, strict=True)
         return torch.cat([x.repeat_interleave(t, 0) for x, (_, t) in pairs])
 
-    def normed(self, norm: nn.Module, rows: Tensor, modulation: Modulations) -> Tensor:
+    def normed(self, norm: nn.LayerNorm, rows: Tensor, modulation: Modulations) -> Tensor:
         """The output of a norm on (N, D) rows, changed as the images of each request are told."""
-        out = norm(rows)
+        # By the layer itself where it can be, whose name an exported graph shows.
+        out = norm_tokens(rows, affine(norm), norm.eps) if is_half(rows) else norm(rows)
         if modulation is None:
             return out
         gain = self.spread([each.gain for each in modulation])

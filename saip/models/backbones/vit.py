@@ -282,7 +282,7 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
     def _embed(self, images: Tensor, keep: Tensor | None) -> tuple[Tensor, Grid]:
         """(b, 3, h, w) -> (b, 1 + L or 1 + K, D) tokens with positions, and the full grid."""
         patches, grid = self.patch_embed(images)
-        return self._place(patches, grid, keep, self._positions()), grid
+        return self._place(patches, grid, keep, self._positions(patches.dtype)), grid
 
     def _embed_all(self, requests: list[EncodeRequest]) -> list[tuple[Tensor, Grid]]:
         """As :meth:`_embed`: the patches of all in one product, not in a convolution for each."""
@@ -291,18 +291,21 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
         if len(batches) == 1 or any(n % side for x in batches for n in x.shape[-2:]):
             return [self._embed(r.images, r.keep) for r in requests]
         layer = self.patch_embed.projection
-        pairs = zip(embed_patches(batches, layer.weight, layer.bias), requests, strict=True)
-        positions = self._positions()
+        embedded = embed_patches(batches, layer.weight, layer.bias)
+        positions = self._positions(embedded[0][0].dtype)
         return [
             (self._place(x, grid, request.keep, positions), grid)
-            for (x, grid), request in pairs
+            for (x, grid), request in zip(embedded, requests, strict=True)
         ]
 
-    def _positions(self) -> tuple[Tensor, Tensor]:
-        """The image token with its position, (1, 1, D), and the (L, D) positions of the patches."""
+    def _positions(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The image token with its position, (1, 1, D), and the (L, D) positions of the patches.
+
+        The token in the type of the tokens, the positions as they are, to be resampled.
+        """
         extra = self.num_extra_tokens
         of_token, of_patches = self.pos_embed.split([extra, self.pos_embed.shape[1] - extra], 1)
-        return self.cls_token + of_token, of_patches[0]
+        return (self.cls_token + of_token).to(dtype), of_patches[0]
 
     def _place(
         self,
@@ -313,12 +316,14 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
     ) -> Tensor:
         """(b, L, D) patches -> (b, 1 + L or 1 + K, D) tokens with positions."""
         token, rows = positions
-        patches = patches + resample(rows, self.patch_resolution, grid, self.pos_interp)
+        rows = resample(rows, self.patch_resolution, grid, self.pos_interp)
+        # In half precision, where the patches are: all that a block reads and adds to.
+        patches = patches + rows.to(patches.dtype)
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))
         # Not len(): an exported graph would keep the size of the batch that it is traced with.
         token = token.expand(patches.shape[0], -1, -1)
-        return torch.cat([token.to(patches.dtype), patches], dim=1)
+        return torch.cat([token, patches], dim=1)
 
     def _modulation(
         self, requests: list[EncodeRequest]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from saip.compiling import Compilable
 from saip.errors import InputError
 from saip.models.ops.blocks import NORM_EPS, ConditionedBlock, SelfBlock, init_linear
+from saip.models.ops.layer_norm import norm_tokens
 from saip.models.ops.masked_tokens import fill_gaps, take_patches
 from saip.models.ops.pos_embed import PosInterp, resample, resample_sequence
 from saip.models.ops.regions import affine, normed_linear
@@ -132,6 +133,10 @@ class CrossScaleDecoder(Compilable, BaseModule):
             normed_linear, read, affine(self.norm), self.norm.eps, affine(self.predict)
         )
 
+    def _place(self, tokens: Tensor, rows: Tensor, grid: Grid) -> Tensor:
+        """Add the positions of a grid to (B, h * w, D) tokens, in their type."""
+        return tokens + resample(rows, self.grid, grid, self.pos_interp).to(tokens.dtype)
+
     def _of_masked(self, tokens: Tensor) -> Tensor:
         """Embed tokens of the masked view, (..., masked_channels) -> (..., D)."""
         return (self.embed if self.embed_masked is None else self.embed_masked)(tokens)
@@ -143,10 +148,9 @@ class CrossScaleDecoder(Compilable, BaseModule):
     def _query_anchor(self, tokens: Tensor, grid: Grid, anchor: EncoderOutput) -> Tensor:
         """(B, L, D) queries read the anchor's (B, M, D) patch tokens in every block."""
         rows = self.pos_embed[0, 1:]
-        x = tokens + resample(rows, self.grid, grid, self.pos_interp)
-        memory = self.embed(anchor.require_patch_tokens())
-        memory = memory + resample(rows, self.grid, anchor.grid, self.pos_interp)
-        memory = self.memory_norm(memory)
+        x = self._place(tokens, rows, grid)
+        memory = self._place(self.embed(anchor.require_patch_tokens()), rows, anchor.grid)
+        memory = norm_tokens(memory, affine(self.memory_norm), self.memory_norm.eps)
         for block in self.blocks:
             x = block(x, memory)
         return x
@@ -160,9 +164,9 @@ class CrossScaleDecoder(Compilable, BaseModule):
         tokens. Nothing reads these after the last block, which computes the others alone.
         """
         rows = self.pos_embed[0, 1:]
-        memory = self.embed(anchor.require_patch_tokens()) + segment
-        memory = memory + resample(rows, self.grid, anchor.grid, self.pos_interp)
-        x = tokens + resample(rows, self.grid, grid, self.pos_interp)
+        memory = self.embed(anchor.require_patch_tokens())
+        memory = self._place(memory + segment.to(memory.dtype), rows, anchor.grid)
+        x = self._place(tokens, rows, grid)
         length = x.shape[1]
         x = torch.cat([x, memory], dim=1)
         for block in self.blocks[:-1]:
@@ -188,7 +192,7 @@ class CrossScaleDecoder(Compilable, BaseModule):
         else:
             patches = resample(rows, self.grid, masked.grid, self.pos_interp)
             positions = [token_row, token_row, patches]
-        x = x + torch.cat(positions)
+        x = x + torch.cat(positions).to(x.dtype)
         for block in self.blocks:
             x = block(x)
         return x[:, 2:]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saip.compiling import Compilable
 from saip.models.ops.blocks import NORM_EPS, CrossBlock, SelfBlock, init_linear
+from saip.models.ops.layer_norm import norm_tokens
 from saip.models.ops.regions import affine, normed_linear
 from saip.registry import MODELS
 from saip.structures import EncoderOutput
@@ -74,7 +75,7 @@ class InstanceSearchDecoder(Compilable, BaseModule):
             (B, Q, h, w) logits.
         """
         cells = scene.require_patch_tokens()
-        keys = self.key_norm(self.key_embed(cells))
+        keys = norm_tokens(self.key_embed(cells), affine(self.key_norm), self.key_norm.eps)
         x = torch.cat([self._summarize(query) for query in queries], dim=1)  # (B, Q, D)
         x, norm = self.cross_block(x, keys), self.query_norm
         kernels = self.run(normed_linear, x, affine(norm), norm.eps, affine(self.kernel))

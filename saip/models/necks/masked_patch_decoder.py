@@ -78,7 +78,8 @@ class MaskedPatchDecoder(Compilable, BaseModule):
             (B, S, patch * patch * 3) pixels in the order of ``patchify``.
         """
         patches = fill_gaps(self.embed(masked.require_patch_tokens()), self.mask_token, mask)
-        patches = patches + resample_grid(self.positions, self.grid, masked.grid)
+        places = resample_grid(self.positions, self.grid, masked.grid)
+        patches = patches + places.to(patches.dtype)
         token = self.embed(masked.require_image_token())
         x = torch.cat([token[:, None].to(patches.dtype), patches], dim=1)
         for block in self.blocks:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from saip.compiling import Compilable
 from saip.models.ops.attention import read
+from saip.models.ops.layer_norm import norm_tokens
 from saip.models.ops.regions import (
     Affine,
     add_linear,
@@ -44,7 +45,7 @@ class SelfAttention(Compilable, nn.Module):
         if queries is None:
             packed = self.run(normed_linear, x, affine(norm), norm.eps, affine(self.qkv))
             return read(self.num_heads, *packed.chunk(3, -1))
-        x = norm(x)
+        x = norm_tokens(x, affine(norm), norm.eps)
         for_queries, for_others = split_affine(affine(self.qkv), self.dims)
         query = F.linear(x[:, :queries], *for_queries)
         return read(self.num_heads, query, *F.linear(x, *for_others).chunk(2, -1))

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from saip.compiling import Compilable
+from saip.models.ops.layer_norm import widens
 from saip.models.ops.precision import FullPrecision
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
-"""Layers whose products autocast computes in half precision."""
+LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention, nn.LayerNorm)
+"""Layers that compute in half precision under autocast."""
 
 
 Place = tuple[dict[str, Any], str, nn.Parameter]
@@ -75,10 +76,14 @@ def _places(part: nn.Module) -> list[Place]:
         (module._parameters, name, weight)
         for module in _layers(part, inside=False)
         for name, weight in module._parameters.items()
-        if weight is not None and weight.dtype == torch.float32
+        if weight is not None and weight.dtype == torch.float32 and _lowers(module, weight)
     ]
     device = places[0][2].device.type if places else 'meta'
     return [] if device == 'meta' or not torch.is_autocast_enabled(device) else places
+
+
+def _lowers(module: nn.Module, weight: Tensor) -> bool:
+    return not (isinstance(module, nn.LayerNorm) and widens(weight))
 
 
 def _lower(places: list[Place]) -> None:

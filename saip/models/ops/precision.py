@@ -17,6 +17,11 @@ class FullPrecision:
     """A module that switches autocast off for itself, so that its weights must stay as they are."""
 
 
+def is_half(x: Tensor) -> bool:
+    """Whether a tensor is in half precision."""
+    return x.dtype.itemsize < 4
+
+
 def widen(x: Tensor) -> Tensor:
     """Half precision as float32; float32 and float64 as they are."""
-    return x.float() if x.dtype.itemsize < 4 else x
+    return x.float() if is_half(x) else x

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saip.models.ops.activated_linear import activated_linear
-
-Affine = tuple[Tensor, Tensor]
-"""Weight and bias of a linear layer or of a norm."""
+from saip.models.ops.layer_norm import Affine, norm_tokens
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -29,12 +27,12 @@ def split_affine(packed: Affine, rows: int) -> tuple[Affine, Affine]:
 
 def normed_linear(x: Tensor, norm: Affine, eps: float, linear: Affine) -> Tensor:
     """A linear layer of normed tokens, (..., D) -> (..., C)."""
-    return F.linear(F.layer_norm(x, x.shape[-1:], *norm, eps), *linear)
+    return F.linear(norm_tokens(x, norm, eps), *linear)
 
 
 def add_linear(x: Tensor, branch: Tensor, linear: Affine) -> Tensor:
     """Tokens (..., D) and a linear layer of (..., C)."""
-    return x + F.linear(branch, *linear)
+    return add_branch(x, F.linear(branch, *linear))
 
 
 def close_block(
@@ -61,13 +59,24 @@ def close_block(
         gains: (D,) factors of the branches; None for none.
         kept: (..., 1) factors of stochastic depth of the branches; None for none.
     """
-    x = x + scaled(F.linear(attended, *proj), gains[0], kept[0])
+    x = add_branch(x, F.linear(attended, *proj), gains[0], kept[0])
     hidden = normed_linear(x, norm, eps, first)
-    return x + scaled(activated_linear(hidden, *second), gains[1], kept[1])
+    return add_branch(x, activated_linear(hidden, *second), gains[1], kept[1])
 
 
-def scaled(branch: Tensor, gain: Tensor | None, kept: Tensor | None) -> Tensor:
-    """A residual branch times its gain and its factors of stochastic depth, where there are any."""
+def add_branch(
+    x: Tensor, branch: Tensor, gain: Tensor | None = None, kept: Tensor | None = None
+) -> Tensor:
+    """Tokens, in their type, and a residual branch.
+
+    Args:
+        x: (..., D).
+        branch: (..., D).
+        gain: (D,) factors of the branch; None for none.
+        kept: (..., 1) factors of stochastic depth; None for none.
+    """
     if gain is not None:
         branch = branch * gain
-    return branch if kept is None else branch * kept
+    if kept is not None:
+        branch = branch * kept
+    return (x + branch).to(x.dtype)
