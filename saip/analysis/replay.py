@@ -20,6 +20,7 @@ from saip.checkpoint import load_checkpoint_file
 from saip.checkpoint.renamed import drop_unread_twins, translate_checkpoint
 from saip.datasets.files import read_text
 from saip.engine.amp import norm_of
+from saip.engine.cpu_bfloat16 import stays_in_float32
 from saip.engine.hooks.skipped_steps import FILE
 from saip.engine.launch import drop_pretrained, read_config
 from saip.engine.resume import compare_weights, newest_checkpoint, own_and_given, shapes_of
@@ -115,7 +116,8 @@ def replay(
     with library_refusals(str(config)):
         model = _load(cfg, work_dir, checkpoint)
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    dtype = cfg.optim_wrapper.get('dtype', 'bfloat16')
+    asks = cfg.optim_wrapper.get('dtype', 'bfloat16') == 'bfloat16'
+    lowers = asks and not stays_in_float32(model)
     for iteration, ids in row['micro_batches']:
         batch = default_collate([_sample(dataset, *pair) for pair in ids])
         model.begin_step(
@@ -127,7 +129,7 @@ def replay(
         preprocessor = model.data_preprocessor
         clock = Clock(preprocessor.seed, epoch, iteration - 1, row['rank'], row['processes'])
         views = preprocessor.replay(batch, clock)
-        with autocast(enabled=dtype == 'bfloat16', dtype=torch.bfloat16):
+        with autocast(enabled=lowers, dtype=torch.bfloat16):
             terms = model(inputs=views, data_samples={}, mode='loss')
         model.zero_grad()
         torch.stack([value for name, value in terms.items() if 'loss' in name]).sum().backward()

@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
-from saip.engine.cpu_bfloat16 import warned_of_bfloat16
+from saip.engine.cpu_bfloat16 import stays_in_float32
 from saip.engine.fused import fused_as_now, skips_on_device
 from saip.engine.kept_buffers import KeptBuffers
 from saip.engine.stepped import Stepped
@@ -23,8 +23,8 @@ class AutocastOptimWrapper(OptimWrapper):
     """Forward in bfloat16 (``torch.autocast``), weights and optimizer states in float32.
 
     bfloat16 has the exponents of float32, so no gradient needs scaling. mmengine's own wrapper
-    insists on a GPU; this one runs on CPU and GPU alike, on a CPU in float32 where bfloat16 is not
-    safe there (:mod:`saip.engine.cpu_bfloat16`). Accumulation and clipping are as in
+    insists on a GPU; this one runs on CPU and GPU alike, on a CPU in float32 where bfloat16 is
+    slow or not safe there (:mod:`saip.engine.cpu_bfloat16`). Accumulation and clipping are as in
     ``OptimWrapper``, but the gradient norm stays on the device until the next line of the log, and
     ``clip_grad=dict(type='per_tensor', max_norm=...)`` clips each tensor by itself, as DINO does.
 
@@ -59,7 +59,7 @@ class AutocastOptimWrapper(OptimWrapper):
         if clip_grad is not None and self.clips_per_tensor:
             clip_grad['type'] = 'norm'
         super().__init__(clip_grad=clip_grad, **kwargs)
-        self._unsafe: bool | None = None
+        self._stays_wide: bool | None = None
         self._stepped: Stepped | None = None
         self._buffers: KeptBuffers | None = None
         self._in_window = False
@@ -85,9 +85,9 @@ class AutocastOptimWrapper(OptimWrapper):
         elif not self._in_window:
             self._buffers.keep()
         self._in_window = True
-        if self._unsafe is None:
-            self._unsafe = self.lowers_precision and warned_of_bfloat16(model)
-        lowers = self.lowers_precision and not self._unsafe
+        if self._stays_wide is None:
+            self._stays_wide = self.lowers_precision and stays_in_float32(model)
+        lowers = self.lowers_precision and not self._stays_wide
         precision = autocast(enabled=lowers, dtype=torch.bfloat16)
         with super().optim_context(model), precision:
             yield

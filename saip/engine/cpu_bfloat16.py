@@ -1,12 +1,16 @@
-"""Which models compute in bfloat16 on a CPU as they should."""
+"""Which models compute in bfloat16 on a CPU as they should, and which CPU does so fast."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from mmengine.logging import print_log
 from torch import nn
+
+INSTRUCTIONS = {'avx512_bf16', 'amx_bf16', 'bf16'}
+"""Names that Linux gives instructions for bfloat16, of x86 and of ARM."""
 
 
 def overlapping_strides(model: nn.Module) -> Iterator[str]:
@@ -26,10 +30,26 @@ def overlapping_strides(model: nn.Module) -> Iterator[str]:
             yield name
 
 
-def warned_of_bfloat16(model: nn.Module) -> bool:
-    """Whether a model has to stay in float32 where it lies; says so in the log."""
+def has_instructions(processor: Path = Path('/proc/cpuinfo')) -> bool:
+    """Whether the processor has instructions for bfloat16; not where it is not known.
+
+    Args:
+        processor: what Linux says of it.
+    """
+    return processor.exists() and not INSTRUCTIONS.isdisjoint(processor.read_text().split())
+
+
+def stays_in_float32(model: nn.Module) -> bool:
+    """Whether bfloat16 is slow or unsafe for a model where it lies; says so in the log."""
     if next(model.parameters()).device.type != 'cpu':
         return False
+    if not has_instructions():
+        print_log(
+            'computing in float32: this processor has no instructions for bfloat16, which would '
+            'be slower',
+            'current',
+        )
+        return True
     name = next(overlapping_strides(model), None)
     if name is None:
         return False

@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from saip.engine import cpu_bfloat16
 from saip.engine.amp import AutocastOptimWrapper
 from saip.engine.fused import fuse, skips_on_device
 from saip.engine.optim import NoBiasDecayConstructor
@@ -20,7 +21,8 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.5)
 
 
-def test_forward_is_bfloat16_and_weights_stay_float32():
+def test_forward_is_bfloat16_and_weights_stay_float32(monkeypatch):
+    monkeypatch.setattr(cpu_bfloat16, 'has_instructions', lambda: True)
     model = nn.Linear(4, 2)
     wrapper = AutocastOptimWrapper(optimizer=sgd(model))
     with wrapper.optim_context(model):

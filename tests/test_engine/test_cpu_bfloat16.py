@@ -5,8 +5,9 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from saip.engine import cpu_bfloat16
 from saip.engine.amp import AutocastOptimWrapper
-from saip.engine.cpu_bfloat16 import overlapping_strides
+from saip.engine.cpu_bfloat16 import has_instructions, overlapping_strides
 from saip.registry import MODELS
 from tests.tiny import ROOT
 
@@ -40,6 +41,23 @@ def test_of_the_papers_encoders_a_vit_alone_is_safe(fragment, unsafe):
     assert bool(list(overlapping_strides(encoder))) is unsafe
 
 
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('flags : fpu sse2 avx512f avx512_bf16 amx_bf16', True),
+        ('flags : fpu avx512f avx512_bf16', True),
+        ('flags : fpu avx2 avx512f avx512_vnni avx512_fp16', False),
+        ('Features : fp asimd i8mm bf16', True),
+        ('Features : fp asimd', False),
+    ],
+)
+def test_instructions_are_found_in_what_linux_says(tmp_path, line, expected):
+    processor = tmp_path / 'cpuinfo'
+    processor.write_text(f'processor : 0\n{line}\nbugs : none\n')
+    assert has_instructions(processor) is expected
+    assert has_instructions(tmp_path / 'missing') is False
+
+
 class Seen(nn.Module):
     """Remembers the type that its convolution gave."""
 
@@ -54,14 +72,18 @@ class Seen(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ('stride', 'dtype', 'seen'),
+    ('stride', 'instructions', 'dtype', 'seen'),
     [
-        (1, 'bfloat16', torch.bfloat16),
-        (2, 'bfloat16', torch.float32),
-        (2, 'float32', torch.float32),
+        (1, True, 'bfloat16', torch.bfloat16),
+        (2, True, 'bfloat16', torch.float32),
+        (1, False, 'bfloat16', torch.float32),
+        (2, True, 'float32', torch.float32),
     ],
 )
-def test_the_wrapper_computes_in_float32_where_it_must(stride, dtype, seen):
+def test_the_wrapper_computes_in_float32_where_it_must(
+    stride, instructions, dtype, seen, monkeypatch
+):
+    monkeypatch.setattr(cpu_bfloat16, 'has_instructions', lambda: instructions)
     model = Seen(stride)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapper = AutocastOptimWrapper(optimizer=optimizer, dtype=dtype)
