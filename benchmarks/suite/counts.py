@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from saip.analysis.step_flops import step_cost
+from saip.engine import amp
 from saip.models.ops import activated_linear, attention, layer_norm
 from saip.views import ways
 from suite.figures import Figure, Part
@@ -128,11 +129,12 @@ def kernels(cfg: Any) -> Figure:
 
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
-    """No maps of attention and no GELU in memory, norms and views in a GPU's way."""
+    """No maps of attention and no GELU in memory, norms, views, convolutions as a GPU's."""
     with (
         mock.patch.object(attention, 'SHORT', {}),
         mock.patch.object(activated_linear, 'KEEPING', ()),
         mock.patch.object(layer_norm, 'WIDENING', ()),
+        mock.patch.object(amp, 'stays_in_float32', return_value=False),
         mock.patch.object(ways, 'OF_A_CPU', ()),
     ):
         yield

@@ -16,6 +16,7 @@ from saip.errors import InputError
 from saip.models.backbones.base import BaseEncoder, check_strides
 from saip.models.ops.batch_norm import synchronize_batch_norm
 from saip.models.ops.freeze import freeze_unread
+from saip.models.ops.several_passes import several_passes
 from saip.models.ops.visible_cells import VisibleCells
 from saip.structures import EncodeRequest, EncoderOutput, Grid, Outputs, ViewFeatures
 
@@ -172,7 +173,12 @@ class HierarchicalEncoder(BaseEncoder):
         BatchNorm in training mode normalizes every request by its own statistics.
         """
         self._check_conditions(requests)
-        return [self._encode(request) for request in requests]
+        features = []
+        with several_passes(self._network(), len(requests)) as begin:
+            for number, request in enumerate(requests):
+                begin(number)
+                features.append(self._encode(request))
+        return features
 
     def _encode(self, request: EncodeRequest) -> ViewFeatures:
         outputs, keep = request.outputs, request.keep

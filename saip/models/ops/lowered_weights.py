@@ -7,7 +7,7 @@ those of a part of the model, and one their gradients; values are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -78,8 +78,13 @@ def _places(part: nn.Module) -> list[Place]:
         for name, weight in module._parameters.items()
         if weight is not None and weight.dtype == torch.float32 and _lowers(module, weight)
     ]
-    device = places[0][2].device.type if places else 'meta'
-    return [] if device == 'meta' or not torch.is_autocast_enabled(device) else places
+    return places if places and lowers_at(places[0][2]) else []
+
+
+def lowers_at(weight: Tensor) -> bool:
+    """Whether autocast is on where a weight is."""
+    device = weight.device.type
+    return device != 'meta' and torch.is_autocast_enabled(device)
 
 
 def _lowers(module: nn.Module, weight: Tensor) -> bool:
@@ -90,10 +95,14 @@ def _lower(places: list[Place]) -> None:
     for learns in (True, False):
         group = [place for place in places if place[2].requires_grad is learns]
         if group:
-            dtype = torch.get_autocast_dtype(group[0][2].device.type)
-            lowered = _Cast.apply(dtype, *(weight for _, _, weight in group))
+            lowered = cast_weights([weight for _, _, weight in group])
             for (parameters, name, _), weight in zip(group, lowered, strict=True):
                 parameters[name] = weight
+
+
+def cast_weights(weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Weights in autocast's type; gradients are cast back."""
+    return _Cast.apply(torch.get_autocast_dtype(weights[0].device.type), *weights)
 
 
 def _layers(module: nn.Module, inside: bool) -> Iterator[nn.Module]:

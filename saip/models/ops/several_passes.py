@@ -1,0 +1,170 @@
+"""Weights and counters of a network that several batches of a step pass one after the other.
+
+A convolutional network cannot take views of several sizes at once. Every pass gives each weight a
+gradient, and autograd adds them up tensor by tensor; autocast casts the weights of an expert in
+every pass, since it keeps only casts of weights that learn; BatchNorm counts its batches in a
+tensor per layer. That is a thousand kernels of a few microseconds in a step. Here each of these is
+one call for all tensors, with the same values.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from mmcv.cnn.bricks import wrappers
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saip.models.ops.lowered_weights import Place, cast_weights, lowers_at
+
+PRODUCTS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
+"""Layers whose products autocast computes in half precision."""
+
+PLAIN = (nn.Linear, nn.Conv2d, wrappers.Linear, wrappers.Conv2d)
+"""Those of them of which nothing but a product reads the weights; others may standardize them."""
+
+
+class Treatment(NamedTuple):
+    """What is done with a weight: cast once, given once for every pass."""
+
+    lowered: bool
+    repeated: bool
+
+
+class _Repeated(torch.autograd.Function):
+    """Tensors, each once for every pass."""
+
+    @staticmethod
+    def forward(ctx: Any, passes: int, *weights: Tensor) -> tuple[Tensor, ...]:
+        """All tensors for the first pass, all for the second, and so on."""
+        ctx.set_materialize_grads(False)
+        ctx.passes = passes
+        return tuple(x.detach() for _ in range(passes) for x in weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Add up, beginning with the last pass, as autograd does."""
+        number = len(grads) // ctx.passes
+        totals: list[Tensor | None] = [None] * number
+        for first in range(len(grads) - number, -1, -number):
+            totals = _sums(totals, grads[first : first + number])
+        return None, *totals
+
+
+def _sums(left: list[Tensor | None], right: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    """Sums of two lists; where one has nothing, what the other has."""
+    out = [y if x is None else x for x, y in zip(left, right, strict=True)]
+    pairs = [
+        (i, x, y)
+        for i, (x, y) in enumerate(zip(left, right, strict=True))
+        if x is not None and y is not None
+    ]
+    if pairs:
+        places, *summands = zip(*pairs, strict=True)
+        for i, total in zip(places, torch._foreach_add(*summands), strict=True):
+            out[i] = total
+    return out
+
+
+class _Count:
+    """Stands for ``num_batches_tracked`` of a BatchNorm."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def add_(self, number: int) -> _Count:
+        """Count."""
+        self.batches += number
+        return self
+
+    __iadd__ = add_
+
+
+@contextmanager
+def several_passes(network: nn.Module, passes: int) -> Iterator[Callable[[int], None]]:
+    """Prepare a network for so many passes, and put everything back afterwards.
+
+    Gives:
+        What is to be called before each pass, with its number from 0.
+    """
+    groups = _groups(network, passes)
+    of_passes = [_weights_of_passes(*pair, passes) for pair in groups.items()]
+
+    def begin(number: int) -> None:
+        for places, weights in zip(groups.values(), of_passes, strict=True):
+            _put(places, weights[number])
+
+    try:
+        with _counted(network):
+            yield begin
+    finally:
+        for places in groups.values():
+            _put(places, [weight for _, _, weight in places])
+
+
+def _groups(network: nn.Module, passes: int) -> dict[Treatment, list[Place]]:
+    """Weights by what is done with them; without those that stay as they are."""
+    groups: dict[Treatment, list[Place]] = defaultdict(list)
+    learns = passes > 1 and torch.is_grad_enabled()
+    for module in network.modules():
+        is_product = isinstance(module, PRODUCTS)
+        if is_product and type(module) not in PLAIN:
+            continue
+        for name, weight in module._parameters.items():
+            if weight is None:
+                continue
+            treatment = Treatment(
+                lowered=is_product and weight.dtype == torch.float32 and lowers_at(weight),
+                repeated=learns and weight.requires_grad,
+            )
+            if any(treatment):
+                groups[treatment].append((module._parameters, name, weight))
+    return groups
+
+
+def _weights_of_passes(
+    treatment: Treatment, places: list[Place], passes: int
+) -> Sequence[Sequence[Tensor]]:
+    weights: Sequence[Tensor] = [weight for _, _, weight in places]
+    if treatment.lowered:
+        weights = cast_weights(weights)
+    if not treatment.repeated:
+        return [weights] * passes
+    copies = _Repeated.apply(passes, *weights)
+    return [copies[i : i + len(weights)] for i in range(0, len(copies), len(weights))]
+
+
+def _put(places: list[Place], weights: Sequence[Tensor]) -> None:
+    for (parameters, name, _), weight in zip(places, weights, strict=True):
+        parameters[name] = weight
+
+
+@contextmanager
+def _counted(network: nn.Module) -> Iterator[None]:
+    """Count batches in numbers, then move the tensors of all layers at once."""
+    counts = {
+        norm: _Count()
+        for norm in network.modules()
+        # Without a momentum the count weighs the statistics.
+        if isinstance(norm, _BatchNorm) and norm.training and norm.momentum is not None
+    }
+    tensors = {norm: norm._buffers.get('num_batches_tracked') for norm in counts}
+    for norm, count in counts.items():
+        if tensors[norm] is not None:
+            norm._buffers['num_batches_tracked'] = count  # type: ignore[assignment]
+    moved: dict[int, list[Tensor]] = defaultdict(list)
+    try:
+        yield
+    finally:
+        for norm, tensor in tensors.items():
+            norm._buffers['num_batches_tracked'] = tensor
+            if tensor is not None and counts[norm].batches:
+                moved[counts[norm].batches].append(tensor)
+        for number, counted in moved.items():
+            torch._foreach_add_(counted, number)
