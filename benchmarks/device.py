@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +32,9 @@ from suite.training import COMPILED
 from saip.datasets.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
+CONVOLUTIONAL = ('starnet-s3', 'tinyvit-5m')
+"""The other encoders of the paper."""
+
 Section = Callable[[], list[Figure]]
 
 
@@ -90,6 +94,9 @@ def sections(args: argparse.Namespace) -> Iterator[tuple[str, Section]]:
         for setting in by_batch[batch]:
             yield f'speed, {setting.title}', lambda setting=setting: speed(setting)
     yield 'lightly-train', lambda: compare_lightly(args, workers)
+    for encoder in ('patch-resnet',) if args.quick else CONVOLUTIONAL:
+        setting = replace(by_batch[others[0]][0], encoder=encoder)
+        yield f'speed, {setting.title}', lambda setting=setting: speed(setting)
 
 
 def measured(name: str, section: Section, left: float) -> list[Figure]:

@@ -191,7 +191,7 @@ def test_the_script_for_a_device_runs_on_a_cpu(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((tmp_path / 'device.json').read_text())['figures']
-    assert figures['speed_2']['value'] > 0
+    assert figures['speed_tiny_2']['value'] > 0
     assert figures['kernels_2']['value'] > 100
     assert 0 <= figures['data_wait']['value'] <= 100
     assert figures['synchronizations_2']['note'] == 'needs a GPU'

@@ -1,5 +1,6 @@
 """What a GPU alone can show, by ``make test-all`` where there is one; the same steps on a CPU."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from mmengine.config import Config
 
 from saip.engine.optim import NoBiasDecayConstructor
+from saip.models.backbones import hierarchical
 from saip.models.backbones.token_pack import TokenPack
 from saip.models.ops import joined_attention
 from saip.models.ops.attention import attend_within
+from saip.models.ops.layer_norm import norm_tokens
 from saip.registry import MODELS
 from tests.tiny import ARCH, PRESETS, ROOT, batch, build, preset_config, progress, total
 
@@ -179,6 +182,49 @@ def test_attention_of_all_lengths_by_one_call():
     for ours, theirs in ((found, expected), tuple(gradients)):
         allowed = 0.05 * float(theirs.detach().float().std())
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.02, atol=allowed)
+
+
+@on_gpu
+def test_norms_of_half_precision_have_right_gradients():
+    rows, dims = 8192, 192
+    tokens = torch.randn(rows, dims, device='cuda').bfloat16()
+    grad = (torch.randn(rows, dims, device='cuda') + 0.3).bfloat16()
+    norm = [torch.ones(dims, device='cuda'), torch.zeros(dims, device='cuda')]
+
+    def run(dtype):
+        x, gain, bias = (v.to(dtype).clone().requires_grad_() for v in (tokens, *norm))
+        with torch.autocast('cuda', torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = norm_tokens(x, (gain, bias), 1e-6)
+        assert out.dtype == dtype
+        out.backward(grad.to(dtype))
+        return out.detach(), x.grad, gain.grad, bias.grad
+
+    for found, expected in zip(run(torch.bfloat16), run(torch.float64), strict=True):
+        assert (found.double() - expected).norm() < 5e-3 * expected.norm()
+
+
+@contextmanager
+def one_by_one(network, passes):
+    """What torch does by itself."""
+    yield lambda number: None
+
+
+@on_gpu
+def test_several_passes_give_the_numbers_of_single_ones(monkeypatch, tmp_path):
+    gradients = []
+    for together in (True, False):
+        if not together:
+            monkeypatch.setattr(hierarchical, 'several_passes', one_by_one)
+        model = training('saip', 'starnet-s3', tmp_path).to('cuda')
+        model.begin_step(progress())
+        views = model.data_preprocessor(batch(), training=True)
+        torch.manual_seed(1)
+        with torch.autocast('cuda', torch.bfloat16):
+            total(model(**views, mode='loss')).backward()
+        gradients.append([p.grad for p in model.backbone.parameters() if p.grad is not None])
+    for found, expected in zip(*gradients, strict=True):
+        # Kernels that add in any order may differ from run to run.
+        assert (found - expected).norm() <= 0.05 * expected.norm() + 1e-6
 
 
 @on_gpu

@@ -41,12 +41,12 @@ class Setting:
     def title(self) -> str:
         """In words."""
         how = {True: ', compiled', False: ', not compiled', None: ''}[self.compiled]
-        return f'{self.batch} images a step{how}'
+        return f'{self.encoder}, {self.batch} images a step{how}'
 
     @property
     def key(self) -> str:
         """For names of figures."""
-        return f'{self.batch}{"_compiled" if self.compiled else ""}'
+        return f'{self.encoder}_{self.batch}{"_compiled" if self.compiled else ""}'
 
 
 class Training:
@@ -127,7 +127,8 @@ def speed(setting: Setting) -> list[Figure]:
     rate = setting.batch * setting.steps / spent
     host = 100 * issued / spent
     group = f'{setting.title}, bfloat16'
-    goals = {256: ('2,500 on an H100', '22 GiB')}.get(setting.batch, ('', ''))
+    goal_of = {('vit-tiny-p16', 256): ('2,500 on an H100', '22 GiB')}
+    goals = goal_of.get((setting.encoder, setting.batch), ('', ''))
     figures = [
         Figure(f'speed_{setting.key}', 'speed', rate, 'images/s', goal=goals[0], group=group),
         Figure(
