@@ -17,9 +17,15 @@ Result = TypeVar('Result')
 
 
 class Compilable:
-    """Something whose functions are compiled if ``compiles`` is set."""
+    """Something whose functions are compiled if ``compiles`` is set.
+
+    What stands in it is always under autocast in mixed precision.
+    """
 
     compiles: bool = False
+
+    in_float32: tuple[str, ...] = ()
+    """Children that autocast computes in float32 altogether, such as a final norm."""
 
     def run(self, function: Callable[..., Result], *args: Any) -> Result:
         """Call a pure function of tensors, compiled or not."""

@@ -20,7 +20,7 @@ from saip.checkpoint import load_checkpoint_file
 from saip.checkpoint.renamed import drop_unread_twins, translate_checkpoint
 from saip.datasets.files import read_text
 from saip.engine.amp import norm_of
-from saip.engine.cpu_bfloat16 import stays_in_float32
+from saip.engine.cpu_bfloat16 import is_unsafe
 from saip.engine.hooks.skipped_steps import FILE
 from saip.engine.launch import drop_pretrained, read_config
 from saip.engine.resume import compare_weights, newest_checkpoint, own_and_given, shapes_of
@@ -117,7 +117,7 @@ def replay(
         model = _load(cfg, work_dir, checkpoint)
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
     asks = cfg.optim_wrapper.get('dtype', 'bfloat16') == 'bfloat16'
-    lowers = asks and not stays_in_float32(model)
+    lowers = asks and not is_unsafe(model)  # as on a GPU, slow or not
     for iteration, ids in row['micro_batches']:
         batch = default_collate([_sample(dataset, *pair) for pair in ids])
         model.begin_step(

@@ -39,17 +39,10 @@ def has_instructions(processor: Path = Path('/proc/cpuinfo')) -> bool:
     return processor.exists() and not INSTRUCTIONS.isdisjoint(processor.read_text().split())
 
 
-def stays_in_float32(model: nn.Module) -> bool:
-    """Whether bfloat16 is slow or unsafe for a model where it lies; says so in the log."""
+def is_unsafe(model: nn.Module) -> bool:
+    """Whether bfloat16 is not safe for a model where it lies; says so in the log."""
     if next(model.parameters()).device.type != 'cpu':
         return False
-    if not has_instructions():
-        print_log(
-            'computing in float32: this processor has no instructions for bfloat16, which would '
-            'be slower',
-            'current',
-        )
-        return True
     name = next(overlapping_strides(model), None)
     if name is None:
         return False
@@ -60,3 +53,15 @@ def stays_in_float32(model: nn.Module) -> bool:
         logging.WARNING,
     )
     return True
+
+
+def stays_in_float32(model: nn.Module) -> bool:
+    """Whether bfloat16 is slow or unsafe for a model where it lies; says so in the log."""
+    if next(model.parameters()).device.type == 'cpu' and not has_instructions():
+        print_log(
+            'computing in float32: this processor is not known to have instructions for bfloat16, '
+            'without which it takes longer',
+            'current',
+        )
+        return True
+    return is_unsafe(model)

@@ -46,7 +46,8 @@ class HierarchicalEncoder(BaseEncoder):
             last map, resampled to the grid of stride 16.
         out_strides: strides of the maps that :meth:`forward` returns.
         out_type: what :meth:`forward` returns. ``featmap`` freezes the parameters that the maps
-            do not pass through: distributed training refuses parameters without a gradient.
+            do not pass through: weight decay would move them, and distributed training may refuse
+            them.
         masking: ``visible_cells``, or ``fill`` for a plain pass over the filled image.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
         unknown: options of the caller that the subclass does not have, to be refused.

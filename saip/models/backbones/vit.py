@@ -27,6 +27,7 @@ from saip.models.ops.attention import Biases
 from saip.models.ops.controller import Stage
 from saip.models.ops.patchify import embed_patches
 from saip.models.ops.pos_embed import PosInterp, resample, resample_grid, sincos_positions
+from saip.models.ops.precision import widen
 from saip.models.ops.relative_position import (
     read_table,
     resample_table,
@@ -70,6 +71,7 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
 
     has_relations = True
     drops_tokens = True
+    in_float32 = ('ln1',)  # the final norm
 
     def __init__(
         self,
@@ -236,7 +238,7 @@ class ViTEncoder(Compilable, BaseEncoder, VisionTransformer):
         """What :meth:`forward` returns of the tokens after a block."""
         last = index == self.num_layers - 1
         if self.averages:
-            mean = rows[:, 1:].mean(1)
+            mean = widen(rows[:, 1:]).mean(1)
             return self.ln1(mean) if last else mean
         return self._format_output(self.ln1(rows) if last else rows, grid).contiguous()
 

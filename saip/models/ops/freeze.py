@@ -11,7 +11,8 @@ from torch import Tensor, nn
 def freeze_unread(module: nn.Module, read: Callable[[Tensor], Iterable[Tensor]]) -> None:
     """Freeze the parameters of a module on which nothing that ``read`` returns depends.
 
-    Distributed training refuses trainable parameters that get no gradient.
+    Weight decay would move them, and distributed training refuses trainable parameters that get no
+    gradient where it sees them.
 
     Args:
         module: its mode and its buffers are left as they are.

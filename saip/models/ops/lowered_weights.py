@@ -21,10 +21,10 @@ from saip.models.ops.layer_norm import widens
 from saip.models.ops.precision import FullPrecision
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention, nn.LayerNorm)
-"""Layers that compute in half precision under autocast."""
+"""Layers that compute in half precision under autocast; norms by ``norm_tokens``."""
 
 
-Place = tuple[dict[str, Any], str, nn.Parameter]
+Place = tuple[dict[str, Any], str, Tensor]
 """Parameters of a module, and name and value of one of them."""
 
 
@@ -36,6 +36,7 @@ class _Cast(torch.autograd.Function):
         """Cast all."""
         ctx.set_materialize_grads(False)
         ctx.dtype = weights[0].dtype
+        ctx.strides = [x.stride() for x in weights]
         return tuple(_cast(list(weights), dtype))
 
     @staticmethod
@@ -43,13 +44,27 @@ class _Cast(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Cast the gradients back; a weight that nothing read has none."""
         wide = iter(_cast([grad for grad in grads if grad is not None], ctx.dtype))
-        return None, *(None if grad is None else next(wide) for grad in grads)
+        return None, *(
+            None if grad is None else laid_as(next(wide), stride)
+            for grad, stride in zip(grads, ctx.strides, strict=True)
+        )
 
 
 def _cast(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     made = [torch.empty_like(x, dtype=dtype) for x in tensors]
     torch._foreach_copy_(made, tensors)
     return made
+
+
+def laid_as(grad: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """A gradient with the strides of its weight, if it lies in memory alike.
+
+    Of a 1x1 convolution the strides of the sides of length 1 often differ, at which distributed
+    training copies the gradient, with a warning.
+    """
+    pairs = zip(grad.shape, grad.stride(), stride, strict=True)
+    alike = all(own == wanted for side, own, wanted in pairs if side > 1)
+    return grad.as_strided(grad.shape, stride) if alike else grad
 
 
 @contextmanager
@@ -72,7 +87,7 @@ def lowered_weights(model: nn.Module) -> Iterator[None]:
 
 def _places(part: nn.Module) -> list[Place]:
     """What is cast of a part of a model; nothing without autocast."""
-    places = [
+    places: list[Place] = [
         (module._parameters, name, weight)
         for module in _layers(part, inside=False)
         for name, weight in module._parameters.items()
@@ -88,6 +103,7 @@ def lowers_at(weight: Tensor) -> bool:
 
 
 def _lowers(module: nn.Module, weight: Tensor) -> bool:
+    """Whether a layer computes in half precision where it is."""
     return not (isinstance(module, nn.LayerNorm) and widens(weight))
 
 
@@ -111,5 +127,7 @@ def _layers(module: nn.Module, inside: bool) -> Iterator[nn.Module]:
     inside = inside or isinstance(module, Compilable)
     if inside and isinstance(module, LAYERS):
         yield module
-    for child in module.children():
-        yield from _layers(child, inside)
+    wide = module.in_float32 if isinstance(module, Compilable) else ()
+    for name, child in module.named_children():
+        if name not in wide:
+            yield from _layers(child, inside)

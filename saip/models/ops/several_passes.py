@@ -5,6 +5,10 @@ gradient, and autograd adds them up tensor by tensor; autocast casts the weights
 every pass, since it keeps only casts of weights that learn; BatchNorm counts its batches in a
 tensor per layer. That is a thousand kernels of a few microseconds in a step. Here each of these is
 one call for all tensors, with the same values.
+
+All gradients of the network are ready together, at the end of the backward pass: distributed
+training cannot reduce the first while the others are computed, which is little for encoders of
+some million weights, and does not notice a weight that no pass reads, but gives it zeros.
 """
 
 from __future__ import annotations
@@ -19,19 +23,28 @@ from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
-from saip.models.ops.lowered_weights import Place, cast_weights, lowers_at
+from saip.models.ops.lowered_weights import Place, cast_weights, laid_as, lowers_at
 
-PRODUCTS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
+PRODUCTS = (nn.Linear, _ConvNd, nn.MultiheadAttention)
 """Layers whose products autocast computes in half precision."""
 
-PLAIN = (nn.Linear, nn.Conv2d, wrappers.Linear, wrappers.Conv2d)
-"""Those of them of which nothing but a product reads the weights; others may standardize them."""
+CAST_ONCE = (nn.Linear, nn.Conv2d, wrappers.Linear, wrappers.Conv2d)
+"""Those of them whose weights nothing but the product reads. Others, which may standardize them,
+stay as they are: autocast keeps no casts of weights that are given once for every pass."""
 
 
 class Treatment(NamedTuple):
-    """What is done with a weight: cast once, given once for every pass."""
+    """What is done with a weight.
 
+    Attributes:
+        learns: it needs a gradient.
+        lowered: it is cast once.
+        repeated: it is given once for every pass.
+    """
+
+    learns: bool
     lowered: bool
     repeated: bool
 
@@ -44,6 +57,7 @@ class _Repeated(torch.autograd.Function):
         """All tensors for the first pass, all for the second, and so on."""
         ctx.set_materialize_grads(False)
         ctx.passes = passes
+        ctx.strides = [x.stride() for x in weights]
         return tuple(x.detach() for _ in range(passes) for x in weights)
 
     @staticmethod
@@ -54,7 +68,10 @@ class _Repeated(torch.autograd.Function):
         totals: list[Tensor | None] = [None] * number
         for first in range(len(grads) - number, -1, -number):
             totals = _sums(totals, grads[first : first + number])
-        return None, *totals
+        return None, *(
+            None if total is None else laid_as(total, stride)
+            for total, stride in zip(totals, ctx.strides, strict=True)
+        )
 
 
 def _sums(left: list[Tensor | None], right: tuple[Tensor | None, ...]) -> list[Tensor | None]:
@@ -66,8 +83,8 @@ def _sums(left: list[Tensor | None], right: tuple[Tensor | None, ...]) -> list[T
         if x is not None and y is not None
     ]
     if pairs:
-        places, *summands = zip(*pairs, strict=True)
-        for i, total in zip(places, torch._foreach_add(*summands), strict=True):
+        totals = torch._foreach_add([x for _, x, _ in pairs], [y for _, _, y in pairs])
+        for (i, _, _), total in zip(pairs, totals, strict=True):
             out[i] = total
     return out
 
@@ -90,6 +107,8 @@ class _Count:
 def several_passes(network: nn.Module, passes: int) -> Iterator[Callable[[int], None]]:
     """Prepare a network for so many passes, and put everything back afterwards.
 
+    Inside, its state cannot be read or copied, and the hooks of its layers must not change weights.
+
     Gives:
         What is to be called before each pass, with its number from 0.
     """
@@ -111,21 +130,26 @@ def several_passes(network: nn.Module, passes: int) -> Iterator[Callable[[int], 
 def _groups(network: nn.Module, passes: int) -> dict[Treatment, list[Place]]:
     """Weights by what is done with them; without those that stay as they are."""
     groups: dict[Treatment, list[Place]] = defaultdict(list)
-    learns = passes > 1 and torch.is_grad_enabled()
+    repeats = passes > 1 and torch.is_grad_enabled()
     for module in network.modules():
         is_product = isinstance(module, PRODUCTS)
-        if is_product and type(module) not in PLAIN:
+        if is_product and not _is_plain(module):
             continue
         for name, weight in module._parameters.items():
             if weight is None:
                 continue
             treatment = Treatment(
+                learns=weight.requires_grad,
                 lowered=is_product and weight.dtype == torch.float32 and lowers_at(weight),
-                repeated=learns and weight.requires_grad,
+                repeated=repeats and weight.requires_grad,
             )
-            if any(treatment):
+            if treatment.lowered or treatment.repeated:
                 groups[treatment].append((module._parameters, name, weight))
     return groups
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    return type(layer) in CAST_ONCE and not layer._forward_pre_hooks
 
 
 def _weights_of_passes(

@@ -2,6 +2,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from saip.models.backbones import ViTEncoder
+from saip.models.ops import layer_norm
 from saip.models.ops.blocks import SelfBlock
 from saip.models.ops.lowered_weights import lowered_weights
 from saip.models.ops.precision import FullPrecision
@@ -67,6 +69,22 @@ def test_weights_are_back_even_after_an_error():
         except KeyError:
             pass
     assert all(names[name] is weight for name, weight in model.named_parameters())
+
+
+def test_norms_of_blocks_alone_are_lowered_on_a_gpu(monkeypatch):
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    encoder = ViTEncoder(arch=arch, img_size=(32, 32), feature_level=0)
+    model = nn.Sequential(encoder)
+    for widening in (('cpu',), ()):
+        monkeypatch.setattr(layer_norm, 'WIDENING', widening)
+        with torch.autocast('cpu', torch.bfloat16), lowered_weights(model):
+            lowered = {norm.weight.dtype == torch.bfloat16 for norm in norms_of_blocks(encoder)}
+            assert lowered == {not widening}
+            assert encoder.ln1.weight.dtype == torch.float32  # the final one
+
+
+def norms_of_blocks(encoder: ViTEncoder) -> list[nn.LayerNorm]:
+    return [norm for layer in encoder.layers for norm in (layer.ln1, layer.ln2)]
 
 
 def test_nothing_without_autocast():

@@ -79,6 +79,34 @@ def test_the_same_numbers(precision):
         assert torch.equal(found, expected)
 
 
+def test_what_is_frozen_needs_no_gradient():
+    layers = network()
+    layers['stem'][0].requires_grad_(False)
+    x = torch.randn(2, 3, 8, 8)
+    for passes in (1, 2):
+        with torch.autocast('cpu', torch.bfloat16), several_passes(layers, passes) as begin:
+            begin(passes - 1)
+            assert not layers['stem'][0](x).requires_grad
+            assert layers['head'](x.mean((2, 3)).repeat(1, 3)[:, :8]).requires_grad
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_gradients_lie_as_their_weights(half):
+    layers = network()
+    with (
+        torch.autocast('cpu', torch.bfloat16, enabled=half),
+        several_passes(layers, 2) as begin,
+    ):
+        total = torch.zeros(())
+        for number in range(2):
+            begin(number)
+            x = torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+            total = total + layers['own'][0](layers['stem'](x)).float().mean()
+    total.backward()
+    for layer in (layers['stem'][0], layers['own'][0]):
+        assert layer.weight.grad.stride() == layer.weight.stride()
+
+
 def test_weights_and_counters_are_back_even_after_an_error():
     layers = network()
     parameters = dict(layers.named_parameters())
