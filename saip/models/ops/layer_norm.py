@@ -15,7 +15,7 @@ WIDENING = ('cpu',)
 """Devices on which the norm itself is computed in float32.
 
 torch's kernel for a CPU adds up the gradients of gain and bias in the type of the tokens: of 16,384
-tokens in bfloat16 the gradient of the bias then misses by half of its size.
+tokens in bfloat16 the gradient of the bias then misses by more than half of its size.
 """
 
 
