@@ -3,8 +3,9 @@
 ``python benchmarks/device.py OUT [--device cuda] [--minutes 7]``, or, on a machine without the
 OpenMMLab packages, ``benchmarks/device.sh``. The tests marked gpu, then speed, share of the views
 and memory at 128, 256 and 512 images a step, kernels, recompilations, synchronizations, the wait
-for data, lightly-train where it is installed, and the paper's other encoders. ``OUT/device.md`` and ``.json`` are written
-after every section; one that fails or for which no time is left says so there.
+for data, lightly-train where it is installed, and the paper's other encoders. ``OUT/device.md`` and
+``.json`` are written after every section; one that fails or for which no time is left says so
+there.
 """
 
 from __future__ import annotations
