@@ -89,25 +89,11 @@ def _sums(left: list[Tensor | None], right: tuple[Tensor | None, ...]) -> list[T
     return out
 
 
-class _Count:
-    """Stands for ``num_batches_tracked`` of a BatchNorm."""
-
-    def __init__(self) -> None:
-        self.batches = 0
-
-    def add_(self, number: int) -> _Count:
-        """Count."""
-        self.batches += number
-        return self
-
-    __iadd__ = add_
-
-
 @contextmanager
 def several_passes(network: nn.Module, passes: int) -> Iterator[Callable[[int], None]]:
     """Prepare a network for so many passes, and put everything back afterwards.
 
-    Inside, its state cannot be read or copied, and the hooks of its layers must not change weights.
+    Inside, hooks of its layers must not change weights, and counters begin at 0.
 
     Gives:
         What is to be called before each pass, with its number from 0.
@@ -171,24 +157,27 @@ def _put(places: list[Place], weights: Sequence[Tensor]) -> None:
 
 @contextmanager
 def _counted(network: nn.Module) -> Iterator[None]:
-    """Count batches in numbers, then move the tensors of all layers at once."""
-    counts = {
-        norm: _Count()
+    """Count batches beside the device, then move its counters all at once."""
+    tensors = {
+        norm: norm._buffers['num_batches_tracked']
         for norm in network.modules()
         # Without a momentum the count weighs the statistics.
         if isinstance(norm, _BatchNorm) and norm.training and norm.momentum is not None
     }
-    tensors = {norm: norm._buffers.get('num_batches_tracked') for norm in counts}
+    counts = {
+        norm: torch.zeros_like(tensor, device='cpu')
+        for norm, tensor in tensors.items()
+        if tensor is not None
+    }
     for norm, count in counts.items():
-        if tensors[norm] is not None:
-            norm._buffers['num_batches_tracked'] = count  # type: ignore[assignment]
-    moved: dict[int, list[Tensor]] = defaultdict(list)
+        norm._buffers['num_batches_tracked'] = count
     try:
         yield
     finally:
-        for norm, tensor in tensors.items():
-            norm._buffers['num_batches_tracked'] = tensor
-            if tensor is not None and counts[norm].batches:
-                moved[counts[norm].batches].append(tensor)
+        moved: dict[int, list[Tensor]] = defaultdict(list)
+        for norm, count in counts.items():
+            tensor = norm._buffers['num_batches_tracked'] = tensors[norm]
+            if tensor is not None and count:
+                moved[int(count)].append(tensor)
         for number, counted in moved.items():
             torch._foreach_add_(counted, number)

@@ -160,7 +160,9 @@ def test_an_encoder_adds_up_and_casts_once(name):
     assert kernels.found['_foreach_copy_'] == 2
     assert kernels.found['_foreach_add_'] == 1  # the counters
     assert kernels.found['_to_copy'] < 2 * len(layers)
-    assert kernels.found['add'] + kernels.found['add_'] < len(learnt) + len(norms)
+    # The sums, and the counters of each pass, which lie on the CPU.
+    assert kernels.found['add'] < 2 * len(learnt)
+    assert kernels.found['add_'] <= len(SIZES) * len(norms)
     assert all(int(m.num_batches_tracked) == len(SIZES) for m in norms)
 
 
