@@ -9,18 +9,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import Linear
-from torch import Tensor, nn
+from torch import Tensor
 
 from saip.compiling import Compilable
 from saip.models.backbones.token_pack import Modulations, TokenPack
 from saip.models.ops.attention import Biases, attend, attend_within, split_heads
 from saip.models.ops.joined_attention import attend_joined, can_join
+from saip.models.ops.plain_layers import are_plain
 from saip.models.ops.regions import add_branch, affine, close_block, normed_linear
 from saip.structures import EncodeRequest, Relations
-
-PLAIN = (nn.Linear, Linear)
-"""Linear layers of which nothing but weight and bias counts, unlike adapters or quantized ones."""
 
 
 def run_block(
@@ -60,14 +57,6 @@ def residuals(
     rows = add_branch(rows, proj(attended), gains[0], kept[0])
     branch = layer.ffn.layers(pack.normed(norm, rows, modulation))
     return add_branch(rows, branch, gains[1], kept[1])
-
-
-def are_plain(*layers: nn.Module) -> bool:
-    """Whether layers do nothing but their product, so that a function may stand for them."""
-    return all(
-        type(layer) in PLAIN and not layer._forward_hooks and not layer._forward_pre_hooks
-        for layer in layers
-    )
 
 
 def run_last_block(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import torch
@@ -81,8 +80,8 @@ def lowered_weights(model: nn.Module) -> Iterator[None]:
             _lower(places)
         yield
     finally:
-        for parameters, name, weight in chain(*parts):
-            parameters[name] = weight
+        for places in parts:
+            put_back(places)
 
 
 def _places(part: nn.Module) -> list[Place]:
@@ -111,9 +110,18 @@ def _lower(places: list[Place]) -> None:
     for learns in (True, False):
         group = [place for place in places if place[2].requires_grad is learns]
         if group:
-            lowered = cast_weights([weight for _, _, weight in group])
-            for (parameters, name, _), weight in zip(group, lowered, strict=True):
-                parameters[name] = weight
+            put(group, cast_weights([weight for _, _, weight in group]))
+
+
+def put(places: list[Place], weights: Sequence[Tensor]) -> None:
+    """Let modules compute with other weights."""
+    for (parameters, name, _), weight in zip(places, weights, strict=True):
+        parameters[name] = weight
+
+
+def put_back(places: list[Place]) -> None:
+    """Let modules have their own weights again."""
+    put(places, [weight for _, _, weight in places])
 
 
 def cast_weights(weights: Sequence[Tensor]) -> tuple[Tensor, ...]:

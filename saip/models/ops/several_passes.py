@@ -19,19 +19,23 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from saip.models.ops.lowered_weights import Place, cast_weights, laid_as, lowers_at
+from saip.models.ops.lowered_weights import (
+    Place,
+    cast_weights,
+    laid_as,
+    lowers_at,
+    put,
+    put_back,
+)
+from saip.models.ops.plain_layers import are_plain
 
 PRODUCTS = (nn.Linear, _ConvNd, nn.MultiheadAttention)
-"""Layers whose products autocast computes in half precision."""
-
-CAST_ONCE = (nn.Linear, nn.Conv2d, wrappers.Linear, wrappers.Conv2d)
-"""Those of them whose weights nothing but the product reads. Others, which may standardize them,
+"""Layers whose products autocast computes in half precision. Weights of those that are not plain
 stay as they are: autocast keeps no casts of weights that are given once for every pass."""
 
 
@@ -103,14 +107,14 @@ def several_passes(network: nn.Module, passes: int) -> Iterator[Callable[[int], 
 
     def begin(number: int) -> None:
         for places, weights in zip(groups.values(), of_passes, strict=True):
-            _put(places, weights[number])
+            put(places, weights[number])
 
     try:
         with _counted(network):
             yield begin
     finally:
         for places in groups.values():
-            _put(places, [weight for _, _, weight in places])
+            put_back(places)
 
 
 def _groups(network: nn.Module, passes: int) -> dict[Treatment, list[Place]]:
@@ -119,7 +123,7 @@ def _groups(network: nn.Module, passes: int) -> dict[Treatment, list[Place]]:
     repeats = passes > 1 and torch.is_grad_enabled()
     for module in network.modules():
         is_product = isinstance(module, PRODUCTS)
-        if is_product and not _is_plain(module):
+        if is_product and not are_plain(module):
             continue
         for name, weight in module._parameters.items():
             if weight is None:
@@ -134,10 +138,6 @@ def _groups(network: nn.Module, passes: int) -> dict[Treatment, list[Place]]:
     return groups
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    return type(layer) in CAST_ONCE and not layer._forward_pre_hooks
-
-
 def _weights_of_passes(
     treatment: Treatment, places: list[Place], passes: int
 ) -> Sequence[Sequence[Tensor]]:
@@ -148,11 +148,6 @@ def _weights_of_passes(
         return [weights] * passes
     copies = _Repeated.apply(passes, *weights)
     return [copies[i : i + len(weights)] for i in range(0, len(copies), len(weights))]
-
-
-def _put(places: list[Place], weights: Sequence[Tensor]) -> None:
-    for (parameters, name, _), weight in zip(places, weights, strict=True):
-        parameters[name] = weight
 
 
 @contextmanager
